@@ -1,8 +1,9 @@
-"""The command line: `nbkit run | status | verify | report`.
+"""The command line: `nbkit run | status | verify | report | filter`.
 
     nbkit run --profile smoke                 all stages; what is up to date is skipped
     nbkit run --profile small --from 03       stages 03 to the last
     nbkit run --only 05 --force -p steps=50   one stage, anew, with another parameter
+    nbkit filter --help                       the filter of notebook 01 over a corpus of your own
 
 Exit codes: 0 done, 1 a stage failed or an artifact differs, 2 wrong usage or parameters, 130 Ctrl-C, 143
 SIGTERM.
@@ -74,7 +75,43 @@ def _parser() -> argparse.ArgumentParser:
     add("status", _status, "show each stage: complete, stale, missing or corrupt, and why")
     add("verify", _verify, "hash every published artifact again; exit code 1 if one differs")
     add("report", _report, "write outputs/<profile>/report/index.html")
+    _add_filter(commands)
     return parser
+
+
+def _add_filter(commands: Any) -> None:
+    text = "split a corpus into the pools hq and mq with the filter that notebook 01 saved"
+    details = (
+        "Removes duplicates and documents that hold evaluation items, scores the rest, and keeps the best "
+        "--hq-tokens and the next --mq-tokens. Every row of the input is a row of <out>/pools-*/provenance, "
+        "with its scores and the reason it went. The same command goes on after a kill."
+    )
+    command = commands.add_parser("filter", help=text, description=f"{text}. {details}")
+    command.set_defaults(action=_filter)
+    command.add_argument(
+        "--inputs", required=True, action="append", metavar="GLOB", help="quoted; repeatable"
+    )
+    command.add_argument("--filter", required=True, metavar="DIR", help="the saved filter, with tokenizer/")
+    command.add_argument("--out", required=True, metavar="DIR")
+    command.add_argument("--hq-tokens", required=True, type=int, metavar="N", help="budget of the upper pool")
+    command.add_argument("--mq-tokens", required=True, type=int, metavar="N", help="budget of the lower pool")
+    command.add_argument("--tasks", type=int, default=1, metavar="N", help="shares of the files (default: 1)")
+    command.add_argument("--workers", type=int, default=1, metavar="N", help="tasks at a time (default: 1)")
+    command.add_argument("--executor", default="local", help="local (default), slurm or ray")
+    command.add_argument(
+        "-x",
+        dest="options",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of the executor, such as time=04:00:00 and partition=cpu for slurm; repeatable",
+    )
+    command.add_argument(
+        "--on-bad", default="error", help="error (default): stop at a damaged row; skip: count it, go on"
+    )
+    command.add_argument("--make-ids", action="store_true", help="name rows without id <file>-<row>")
+    command.add_argument("--token-files", action="store_true", help="write the pools as token files too")
+    command.add_argument("--no-decontamination", action="store_true", help="keep leaked evaluation items")
 
 
 @contextlib.contextmanager
@@ -100,13 +137,18 @@ def _overrides(pairs: Sequence[str]) -> dict[str, Any]:
     """["steps=5", "lr=1e-3"] -> values as YAML reads them; `profile` has its own flag."""
     import yaml
 
-    values = {}
+    values = {name: yaml.safe_load(text) for name, text in _pairs(pairs, "-p")}
+    if "profile" in values:
+        raise ValueError(f"-p profile={values['profile']}: use --profile NAME for the profile")
+    return values
+
+
+def _pairs(pairs: Sequence[str], flag: str) -> Iterator[tuple[str, str]]:
     for pair in pairs:
         name, equals, text = pair.partition("=")
-        if not equals or not name or name == "profile":
-            raise ValueError(f"-p {pair}: write -p KEY=VALUE (and --profile NAME for the profile)")
-        values[name] = yaml.safe_load(text)
-    return values
+        if not equals or not name:
+            raise ValueError(f"{flag} {pair}: write {flag} KEY=VALUE")
+        yield name, text
 
 
 def plan(stages: Sequence[str], profile: str, overrides: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -207,4 +249,43 @@ def _report(arguments: argparse.Namespace) -> int:
 
     _known_profile(arguments.profile)
     print(f"report: {report.build(arguments.profile)}")
+    return 0
+
+
+def _filter(arguments: argparse.Namespace) -> int:
+    from nbkit.data import contamination, pipeline
+
+    texts = None
+    if not arguments.no_decontamination:
+        texts, unavailable = contamination.evaluation_texts()
+        for name, reason in unavailable.items():
+            print(f"not checked for leaks of {name}: {reason}")
+    summary = pipeline.filter_corpus(
+        arguments.inputs,
+        arguments.filter,
+        arguments.out,
+        hq_tokens=arguments.hq_tokens,
+        mq_tokens=arguments.mq_tokens,
+        eval_texts=texts,
+        on_bad=arguments.on_bad,
+        make_ids=arguments.make_ids,
+        token_files=arguments.token_files,
+        tasks=arguments.tasks,
+        workers=arguments.workers,
+        executor=arguments.executor,
+        # Not YAML, which reads the time 10:00:00 as the number 36000.
+        executor_options={
+            name: int(text) if text.isdigit() else text for name, text in _pairs(arguments.options, "-x")
+        },
+    )
+    if "rows" not in summary:
+        print(f"submitted; when the jobs are done, see {summary['folder']}/manifest.json")
+        return 0
+    print(f"{'decision':<24} {'documents':>12} {'tokens':>16}")
+    for name, count in [*summary["decisions"].items(), ("all", None)]:
+        documents, tokens = count.values() if count else (summary["rows"], summary["tokens"])
+        print(f"{name:<24} {documents:>12,} {tokens:>16,}")
+    for reason, about in summary["reasons"].items():
+        print(f"  {reason:<22} {about['rows']:>12,}   first: {about['examples'][0]}")
+    print(f"pools and provenance: {summary['folder']}")
     return 0

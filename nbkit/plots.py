@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from nbkit.evals.score import Estimate
 from nbkit.train.schedule import Phase, learning_rate
@@ -88,11 +89,29 @@ def histograms(
             color=COLOURS[i % 8],
             label=f"{name} ({len(group)})",
         )
-    for name, x in (thresholds or {}).items():
+    for i, (name, x) in enumerate((thresholds or {}).items()):
         axis.axvline(x, color="black", lw=1)
-        axis.text(x, 1.02, name, va="bottom", ha="center", transform=axis.get_xaxis_transform())
+        height = 1.02 + 0.07 * i  # thresholds may lie close together
+        axis.text(x, height, name, va="bottom", ha="center", transform=axis.get_xaxis_transform())
     axis.set(xlabel=xlabel, ylabel="documents")
     fig.legend(loc="outside right center", fontsize=9)
+    return fig
+
+
+def precision_recall(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], wanted: str):
+    """name -> (is wanted, score), each (D,): precision against recall as the score's threshold falls."""
+    fig, axis = plt.subplots(figsize=(6.5, 4.2))
+    for name, (is_wanted_D, score_D) in curves.items():
+        precision, recall, _ = precision_recall_curve(is_wanted_D, score_D)
+        area = average_precision_score(is_wanted_D, score_D)
+        axis.plot(recall, precision, label=f"{name} (average precision {area:.2f})")
+    axis.axhline(np.mean(is_wanted_D), color="grey", ls=":", label="without a filter")
+    axis.set(
+        xlabel=f"share of {wanted} kept (recall)",
+        ylabel="share of them in what is kept (precision)",
+        ylim=(0, 1.02),
+    )
+    axis.legend()
     return fig
 
 

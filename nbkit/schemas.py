@@ -22,15 +22,35 @@ class DataMix(Common):
     natural_chars: int = par(500_000, "characters of standard-library text", lo=0)
     synthetic_docs: int = par(4_000, "synthetic Q&A documents before packing", lo=1)
     real_docs: int = par(300, "documents taken from each real corpus", lo=1)
+    annotator: str = par(
+        "rules", "who scores the sample: 'rules', or the URL of an OpenAI-compatible endpoint"
+    )
+    annotator_model: str = par("", "name of the model at that endpoint")
+    annotator_key: str = par("", "environment variable that holds its API key, if it wants one")
     annotated_docs: int = par(3_000, "sample that the annotator scores on 20 dimensions", lo=50)
     seed_source: str = par("corpus_textbook", "where seeds come from when no source is embedded")
     seed_docs: int = par(400, "curated seeds of the similarity signal", lo=10)
-    similarity_weight: float = par(0.3, "weight of similarity against quality", lo=0.0, hi=1.0)
+    encoder: str = par("lsa", "vectors: 'lsa', or a sentence-transformers model by name or folder")
+    label_source: str = par(
+        "seeds",
+        "what the combination is learned from: seeds against corpus, or tiers",
+        choices=["seeds", "tiers"],
+    )
+    tier_docs: int = par(200, "documents per source with a weak label (label_source='tiers')", lo=20)
+    human_labels: list[str] = par([], "sets of human judgements to measure against (labels.HUMAN)")
     dedup_threshold: float = par(0.8, "Jaccard similarity of near-duplicates", lo=0.1, hi=1.0)
     vocab_size: int = par(1024, "tokens of the byte-level BPE", lo=300, hi=200_000)
     seq_len: int = par(256, "tokens per training sequence", lo=32)
     total_tokens: int = par(3_000_000, "training tokens of a student", lo=10_000)
     synthetic_share: float = par(0.15, "share of synthetic tokens", lo=0.0, hi=0.5, source="report")
+
+    def check(self) -> None:
+        if self.annotator == "rules" and (self.annotator_model or self.annotator_key):
+            raise ValueError(
+                "annotator_model and annotator_key are for an endpoint, but annotator is 'rules'"
+            )
+        if self.annotator != "rules" and not self.annotator_model:
+            raise ValueError(f"annotator={self.annotator!r} needs annotator_model, the model's name there")
 
 
 @dataclass(frozen=True)

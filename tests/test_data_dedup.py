@@ -1,4 +1,4 @@
-"""Deduplication and decontamination against brute force over all pairs, and hand-made edge cases."""
+"""Deduplication against brute force over all pairs, and hand-made edge cases."""
 
 import random
 import re
@@ -62,7 +62,8 @@ def test_exact_duplicates_ignore_case_width_and_punctuation():
     ]
     kept, removed = dedup.deduplicate(docs)
     assert [d["id"] for d in kept] == ["a", "c"]
-    assert removed == [{"id": "b", "kind": "exact", "duplicate_of": "a", "similarity": 1.0}]
+    row = {"id": "b", "source": "test", "kind": "exact", "duplicate_of": "a", "similarity": 1.0}
+    assert removed == [row]
 
 
 def test_operators_and_order_matter():
@@ -95,54 +96,115 @@ def test_same_input_same_result_and_bad_threshold():
             dedup.deduplicate(docs, threshold)
 
 
-def test_thirteen_gram_boundary():
-    item = " ".join(WORDS[:20])
+def test_planted_near_duplicates_are_found_and_nothing_else():
+    """2,000 documents; copies with 1-3 of 80 words changed (Jaccard >= 0.8), decoys with 30 changed."""
+    rng = random.Random(1)
+    words = [f"v{i}" for i in range(3000)]
+    originals = [rng.choices(words, k=80) for _ in range(1000)]
+    docs, planted = [doc(f"o{i}", " ".join(text)) for i, text in enumerate(originals)], set()
+    for i in range(1000):
+        copy, near = list(originals[i]), i % 2 == 0
+        for place in rng.sample(range(80), rng.randint(1, 2) if near else 30):
+            copy[place] = "changed"
+        docs.append(doc(f"c{i}", " ".join(copy)))
+        if near:
+            planted.add(f"c{i}")
+            assert brute_jaccard(" ".join(originals[i]), " ".join(copy)) >= 0.8
+    removed = {row["id"] for row in dedup.deduplicate(docs, threshold=0.8)[1]}
+    assert len(removed & planted) / len(planted) >= 0.99  # recall
+    assert removed <= planted  # precision 1: the exact check decides
+
+
+def test_order_decides_only_which_copy_stays():
+    docs = noisy_corpus(7)
+    exact = [doc(f"{d['id']}-again", d["text"].upper()) for d in docs]
+    first, _ = dedup.deduplicate(docs)
+    both, removed = dedup.deduplicate([*docs, *exact])
+    assert both == first and len(removed) == len(docs) + len(exact) - len(first)
+    reverse, _ = dedup.deduplicate([d for d in reversed(docs)])
+    assert {d["id"] for d in reverse} != {d["id"] for d in first}
+    assert abs(len(reverse) - len(first)) <= 5
+
+
+ODD = [
+    "",
+    "word",
+    "two words",
+    "數學數學數學",
+    "これはペンです。" * 9,
+    "\ud800 broken \udfff",
+    "\x00\x01",
+    "🙂" * 50,
+]
+
+
+def test_odd_documents_are_compared_like_others():
+    docs = [doc(str(i), text) for i, text in enumerate(ODD)]
+    copies = [doc(f"copy{i}", f" {text}\n") for i, text in enumerate(ODD)]
+    kept, removed = dedup.deduplicate([*docs, *copies])
+    without_words = {"0", "6", "7"}  # all equal after `normalise`: the first stands for them
+    assert {d["id"] for d in kept} == {str(i) for i in range(len(ODD))} - (without_words - {"0"})
+    assert {row["kind"] for row in removed} == {"exact"}
+
+
+def test_a_chinese_text_with_one_character_changed_is_a_near_duplicate():
+    text = "".join(chr(0x4E00 + i) for i in range(100))
+    kept, removed = dedup.deduplicate([doc("a", text), doc("b", text[:-1] + "数")])
+    assert [row["kind"] for row in removed] == ["near"]
+    assert removed[0]["similarity"] == round(97 / 99, 4)
+
+
+def test_a_long_document_is_sketched_in_pieces(monkeypatch):
+    text = " ".join(random.Random(0).choices(WORDS, k=5000))
+    shingles = dedup._shingles(dedup.normalise(text))
+    empty = dedup.MinHash(num_perm=64, seed=1, hashfunc=int)
+    whole = dedup._sketch(empty, shingles)
+    monkeypatch.setattr(dedup, "_CHUNK", 100)
+    assert (dedup._sketch(empty, shingles).hashvalues == whole.hashvalues).all()
+
+
+def test_bad_documents_are_named():
+    with pytest.raises(ValueError, match="'a' is given twice, at positions 0 and 2"):
+        dedup.deduplicate([doc("a", "x"), doc("b", "y"), doc("a", "z")])
+    with pytest.raises(ValueError, match=r"document 1 \('b'\): want 'id' and a string 'text'"):
+        dedup.deduplicate([doc("a", "x"), {"id": "b"}])
+    with pytest.raises(ValueError, match="document 0"):
+        dedup.decontaminate([{"text": "x"}], ["an item of five words"])
+
+
+def test_report_counts_every_removal_once():
+    words = WORDS[:40]
     docs = [
-        doc("twelve", "x " + " ".join(WORDS[3:15]) + " y"),
-        doc("thirteen", "x " + " ".join(WORDS[3:16]).upper() + ", y"),
+        doc("a", " ".join(words)),
+        doc("b", " ".join([*words[:-1], "other"])),
+        doc("c", " ".join(words).upper()),
     ]
-    kept, removed = dedup.decontaminate(docs, ["unrelated words here stand alone", item])
-    assert [d["id"] for d in kept] == ["twelve"]
-    assert removed == [{"id": "thirteen", "kind": "ngram", "eval_index": 1, "match": " ".join(WORDS[3:16])}]
+    docs += [doc("d", "quite another text"), doc("e", "Quite another text!"), doc("f", "of its own")]
+    docs[4]["source"] = "elsewhere"
+    _, removed = dedup.deduplicate(docs)
+    summary = dedup.report(removed, examples=1)
+    assert summary["removed"] == 3
+    assert summary["kinds"] == {"exact": 2, "near": 1}
+    assert summary["sources"] == {"test": 2, "elsewhere": 1}
+    assert summary["groups"] == {"1": 1, "2": 1}  # d lost one copy, a lost two
+    assert summary["sets"] == {}
+    assert [row["id"] for row in summary["examples"]["near"]] == ["b"]
+    assert [row["id"] for row in summary["examples"]["exact"]] == ["c"]
+    _, leaks = dedup.decontaminate(docs, {"one": ["quite another text here"], "two": [" ".join(words)]})
+    summary = dedup.report(leaks)
+    assert summary["sets"] == {"two": 3} and summary["groups"] == {"3": 1}
+    assert dedup.report([])["removed"] == 0
 
 
-def test_short_items_must_be_whole_and_at_least_four_words():
-    item = "What is 17 plus 25?"
-    docs = [
-        doc("whole", "Q: what is 17 PLUS 25 ? A: 42"),
-        doc("part", "what is 17 plus 26"),
-        doc("glued", "what is 17 plus 251"),
-        doc("tiny", "so 3 + 4 is 7"),
-    ]
-    kept, removed = dedup.decontaminate(docs, [item, "3 + 4", "is 7"])
-    assert [d["id"] for d in kept] == ["part", "glued", "tiny"]
-    assert (removed[0]["id"], removed[0]["kind"], removed[0]["eval_index"]) == ("whole", "exact", 0)
+def test_the_seed_draws_the_permutations(monkeypatch):
+    drawn = []
 
+    class Recorder(dedup.MinHash):
+        def __init__(self, **options):
+            drawn.append(options.get("seed"))
+            super().__init__(**options)
 
-def test_chinese_items_are_matched_by_character():
-    kept, removed = dedup.decontaminate(
-        [doc("a", "题目：芳芳还剩多少页没有看？答：9"), doc("b", "芳芳看书")], ["芳芳还剩多少页没有看？"]
-    )
-    assert [d["id"] for d in kept] == ["b"] and removed[0]["kind"] == "exact"
-
-
-def test_decontamination_against_brute_force():
-    rng = random.Random(0)
-    small = WORDS[:6]  # few words, so that chance matches are frequent
-    items = [" ".join(rng.choices(small, k=rng.randint(2, 9))) for _ in range(40)]
-    docs = [doc(str(i), " ".join(rng.choices(small, k=30))) for i in range(120)]
-    kept, removed = dedup.decontaminate(docs, items, n=6)
-
-    def leaks(text: str, item: str) -> bool:
-        padded, words = f" {text} ", item.split()
-        if len(words) < 4:
-            return False
-        size = min(6, len(words))
-        return any(f" {' '.join(words[i : i + size])} " in padded for i in range(len(words) - size + 1))
-
-    expected = {d["id"] for d in docs if any(leaks(d["text"], item) for item in items)}
-    assert {row["id"] for row in removed} == expected
-    assert 10 < len(expected) < 110
-    assert len(kept) + len(removed) == len(docs)
-    with pytest.raises(ValueError, match="n=3"):
-        dedup.decontaminate(docs, items, n=3)
+    monkeypatch.setattr(dedup, "MinHash", Recorder)
+    for seed in (0, 1):
+        dedup.deduplicate([], seed=seed)
+    assert drawn[0] != drawn[1]

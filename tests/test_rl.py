@@ -5,8 +5,8 @@ import pytest
 import tiny
 import torch
 
-from nbkit.data.skills import sample
-from nbkit.generate import Generator
+from nbkit.data.skills import InfraError, Task, sample
+from nbkit.generate import Completion, Generator
 from nbkit.refine import user_prompt
 from nbkit.train import preference
 from nbkit.train.rl import grpo, pass_rates, within_band
@@ -29,8 +29,6 @@ def test_pass_rates_measure_a_policy_of_known_rate():
 
     class Coin:
         def sample(self, prompts, n, *args, **kwargs):
-            from nbkit.generate import Completion
-
             rng = np.random.default_rng(0)
             return [
                 [Completion("even" if rng.random() < 0.5 else "odd", [1], True) for _ in range(n)]
@@ -40,6 +38,19 @@ def test_pass_rates_measure_a_policy_of_known_rate():
     rates = pass_rates(Coin(), ["p"] * 60, tasks, 16, 8, 0, None)
     assert rates.shape == (60,) and abs(rates.mean() - 0.5) < 0.05
     assert within_band(rates).mean() > 0.95  # binomial(16, 0.5) leaves the band once in a thousand
+
+
+def test_a_question_the_grader_fails_on_has_no_rate_and_no_band():
+    class Seven:
+        def sample(self, prompts, n, *args, **kwargs):
+            return [[Completion("7", [1], i < n // 2) for i in range(n)] for _ in prompts]
+
+    good, bad = (Task("t", "math", 1, "train", "q", (), answer, "number") for answer in ("7", ""))
+    rates = pass_rates(Seven(), ["p"] * 3, [good, bad, good], 4, 8, 0, None, infra_limit=0.5)
+    assert np.array_equal(rates, [0.5, np.nan, 0.5], equal_nan=True)
+    assert within_band(rates).tolist() == [True, False, True]
+    with pytest.raises(InfraError, match="failed on 1 of the first 2 of 3 questions"):
+        pass_rates(Seven(), ["p"] * 3, [good, bad, good], 4, 8, 0, None)
 
 
 def rows(n=8):

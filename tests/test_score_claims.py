@@ -51,6 +51,15 @@ def test_paired_difference_by_hand():
         paired_difference(np.zeros((3, 1)), np.zeros((2, 1)))
 
 
+def test_masked_questions_count_nowhere():
+    after = np.ma.array([[1, 1], [1, 0], [0, 0], [1, 1]], mask=[[0, 0], [1, 1], [0, 0], [0, 0]])
+    before = np.ma.array([[0, 0], [0, 0], [0, 0], [1, 1]], mask=[[0, 0], [0, 0], [0, 0], [1, 1]])
+    assert avg_at_k(after) == avg_at_k(after.data[[0, 2, 3]])
+    assert paired_difference(after, before) == paired_difference(after.data[[0, 2]], before.data[[0, 2]])
+    with pytest.raises(ValueError, match="got none"):
+        avg_at_k(after[[1]])
+
+
 def test_verdicts_are_computed():
     claim = {"figure": "x", "metric": "a.b"}
     up, flat, down = {"low": 0.01}, {"low": -0.01}, {"low": -0.2}

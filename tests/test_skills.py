@@ -1,12 +1,17 @@
 """The embedded world: splits hold by construction, verifiers accept the reference and reject others,
 documents are what they say."""
 
+import logging
 import random
+from itertools import product
 
 import pytest
+import tiny
 
 from nbkit.data import skills as S
 from nbkit.data import world
+from nbkit.evals.tasks import evaluate, verdicts
+from nbkit.generate import Completion
 from nbkit.verify.jail import Jail, SandboxUnavailable, probe
 
 NAMES = sorted(S.skills())
@@ -32,15 +37,20 @@ def test_splits_share_no_question_and_levels_exist(name):
 
 @pytest.mark.parametrize("name", [n for n in NAMES if not S.skills()[n].fact])
 def test_held_out_operands_are_held_out_in_every_wording(name):
-    rng, spec = random.Random(2), S.skills()[name]
-    for _ in range(50):
-        train = S.draw(name, 1, "train", rng)
-        unseen = S.draw(name, 1, "operands", rng)
-        assert train.question != unseen.question
-    # the key does not know the template, so one operand tuple is held out in all of them
-    draft = spec.make(random.Random(3), 1)
-    assert S.held_out(f"{name}|{sorted(draft.slots.items())}") in (True, False)
-    assert "{" not in spec.templates[0].format(**draft.slots) or name == "format_word"
+    """`draw` makes its first draft from the same seed, so each held-out draft is offered to "train" once
+    and must be refused there, and no other seed may ask for it in any wording or under any free name."""
+    spec, asked, held = S.skills()[name], set(), []
+    for level, seed in product(range(1, spec.levels + 1), range(200)):
+        asked.add(S.draw(name, level, "train", random.Random(seed)).question)
+        draft = spec.make(random.Random(seed), level)
+        operands = sorted((slot, value) for slot, value in draft.slots.items() if slot not in draft.free)
+        if S.held_out(f"{name}|{operands}"):
+            held.append(draft)
+    assert held
+    free = {slot: sorted({draft.slots[slot] for draft in held}) for slot in held[0].free}
+    for draft, values in product(held, product(*free.values())):
+        slots = draft.slots | dict(zip(free, values, strict=True))
+        assert not asked & {template.format(**slots) for template in spec.templates[:-1]}
 
 
 def test_every_reference_passes_its_verifier_and_another_answer_fails():
@@ -159,7 +169,51 @@ def test_evaluation_questions_differ_and_a_smaller_set_begins_a_larger_one(split
 
 def test_a_grader_failure_is_not_a_wrong_answer():
     with pytest.raises(S.InfraError):
-        S.verify(S.Task("x", "math", 1, "test", "q", (), "", "number"), "7")
+        S.verify(UNGRADABLE, "7")
+
+
+UNGRADABLE = S.Task("x", "math", 1, "test", "q", (), "", "number")  # its reference is empty
+GRADABLE = S.Task("add", "math", 1, "test", "q", (), "7", "number")
+
+
+def test_a_question_the_grader_fails_on_is_masked_and_logged(caplog):
+    with caplog.at_level(logging.WARNING, logger="nbkit"):
+        got = verdicts([GRADABLE, UNGRADABLE, GRADABLE], [["7", "8"], ["7", "7"], [None, "7"]], None, 0.4)
+    assert got.tolist() == [[True, False], [None, None], [False, True]]
+    assert "failed on 1 of 3 questions" in caplog.text and "x: the answer ''" in caplog.text
+
+
+def test_nothing_is_logged_when_nothing_fails_and_no_task_is_no_error(caplog):
+    assert verdicts([GRADABLE], [["7"]], None).tolist() == [[True]]
+    assert verdicts([], [], None).mean(1).shape == (0,)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("failures", "of"), [(1, 100), (2, 200)])
+def test_the_limit_of_grader_failures_is_a_share_of_all_questions(failures, of):
+    tasks = [UNGRADABLE] * failures + [GRADABLE] * (of - failures)
+    assert verdicts(tasks, [["7"]] * of, None).mean() == 1.0
+    with pytest.raises(S.InfraError, match=rf"failed on {failures + 1} of .* {of} questions.* x: the"):
+        verdicts([UNGRADABLE] + tasks[:-1], [["7"]] * of, None)
+    with pytest.raises(ValueError, match="infra_limit: got 2"):
+        verdicts(tasks, [["7"]] * of, None, infra_limit=2)
+
+
+def test_evaluation_leaves_grader_failures_out_of_every_mean():
+    class Seven:
+        tokenizer = tiny.tokenizer()
+
+        def sample(self, prompts, n, *args, **kwargs):
+            return [[Completion("7", [1], True), Completion("8", [1], True)] for _ in prompts]
+
+    lost = S.Task("y", "code", 1, "test", "q", (), "", "number")
+    result = evaluate(Seven(), [GRADABLE, UNGRADABLE, GRADABLE, lost], "chat", None, k=2, infra_limit=0.5)
+    whole = evaluate(Seven(), [GRADABLE, GRADABLE], "chat", None, k=2)
+    assert (result.infra, whole.infra) == (2, 0) and result.graded == [0, 2]
+    assert len(result.correct_QK) == 4, "rows stay those of the tasks"
+    assert result.summary() == whole.summary() | {"infra": 2}, "a domain with no graded question has no score"
+    with pytest.raises(S.InfraError, match="failed on 1 of"):
+        evaluate(Seven(), [GRADABLE, UNGRADABLE], "chat", None, k=2)
 
 
 def test_the_name_of_a_function_does_not_make_it_another_task():

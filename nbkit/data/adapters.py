@@ -22,6 +22,7 @@ _ROLES = {
 }
 _QUESTIONS = ("problem", "question", "prompt", "input", "query", "context", "turns")
 _ANSWERS = ("answer", "expected_answer", "target", "canonical_solution", "continuation", "ground_truth")
+_MASK = re.compile(r"<? ?<(?:email|num)> ?>?")
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
 
 
@@ -30,6 +31,11 @@ def document(record: Mapping, name: str, number: int) -> Row:
     own = next((record[key] for key in ("id", "path", "file", "article") if key in record), number)
     domain = next((record[key] for key in ("genre", "book", "level", "author") if key in record), name)
     return {"id": f"{name}-{own}-{number}", "text": record["text"], "source": name, "domain": str(domain)}
+
+
+def masked_document(record: Mapping, name: str, number: int) -> Row:
+    """As `document`, without the masks ("<email>") that the mirror put in: they would tell the source."""
+    return document({**record, "text": _MASK.sub("", record["text"])}, name, number)
 
 
 def web_page(record: Mapping, name: str, number: int) -> list[Row]:
@@ -42,7 +48,7 @@ def web_page(record: Mapping, name: str, number: int) -> list[Row]:
 
 
 def stackexchange(record: Mapping, name: str, number: int) -> Row:
-    """Question, then answers from the highest human vote down."""
+    """Question, then answers from the highest human vote down; `answers` keeps the votes."""
     answers = sorted(record["answers"], key=lambda answer: -answer["score"])
     text = "\n\n".join([record["title"], record["body"], *(answer["body"] for answer in answers)])
     return {
@@ -50,6 +56,7 @@ def stackexchange(record: Mapping, name: str, number: int) -> Row:
         "text": text,
         "source": name,
         "domain": record["site"],
+        "answers": [{"votes": answer["score"], "text": answer["body"]} for answer in answers],
     }
 
 

@@ -1,43 +1,33 @@
-"""Duplicates within the corpus and evaluation items leaked into it: both go before scoring. Notebook 01.
+"""Exact and near duplicates within the corpus: they go before scoring. Notebook 01.
 
-Near-duplicates: MinHash LSH (Broder 1997) proposes, the exact Jaccard similarity of word 3-shingles
-decides, so that what is removed does not depend on luck. Leaks: a shared 13-gram (GPT-3, appendix C), or a
-short evaluation item quoted whole.
+MinHash LSH (Broder 1997; datasketch) proposes pairs, the exact Jaccard similarity of word 3-shingles
+decides, so that what is removed does not depend on luck. Leaked evaluation items are contamination.py's.
 
-    kept, removed = deduplicate(docs)                # a row: id, kind, duplicate_of, similarity
-    kept, leaks = decontaminate(kept, eval_texts)    # a row: id, kind, eval_index, match
+    kept, removed = deduplicate(docs)     # a row: id, source, kind, duplicate_of, similarity
+    report(removed)["kinds"]              # {"exact": 12, "near": 30}
 """
 
-import re
-import unicodedata
-import zlib
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from datasketch import MinHash, MinHashLSH
 
-# Words, single CJK characters (no spaces there) and arithmetic signs: "3 + 4" and "3 - 4" differ.
-_CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-_TOKEN = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+|[-+*/=<>%^]")
+from nbkit.data.contamination import Decontaminator, decontaminate
+from nbkit.data.words import check_documents, gram_hashes, normalise, word_hashes
+
+__all__ = ["Decontaminator", "decontaminate", "deduplicate", "normalise", "report"]
+
 _SHINGLE = 3
 _PERMUTATIONS = 64
-_MIN_WORDS = 4
-
-
-def normalise(text: str) -> list[str]:
-    """Tokens that survive changes of case, width, spacing and punctuation: what "the same text" means
-    here."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    return _TOKEN.findall(text.casefold())
+_CHUNK = 2**16  # shingles sketched at once: bounds the (chunk, permutations) array at 16 MB
 
 
 def _shingles(words: Sequence[str]) -> np.ndarray:
     """Sorted unique 32-bit hashes of the word 3-grams, shape (n,); a shorter text is one shingle."""
-    last = max(len(words) - _SHINGLE + 1, 1)
-    grams = (" ".join(words[i : i + _SHINGLE]) for i in range(last))
-    return np.unique(np.fromiter((zlib.crc32(gram.encode()) for gram in grams), dtype=np.uint32, count=last))
+    grams = gram_hashes(word_hashes(words), max(min(_SHINGLE, len(words)), 1))
+    return np.unique((grams >> np.uint64(32)).astype(np.uint32)) if words else np.zeros(1, np.uint32)
 
 
 def _jaccard(left: np.ndarray, right: np.ndarray) -> float:
@@ -58,6 +48,14 @@ def _bands(threshold: float) -> tuple[int, int]:
     return _PERMUTATIONS, 1
 
 
+def _sketch(empty: MinHash, shingles: np.ndarray) -> MinHash:
+    sketch = empty.copy()
+    sketch.hashfunc = np.asarray  # shingles are hashes already: a chunk passes whole, not number by number
+    for start in range(0, len(shingles), _CHUNK):
+        sketch.update_batch([shingles[start : start + _CHUNK]])
+    return sketch
+
+
 def deduplicate(
     docs: Sequence[Mapping], threshold: float = 0.8, seed: int = 0
 ) -> tuple[list[Mapping], list[dict]]:
@@ -65,24 +63,26 @@ def deduplicate(
 
     Every removed document is equal after `normalise`, or has Jaccard similarity >= threshold on word
     3-shingles to a document that is kept. LSH misses at most 1% of the pairs at the threshold, fewer above it
-    (see `_bands`). `seed` draws the hash permutations. Returns the kept documents and one report row per
-    removed one. Raises ValueError for a threshold outside (0, 1].
+    (see `_bands`). `seed` draws the hash permutations. Holds 4 bytes per word of the kept documents. Returns
+    the kept documents and one report row per removed one. Raises ValueError for a threshold outside (0, 1],
+    ids given twice and documents without text.
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold={threshold}: want a Jaccard similarity above 0, up to 1")
+    check_documents(docs)
     index = MinHashLSH(num_perm=_PERMUTATIONS, params=_bands(threshold))
     empty = MinHash(num_perm=_PERMUTATIONS, seed=seed + 1, hashfunc=int)
-    exact: dict[str, int] = {}
+    exact: dict[bytes, int] = {}
     shingles: dict[int, np.ndarray] = {}
     kept, removed = [], []
     for position, doc in enumerate(docs):
         words = normalise(doc["text"])
-        key = " ".join(words)
+        key = hashlib.blake2b(" ".join(words).encode("utf-8", "surrogatepass"), digest_size=16).digest()
         if key in exact:
             removed.append(_removal(doc, "exact", docs[exact[key]], 1.0))
             continue
-        own, sketch = _shingles(words), empty.copy()
-        sketch.update_batch(own.tolist())
+        own = _shingles(words)
+        sketch = _sketch(empty, own)
         similar = [(_jaccard(own, shingles[other]), -other) for other in index.query(sketch)]
         best, other = max(similar, default=(0.0, 0))
         if best >= threshold:
@@ -96,50 +96,32 @@ def deduplicate(
 
 
 def _removal(doc: Mapping, kind: str, original: Mapping, similarity: float) -> dict:
-    return {"id": doc["id"], "kind": kind, "duplicate_of": original["id"], "similarity": round(similarity, 4)}
+    return {
+        "id": doc["id"],
+        "source": doc.get("source"),
+        "kind": kind,
+        "duplicate_of": original["id"],
+        "similarity": round(similarity, 4),
+    }
 
 
-def decontaminate(
-    docs: Sequence[Mapping], eval_texts: Sequence[str], n: int = 13
-) -> tuple[list[Mapping], list[dict]]:
-    """Remove documents that share an n-gram with an evaluation text, or quote a short one whole.
+def report(removed: Sequence[Mapping], examples: int = 3) -> dict:
+    """Summary of the rows of `deduplicate` or `decontaminate`, as plain data.
 
-    Evaluation texts below n tokens count only when the document holds all their tokens in a row, and only
-    from 4 words up: fewer words ("3 + 4") are no evidence of a leak and are never matched. Returns the kept
-    documents and a report row per removed one, naming the first evaluation text (by index) and the matching
-    tokens.
+    "removed"; counts by "kinds", "sources" and (leaks) evaluation "sets"; "groups": how many kept documents
+    had duplicates, or evaluation items leaks, by the number of documents removed for them; "examples": the
+    first rows of each kind.
     """
-    if n < _MIN_WORDS:
-        raise ValueError(f"n={n}: n-grams below {_MIN_WORDS} tokens match by chance; 13 is usual")
-    grams: dict[str, int] = {}
-    short: dict[str, list[tuple[list[str], int]]] = defaultdict(list)
-    for number, text in enumerate(eval_texts):
-        words = normalise(text)
-        for gram in _grams(words, n):
-            grams.setdefault(gram, number)
-        if len(words) < n and sum(word[0].isalnum() for word in words) >= _MIN_WORDS:
-            short[" ".join(words[:_MIN_WORDS])].append((words, number))
-    kept, removed = [], []
-    for doc in docs:
-        match = _leak(normalise(doc["text"]), grams, short, n)
-        if match is None:
-            kept.append(doc)
-        else:
-            removed.append({"id": doc["id"], **match})
-    return kept, removed
-
-
-def _grams(words: Sequence[str], n: int) -> Iterator[str]:
-    return (" ".join(words[i : i + n]) for i in range(len(words) - n + 1))
-
-
-def _leak(words: list[str], grams: Mapping[str, int], short: Mapping[str, list], n: int) -> dict | None:
-    for gram in _grams(words, n):
-        if gram in grams:
-            return {"kind": "ngram", "eval_index": grams[gram], "match": gram}
-    # Short items are found by their first four tokens, then compared in full.
-    for start, head in enumerate(_grams(words, _MIN_WORDS)):
-        for item, number in short.get(head, ()):
-            if words[start : start + len(item)] == item:
-                return {"kind": "exact", "eval_index": number, "match": " ".join(item)}
-    return None
+    rows = [{"source": None, "set": None, **row} for row in removed]
+    causes = Counter(
+        (row["duplicate_of"],) if "duplicate_of" in row else (row["set"], row["item"]) for row in rows
+    )
+    kinds = Counter(row["kind"] for row in rows)
+    return {
+        "removed": len(rows),
+        "kinds": dict(kinds.most_common()),
+        "sources": dict(Counter(str(row["source"]) for row in rows).most_common()),
+        "sets": dict(Counter(row["set"] for row in rows if row["set"] is not None).most_common()),
+        "groups": {str(size): count for size, count in sorted(Counter(causes.values()).items())},
+        "examples": {kind: [dict(r) for r in removed if r["kind"] == kind][:examples] for kind in kinds},
+    }

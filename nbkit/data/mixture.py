@@ -4,7 +4,6 @@ Notebook 01 builds the plan, notebook 02 follows it. Figures are the report's, i
 tokens: warmup 0.1, diversity-enriched 12.4, high-quality 6.5, decay 4; 12.5 of filtered text of which 6.5
 are high quality; 15% synthetic (report.md, "Pre-training data" and "FG-WSD"). Shape legend: D documents.
 
-    score_D = combine(quality_D, similarity_D)
     budget = report_budgets(23_000_000)                       # {'filtered': 12_500_000, 'hq': 6_500_000, ...}
     label_D = pools(score_D, n_tokens_D, budget["hq"], budget["mq"])
     plan = stage_plan(23_000_000, 256, {"hq": 6_500_000, "mq": 6_000_000, "synthetic": 1_800_000})
@@ -14,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
-from scipy.stats import rankdata
 
 # Trillions of tokens in the report. Fractions keep the sequence accounting exact.
 STAGES = {
@@ -28,43 +26,35 @@ FILTERED, HIGH_QUALITY = Fraction("12.5"), Fraction("6.5")
 POOLS = ("hq", "mq", "synthetic")
 
 
-def combine(
-    quality: Sequence[float], similarity: Sequence[float], similarity_weight: float = 0.3
-) -> np.ndarray:
-    """One score in (0, 1] per document: the weighted mean of both signals' percentile ranks.
-
-    Ties share a rank. Ranks because the two signals have unlike scales: the 0-9 quality is nearly
-    normal, the similarity skewed. How the report combines them is undisclosed; the weight is our
-    choice. Raises ValueError for unlike lengths or NaN.
-    """
-    quality_D, similarity_D = np.asarray(quality, float), np.asarray(similarity, float)
-    if quality_D.shape != similarity_D.shape or quality_D.ndim != 1:
-        raise ValueError(
-            f"quality and similarity need one number per document: {quality_D.shape}, {similarity_D.shape}"
-        )
-    if not 0 <= similarity_weight <= 1:
-        raise ValueError(f"similarity_weight={similarity_weight}: want a number from 0 to 1")
-    if not (np.isfinite(quality_D).all() and np.isfinite(similarity_D).all()):
-        raise ValueError("quality or similarity holds NaN or infinity: score every document first")
-    n = max(len(quality_D), 1)
-    return ((1 - similarity_weight) * rankdata(quality_D) + similarity_weight * rankdata(similarity_D)) / n
+def _tokens(name: str, value: int) -> int:
+    """A token count as Python's exact integer: numpy's would overflow unnoticed inside a Fraction. Raises
+    ValueError for other numbers."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise ValueError(f"{name}={value}: want a whole number of tokens, 0 or more")
+    return int(value)
 
 
 def report_budgets(total: int) -> dict[str, int]:
     """Tokens of the unique pools when `total` are trained: filtered 12.5/23, hq 6.5/23, mq the rest."""
-    if total < 0:
-        raise ValueError(f"total={total}: want a number of training tokens")
+    total = _tokens("total", total)
     filtered, hq = (round(total * part / TRAINED) for part in (FILTERED, HIGH_QUALITY))
     return {"filtered": filtered, "hq": hq, "mq": filtered - hq}
 
 
-def pools(scores: Sequence[float], n_tokens: Sequence[int], hq_tokens: int, mq_tokens: int) -> np.ndarray:
+def pools(
+    scores: Sequence[float],
+    n_tokens: Sequence[int],
+    hq_tokens: int,
+    mq_tokens: int,
+    ids: Sequence[str] | None = None,
+) -> np.ndarray:
     """Label every document "hq", "mq" or "drop" by score thresholds that two token budgets set.
 
-    Best first (ties in document order): "hq" while the running total stays within hq_tokens, then "mq"
-    while it stays within hq_tokens + mq_tokens. No document is split, so a pool may fall short of its
-    budget by less than the one document that no longer fitted. Raises ValueError when the budgets exceed
-    what the documents hold.
+    Best first: "hq" while the running total stays within hq_tokens, then "mq" while it stays within
+    hq_tokens + mq_tokens. Ties fall in the order of `ids`, so that the same documents are kept whatever
+    order the workers handed them over in; without ids, in document order. No document is split, so a pool
+    may fall short of its budget by less than the one document that no longer fitted. Raises ValueError when
+    the budgets exceed what the documents hold, or an id occurs twice.
     """
     score_D, tokens_D = np.asarray(scores, float), np.asarray(n_tokens)
     if score_D.shape != tokens_D.shape or score_D.ndim != 1:
@@ -73,21 +63,34 @@ def pools(scores: Sequence[float], n_tokens: Sequence[int], hq_tokens: int, mq_t
         )
     if not np.isfinite(score_D).all():
         raise ValueError("scores hold NaN or infinity: score every document first")
-    if hq_tokens < 0 or mq_tokens < 0 or (tokens_D < 0).any():
-        raise ValueError(f"negative token counts: hq_tokens={hq_tokens}, mq_tokens={mq_tokens}")
+    if len(tokens_D) and (tokens_D.dtype.kind not in "iu" or tokens_D.min() < 0):
+        raise ValueError("n_tokens holds negative or fractional counts: want whole numbers of tokens")
+    hq_tokens, mq_tokens = _tokens("hq_tokens", hq_tokens), _tokens("mq_tokens", mq_tokens)
     held = int(tokens_D.sum())
     if hq_tokens + mq_tokens > held:
         raise ValueError(
             f"the budgets ask for {hq_tokens + mq_tokens:,} tokens (hq {hq_tokens:,} + mq {mq_tokens:,}) but "
             f"the documents hold {held:,}: add documents or lower the training tokens"
         )
-    order = np.argsort(-score_D, kind="stable")
+    order = _best_first(score_D, ids)
     running = np.cumsum(tokens_D[order])
     label_D = np.empty(len(score_D), dtype="<U4")
     label_D[order] = np.where(
         running <= hq_tokens, "hq", np.where(running <= hq_tokens + mq_tokens, "mq", "drop")
     )
     return label_D
+
+
+def _best_first(score_D: np.ndarray, ids: Sequence[str] | None) -> np.ndarray:
+    if ids is None:
+        return np.argsort(-score_D, kind="stable")
+    id_D = np.asarray(ids)
+    if id_D.shape != score_D.shape or len(np.unique(id_D)) != len(id_D):
+        raise ValueError(
+            f"ids: got {id_D.shape}, {len(np.unique(id_D))} of them different; want a different one for each "
+            f"of {len(score_D)} documents"
+        )
+    return np.lexsort((id_D, -score_D))
 
 
 def waterfall(
@@ -157,6 +160,8 @@ def stage_plan(
     completed by the end of the stage. Raises ValueError when the pools are too small for the plan or a pool
     would be read over `max_epochs` times.
     """
+    total_tokens, seq_len = _tokens("total_tokens", total_tokens), _tokens("seq_len", seq_len)
+    pools = {pool: _tokens(f"pool {pool!r}", held) for pool, held in pools.items()}
     _check_plan(total_tokens, seq_len, pools, synthetic_share, decay_synthetic, max_epochs)
     n_sequences = total_tokens // seq_len
     sizes = dict(zip(STAGES, _apportion(n_sequences, list(STAGES.values())), strict=True))
@@ -198,10 +203,9 @@ def _check_plan(total_tokens, seq_len, pools, synthetic_share, decay_synthetic, 
             raise ValueError(f"{name}={value}: want a share from 0 to 1")
     if not max_epochs > 0:
         raise ValueError(f"max_epochs={max_epochs}: want a positive number")
+    read = {"hq": True, "mq": pools["mq"] > 0, "synthetic": synthetic_share > 0}
     for pool in POOLS:
-        if pools[pool] < 0 or (
-            pools[pool] < seq_len and (pool == "hq" or (pool == "synthetic" and synthetic_share))
-        ):
+        if read[pool] and pools[pool] < seq_len:
             raise ValueError(
                 f"pool {pool!r} holds {pools[pool]:,} tokens, less than one sequence of {seq_len}"
             )
@@ -211,8 +215,10 @@ def _synthetic_per_stage(
     sizes: Mapping[str, int], synthetic_share: float, decay_synthetic: float
 ) -> dict[str, int]:
     """Synthetic sequences per stage, exact in total; the high-quality stage has none (report: hq only)."""
-    wanted = round(sum(sizes.values()) * synthetic_share)
-    decay = min(round(sizes["decay"] * decay_synthetic), wanted)
+    # str() gives the decimal that was written: 0.15 is 15/100 here, not the nearest binary fraction
+    share, decay_share = Fraction(str(synthetic_share)), Fraction(str(decay_synthetic))
+    wanted = round(sum(sizes.values()) * share)
+    decay = min(round(sizes["decay"] * decay_share), wanted)
     opening = [sizes["warmup"], sizes["diversity"]]
     if wanted - decay > sum(opening):
         raise ValueError(

@@ -83,7 +83,9 @@ _ARC_FILES = {
 SOURCES: dict[str, Source] = {
     "corpus_books": _corpus("public domain (USA), CC0", "books.jsonl.gz"),
     "corpus_kids": _corpus("CC BY 4.0 or public domain, per story", "stories.jsonl.gz"),
-    "corpus_masc": _corpus("free for research and development", "masc.jsonl.gz"),
+    "corpus_masc": _corpus(
+        "free for research and development", "masc.jsonl.gz", adapt=adapters.masked_document
+    ),
     "corpus_qa_stackexchange": _corpus("CC BY-SA 3.0/4.0", "qa.jsonl.gz", adapt=adapters.stackexchange),
     "corpus_tex": _corpus("CC BY-SA 3.0, GFDL", "tex.jsonl.gz"),
     "corpus_textbook": _corpus("CC BY 3.0 (OpenStax)", "openstax.jsonl.gz"),

@@ -134,10 +134,11 @@ def synthetic(n_docs: int, seed: int = 0, tasks_per_doc: int = 2) -> list[dict]:
     return docs
 
 
-def seeds(n: int, seed: int = 0) -> list[str]:
-    """Curated high-quality seed documents for the retrieval signal (drawn apart from the corpus; training
-    split only)."""
-    return [worked(t, i % 2) for i, t in enumerate(sample(n, "train", seed + 7919))]
+def seeds(n: int, seed: int = 0, tasks_per_doc: int = 2) -> list[str]:
+    """Curated high-quality documents: what the filter looks for. Drawn apart from the corpus; training split
+    only."""
+    tasks = iter(sample(n * tasks_per_doc, "train", seed + 7919))
+    return ["\n".join(worked(next(tasks), i % 2) for _ in range(tasks_per_doc)) for i in range(n)]
 
 
 @cache

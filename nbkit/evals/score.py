@@ -2,7 +2,8 @@
 
 avg@k is the mean over k samples of a question, then over questions. The k samples of one question are not
 independent, so the question is the cluster: the interval comes from the spread of the question means.
-Shape legend: Q questions, K samples of each.
+Shape legend: Q questions, K samples of each. A masked row is a question that could not be graded: it counts
+nowhere.
 """
 
 from collections.abc import Sequence
@@ -49,19 +50,39 @@ def estimate(values: Sequence[float], bounds: tuple[float, float] | None = None)
 def avg_at_k(correct_QK: np.ndarray) -> Estimate:
     """avg@k with a question-clustered interval. All right or all wrong: Wilson's interval, which does not
     collapse to a point."""
-    means_Q = np.asarray(correct_QK, dtype=float).reshape(len(correct_QK), -1).mean(1)
-    if means_Q.std() == 0 and means_Q[0] in (0.0, 1.0):
+    means_Q = np.ma.asarray(correct_QK, dtype=float).reshape(len(correct_QK), -1).mean(1).compressed()
+    if len(means_Q) and means_Q.std() == 0 and means_Q[0] in (0.0, 1.0):
         interval = stats.binomtest(int(means_Q.sum()), len(means_Q)).proportion_ci(method="wilson")
         return Estimate(float(means_Q[0]), float(interval.low), float(interval.high), len(means_Q))
     return estimate(means_Q, (0.0, 1.0))
 
 
 def paired_difference(after_QK: np.ndarray, before_QK: np.ndarray) -> Estimate:
-    """after - before on the same questions, clustered by question. Raises ValueError when the questions
-    differ in number."""
+    """after - before on the same questions, clustered by question; one that either side could not grade is
+    left out. Raises ValueError when the questions differ in number."""
     if len(after_QK) != len(before_QK):
         raise ValueError(
             f"questions: got {len(after_QK)} and {len(before_QK)}, wanted the same ones in the same order"
         )
-    difference_Q = [float(np.mean(a)) - float(np.mean(b)) for a, b in zip(after_QK, before_QK, strict=True)]
+    difference_Q = [
+        float(np.mean(a)) - float(np.mean(b))
+        for a, b in zip(after_QK, before_QK, strict=True)
+        if not (np.ma.is_masked(a) or np.ma.is_masked(b))
+    ]
     return estimate(difference_Q, (-1.0, 1.0))
+
+
+def clustered(values: Sequence[float], groups: Sequence[str], rounds: int = 2000, seed: int = 0) -> Estimate:
+    """Mean of values that come in groups (pairs of a topic), with a 95% interval from resampling whole
+    groups; n counts the groups. Raises ValueError for unlike lengths or fewer than two groups."""
+    x = np.asarray(values, dtype=float)
+    if len(x) != len(groups) or len(set(groups)) < 2:
+        raise ValueError(
+            f"{len(x)} values in {len(groups)} groups: want one group each, two different ones at least"
+        )
+    _, group = np.unique(np.asarray(groups), return_inverse=True)
+    sums, counts = np.bincount(group, x), np.bincount(group)
+    draw = np.random.default_rng(seed).integers(len(sums), size=(rounds, len(sums)))
+    means = sums[draw].sum(1) / counts[draw].sum(1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return Estimate(float(x.mean()), float(low), float(high), len(sums))

@@ -5,39 +5,83 @@
 Shape legend: Q questions, K samples of each.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from nbkit.data.skills import Task, verify
+from nbkit.data.skills import InfraError, Task, verify
 from nbkit.data.world import base_prompt
 from nbkit.evals.score import Estimate, avg_at_k
-from nbkit.generate import Generator
+from nbkit.generate import Completion, Generator
 from nbkit.refine import user_prompt
+
+
+def verdicts(
+    tasks: Sequence[Task], texts: Sequence[Sequence[str | None]], jail, infra_limit: float = 0.01
+) -> np.ma.MaskedArray:
+    """Is each of the K texts of each of the Q tasks right? Shape (Q, K), bool; None as a text is wrong.
+
+    A question on which the grader itself fails is masked whole: it is neither right nor wrong, so it
+    belongs in no mean. Lost questions are logged. Raises InfraError with the first reason once they are
+    more than the share `infra_limit` of all: then the jail is broken, or failures may favour a model."""
+    if not 0 <= infra_limit <= 1:
+        raise ValueError(f"infra_limit: got {infra_limit}, wanted a share from 0 to 1")
+    right_QK = np.ma.zeros((len(tasks), max(map(len, texts), default=1)), dtype=bool)
+    reasons = []
+    for q, (task, group) in enumerate(zip(tasks, texts, strict=True)):
+        try:
+            right_QK[q] = [text is not None and verify(task, text, jail) for text in group]
+        except InfraError as error:
+            right_QK[q] = np.ma.masked
+            reasons.append(f"{task.skill}: {error}")
+            if len(reasons) / len(tasks) > infra_limit:
+                raise InfraError(
+                    f"the grader failed on {len(reasons)} of the first {q + 1} of {len(tasks)} questions, "
+                    f"over infra_limit={infra_limit:g} of all; mend the jail or the set; first reason: "
+                    f"{reasons[0]}"
+                ) from error
+    if reasons:
+        logging.getLogger(__name__).warning(
+            "infra: the grader failed on %d of %d questions, left out; first reason: %s",
+            len(reasons),
+            len(tasks),
+            reasons[0],
+        )
+    return right_QK
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Graded samples of one model. `stopped` is the share that ended by itself; `texts` are the first
-    samples."""
+    samples. Rows of `correct_QK` are masked where the grader failed; no score counts them."""
 
     tasks: Sequence[Task]
-    correct_QK: np.ndarray
+    correct_QK: np.ma.MaskedArray
     stopped: float
     texts: list[str]
 
     @property
+    def graded(self) -> list[int]:
+        """The questions that count: all but those on which the grader failed."""
+        return np.flatnonzero(~np.ma.getmaskarray(self.correct_QK).any(1)).tolist()
+
+    @property
+    def infra(self) -> int:
+        """How many questions the grader failed on."""
+        return len(self.tasks) - len(self.graded)
+
+    @property
     def overall(self) -> Estimate:
-        return avg_at_k(self.correct_QK)
+        return avg_at_k(self.correct_QK[self.graded])
 
     def by(self, attribute: str) -> dict[str, Estimate]:
         """Scores by an attribute of the tasks: domain, skill, level or split."""
-        keys = [str(getattr(task, attribute)) for task in self.tasks]
-        return {
-            key: avg_at_k(self.correct_QK[[i for i, k in enumerate(keys) if k == key]])
-            for key in sorted(set(keys))
-        }
+        rows: dict[str, list[int]] = {}
+        for i in self.graded:
+            rows.setdefault(str(getattr(self.tasks[i], attribute)), []).append(i)
+        return {key: avg_at_k(self.correct_QK[rows[key]]) for key in sorted(rows)}
 
     def summary(self) -> dict:
         return {
@@ -45,6 +89,7 @@ class Evaluation:
             "by_domain": {name: e.dict() for name, e in self.by("domain").items()},
             "by_split": {name: e.dict() for name, e in self.by("split").items()},
             "stopped": self.stopped,
+            "infra": self.infra,
         }
 
 
@@ -56,10 +101,11 @@ def evaluate(
     k: int = 1,
     max_new_tokens: int = 64,
     seed: int = 0,
+    infra_limit: float = 0.01,
 ) -> Evaluation:
     """`form`: "base" completes a document, "chat" answers a turn. k = 1 is greedy; more samples use the
     report's temperature 0.6 and top-p 0.95. In base form the completion counts up to the next question,
-    since a base model goes on writing."""
+    since a base model goes on writing. `infra_limit` as in `verdicts`."""
     if form not in ("base", "chat"):
         raise ValueError(f"form: got {form!r}, wanted 'base' or 'chat'")
     prompts = [
@@ -68,15 +114,14 @@ def evaluate(
     ]
     sampling = {} if k == 1 else {"temperature": 0.6, "top_p": 0.95}
     groups = generator.sample(prompts, k, max_new_tokens, seed=seed, **sampling)
-    correct_QK = np.zeros((len(tasks), k), dtype=bool)
-    for q, (task, group) in enumerate(zip(tasks, groups, strict=True)):
-        for i, completion in enumerate(group):
-            text = (
-                completion.text.split("\nQuestion:")[0].split("\nProblem.")[0]
-                if form == "base"
-                else completion.text
-            )
-            # a chat answer that was cut off is no answer; a base model has no duty to stop
-            correct_QK[q, i] = (form == "base" or completion.stopped) and verify(task, text, jail)
+    texts = [[_answer(completion, form) for completion in group] for group in groups]
+    correct_QK = verdicts(tasks, texts, jail, infra_limit)
     stopped = float(np.mean([c.stopped for group in groups for c in group]))
     return Evaluation(tasks, correct_QK, stopped, [group[0].text for group in groups])
+
+
+def _answer(completion: Completion, form: str) -> str | None:
+    """The text to grade. A chat answer that was cut off is no answer; a base model has no duty to stop."""
+    if form == "base":
+        return completion.text.split("\nQuestion:")[0].split("\nProblem.")[0]
+    return completion.text if completion.stopped else None

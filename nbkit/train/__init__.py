@@ -1,10 +1,7 @@
 """Training: schedules, pre-training, SFT, distillation, RL, and the pairwise preference model."""
 
 import os
-import warnings
 
 # The trainers' maps take seconds; their bars would fill the notebooks. `datasets` reads this when imported.
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-# tqdm asks for ipywidgets, whose bars hold nothing once a notebook is saved; the text bar is meant
-warnings.filterwarnings("ignore", message="IProgress not found")

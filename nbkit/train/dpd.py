@@ -75,8 +75,8 @@ def dpd_terms(
 
 
 class DPDTrainer(DPOTrainer):
-    """DPOTrainer whose loss is the joint one; the only seam is `_compute_loss`. `teacher` shares the
-    student's tokenizer."""
+    """DPOTrainer with the joint loss, on rows that already hold prompt_ids, chosen_ids and rejected_ids.
+    `teacher` shares the student's tokenizer."""
 
     def __init__(
         self, *args, teacher, weights: tuple[float, float, float], kind: str, temperature: float, **kwargs
@@ -89,6 +89,9 @@ class DPDTrainer(DPOTrainer):
             )
         self.teacher = teacher.to(self.accelerator.device).eval()
         self.weights, self.kind, self.temperature = weights, kind, temperature
+
+    def _prepare_dataset(self, dataset, *args, **kwargs):
+        return dataset
 
     def _compute_loss(self, model, inputs, return_outputs):
         mode = "train" if self.model.training else "eval"
@@ -162,7 +165,7 @@ def dpd(
         logging_steps=max(1, steps // 40),
         **shared_arguments(out, seed),
     )
-    trainer = PretokenizedDPD(
+    trainer = DPDTrainer(
         model=model,
         args=arguments,
         train_dataset=Dataset.from_list(columns),
@@ -174,10 +177,3 @@ def dpd(
         temperature=temperature,
     )
     return run_training(trainer)
-
-
-class PretokenizedDPD(DPDTrainer):
-    """DPDTrainer for a dataset that already has prompt_ids, chosen_ids and rejected_ids."""
-
-    def _prepare_dataset(self, dataset, *args, **kwargs):
-        return dataset

@@ -14,8 +14,9 @@ import numpy as np
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
-from nbkit.data.skills import Task, verify
+from nbkit.data.skills import Task
 from nbkit.data.tokens import stop_ids
+from nbkit.evals.tasks import verdicts
 from nbkit.generate import Generator
 from nbkit.train.pretrain import Progress, run_training, shared_arguments
 
@@ -28,19 +29,17 @@ def pass_rates(
     max_new_tokens: int,
     seed: int,
     jail,
+    infra_limit: float = 0.01,
 ) -> np.ndarray:
-    """avg@n of each task under the policy, shape (P,). Temperature 1, as the rollouts that follow."""
+    """avg@n of each task under the policy, shape (P,). Temperature 1, as the rollouts that follow. NaN where
+    the grader failed: no band holds it. Raises InfraError for more of these than `infra_limit` of all."""
     completions = generator.sample(prompts, n, max_new_tokens, temperature=1.0, seed=seed)
-    return np.array(
-        [
-            np.mean([c.stopped and verify(t, c.text, jail) for c in group])
-            for t, group in zip(tasks, completions, strict=True)
-        ]
-    )
+    texts = [[c.text if c.stopped else None for c in group] for group in completions]
+    return verdicts(tasks, texts, jail, infra_limit).mean(1).filled(np.nan)
 
 
 def within_band(rates_P: np.ndarray, low: float = 0.1, high: float = 0.9) -> np.ndarray:
-    """Which questions teach something: strictly between `low` and `high`, shape (P,) bool."""
+    """Which questions teach something: strictly between `low` and `high`, shape (P,) bool. NaN does not."""
     return (rates_P > low) & (rates_P < high)
 
 

@@ -29,7 +29,6 @@ class SFTResult:
     history: list[dict]
     samples: int
     dropped: int
-    loss_tokens: int
     seconds: float
 
 
@@ -146,5 +145,4 @@ def sft(
         callbacks=[Progress(label, report)],
     )
     history, seconds = run_training(trainer)
-    loss_tokens = sum(y != IGNORE for row in encoded for y in row["labels"])
-    return SFTResult(history, len(encoded), dropped, loss_tokens, seconds)
+    return SFTResult(history, len(encoded), dropped, seconds)

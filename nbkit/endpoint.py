@@ -1,0 +1,318 @@
+"""Any OpenAI-compatible chat endpoint (vLLM, `transformers serve`, a hosted model), asked in bulk. Used by
+the LLM annotator of 01.
+
+    endpoint = Endpoint("http://localhost:8000/v1", model="Qwen/Qwen3-8B", cache="answers.sqlite")
+    answers = endpoint.complete([[{"role": "user", "content": "2 + 2?"}]], temperature=0.0, max_tokens=8)
+    endpoint.report()         # requests, cached, retried, failed by reason, tokens, cost, seconds
+
+Every conversation gets either a `Completion` or a `Failure` with its reason; nothing is made up. Answers go
+to an SQLite file as they come, so that a killed run asks again only what was in flight.
+"""
+
+import asyncio
+import inspect
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError, AsyncOpenAI, Timeout
+from openai.resources.chat import AsyncCompletions
+from tqdm.auto import tqdm
+
+from nbkit.files import digest
+from nbkit.json_cache import JsonCache
+
+Conversation = Sequence[Mapping[str, Any]]  # messages: {"role": ..., "content": ...}
+_SAMPLING = frozenset(inspect.signature(AsyncCompletions.create).parameters) - {
+    "self", "model", "messages", "n", "seed", "stream", "stream_options", "timeout"
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Completion:
+    """An answer. `finish_reason` is "length" where max_tokens cut it; tokens are None where the server counts
+    none."""
+
+    text: str
+    finish_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached: bool = False
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A request without an answer after all retries. `reason` is a short class to count ("timeout",
+    "connection", "HTTP 500", "malformed", "no text", "gave up"), `detail` what came back."""
+
+    reason: str
+    detail: str
+
+
+class Endpoint:
+    """One model at one server.
+
+    `api_key_env` names the environment variable that holds the key (None: the server wants none).
+    `concurrency` requests run at once. `timeout_s` is the longest silence of the server in seconds. Timeouts,
+    lost connections, 408, 409, 429 and 5xx are retried `retries` times, after 0.5 to 8 s or the server's
+    Retry-After (openai's own backoff). After `give_up_after` failures in a row the rest of a call is not
+    sent. `prices` are (prompt, completion) in any currency per million tokens. `cache` is an SQLite file,
+    keyed by model, messages and sampling but not by server. Raises ValueError for values out of range.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        api_key_env: str | None = None,
+        concurrency: int = 8,
+        timeout_s: float = 600.0,
+        retries: int = 4,
+        cache: str | Path | None = None,
+        prices: tuple[float, float] | None = None,
+        give_up_after: int = 50,
+    ) -> None:
+        _check_url(base_url)
+        for name, value, low, high in (
+            ("concurrency", concurrency, 1, 1000),
+            ("timeout_s", timeout_s, 0.001, 86400),
+            ("retries", retries, 0, 100),
+            ("give_up_after", give_up_after, 1, 10**9),
+        ):
+            if not low <= value <= high:
+                raise ValueError(f"{name}: got {value}, wanted {low} to {high}")
+        if prices is not None and (len(prices) != 2 or min(prices) < 0):
+            raise ValueError(
+                f"prices: got {prices}, wanted (prompt, completion) per million tokens, 0 or more"
+            )
+        if api_key_env is not None and not os.environ.get(api_key_env):
+            raise ValueError(
+                f"api_key_env: {api_key_env} is not set; export it, or give None if no key is needed"
+            )
+        self.base_url, self.model, self.cache, self.prices = base_url, model, cache, prices
+        self.concurrency, self.give_up_after = concurrency, give_up_after
+        self._options = {
+            "base_url": base_url,
+            "api_key": os.environ[api_key_env] if api_key_env else "none",  # openai refuses an empty one
+            "timeout": Timeout(timeout_s, connect=min(timeout_s, 10.0)),
+            "max_retries": retries,
+        }
+        self._counts: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
+        self._seconds = 0.0
+        self._checked = False
+
+    def complete(
+        self,
+        conversations: Sequence[Conversation],
+        seeds: Sequence[int] | None = None,
+        label: str = "asking",
+        **sampling: Any,
+    ) -> list[Completion | Failure]:
+        """One answer per conversation, in their order; works inside a running event loop (Jupyter) too.
+
+        `seeds` are one per conversation. `sampling` is what `chat.completions.create` takes (temperature,
+        max_tokens, response_format, extra_body for what only your server knows). A conversation that occurs
+        k times is asked k times, and each occurrence is cached by itself. Raises ValueError for malformed
+        arguments, a damaged cache, an unreachable server or an unknown model (both asked once, before the
+        first request).
+        """
+        started = time.monotonic()
+        requests = self._requests(conversations, seeds, sampling)
+        results: list[Completion | Failure | None]
+        try:
+            with closing(JsonCache(self.cache)) as cache:
+                results = [_cached(cache, key) for key, _ in requests]
+                todo = [i for i, result in enumerate(results) if result is None]
+                self._counts["cached"] += len(requests) - len(todo)
+                with tqdm(total=len(requests), initial=len(requests) - len(todo), desc=label) as bar:
+                    if todo:
+                        _run(self._ask_all(requests, todo, results, cache, bar))
+        finally:
+            self._seconds += time.monotonic() - started
+        return results
+
+    def report(self) -> dict[str, Any]:
+        """What the calls so far used. Tokens and cost are of the requests answered by the server in this
+        process: cached ones are free, and what a retried or failed request burnt is not known. `unmetered`
+        answers came without a token count, so that tokens and cost are too low by theirs."""
+        counts = self._counts
+        cost = None
+        if self.prices:
+            cost = (
+                counts["prompt_tokens"] * self.prices[0] + counts["completion_tokens"] * self.prices[1]
+            ) / 1e6
+        names = ("requests", "cached", "retried", "unmetered", "prompt_tokens", "completion_tokens")
+        return {
+            "base_url": self.base_url,
+            "model": self.model,
+            **{name: counts[name] for name in names},
+            "failed": dict(self._failed),
+            "cost": cost,
+            "seconds": round(self._seconds, 3),
+        }
+
+    def _requests(
+        self, conversations: Sequence[Conversation], seeds: Sequence[int] | None, sampling: dict[str, Any]
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """(cache key, request) for every conversation."""
+        if unknown := set(sampling) - _SAMPLING:
+            raise ValueError(
+                f"sampling: unknown {sorted(unknown)}; what only your server knows goes in extra_body, "
+                "and for n answers repeat the conversation with other seeds"
+            )
+        if seeds is not None and len(seeds) != len(conversations):
+            raise ValueError(f"seeds: got {len(seeds)} for {len(conversations)} conversations")
+        requests, seen = [], Counter()
+        for i, messages in enumerate(conversations):
+            if not messages or not all(
+                isinstance(message, Mapping) and {"role", "content"} <= set(message) for message in messages
+            ):
+                raise ValueError(
+                    f"conversations[{i}]: wanted a list of {{'role', 'content'}}, got {messages!r:.100}"
+                )
+            request = {"model": self.model, "messages": [dict(m) for m in messages], **sampling}
+            if seeds is not None:
+                request["seed"] = seeds[i]
+            try:
+                json.dumps(request, ensure_ascii=False).encode()
+            except (TypeError, ValueError) as error:  # a lone surrogate, an object
+                raise ValueError(f"conversations[{i}] cannot be sent as JSON: {error}") from error
+            key = digest(request)
+            seen[key] += 1
+            requests.append((key if seen[key] == 1 else f"{key}-{seen[key]}", request))
+        return requests
+
+    async def _ask_all(self, requests, todo: list[int], results: list, cache: JsonCache, bar: tqdm) -> None:
+        waiting = iter(todo)  # shared: each worker takes the next one
+        failed_in_a_row = 0
+
+        async def work(client: AsyncOpenAI) -> None:
+            nonlocal failed_in_a_row
+            for i in waiting:
+                key, request = requests[i]
+                if failed_in_a_row >= self.give_up_after:
+                    result = Failure("gave up", f"not sent after {self.give_up_after} failures in a row")
+                else:
+                    result = await self._ask(client, request)
+                if isinstance(result, Completion):
+                    failed_in_a_row = 0
+                    cache.put(key, asdict(result))
+                else:
+                    failed_in_a_row += 1
+                    self._failed[result.reason] += 1
+                results[i] = result
+                bar.update()
+
+        async with AsyncOpenAI(**self._options) as client:
+            if not self._checked:
+                await self._check(client)
+                self._checked = True
+            await asyncio.gather(*(work(client) for _ in range(min(self.concurrency, len(todo)))))
+
+    async def _ask(self, client: AsyncOpenAI, request: dict[str, Any]) -> Completion | Failure:
+        self._counts["requests"] += 1
+        try:
+            raw = await client.chat.completions.with_raw_response.create(**request)
+        except APIError as error:
+            self._counts["retried"] += int(error.request.headers.get("x-stainless-retry-count", 0))
+            return _failure(error)
+        self._counts["retried"] += raw.retries_taken
+        result = _read(raw.http_response.content)
+        if isinstance(result, Completion):
+            self._counts["unmetered"] += result.prompt_tokens is None or result.completion_tokens is None
+            self._counts["prompt_tokens"] += result.prompt_tokens or 0
+            self._counts["completion_tokens"] += result.completion_tokens or 0
+        return result
+
+    async def _check(self, client: AsyncOpenAI) -> None:
+        """Ask the server for its models; where ours is not listed, ask for one token of it. The list alone
+        settles nothing: `transformers serve` leaves out models in local folders, others have no list."""
+        try:
+            listed = [model.id for model in (await client.with_options(max_retries=1).models.list()).data]
+        except APIConnectionError as error:
+            raise ValueError(
+                f"base_url: no answer from {self.base_url} ({error.__cause__ or error}); "
+                "start the server, or correct base_url (mostly it ends in /v1)"
+            ) from error
+        except (APIError, AttributeError, TypeError, ValueError):  # no such route, or a body of another kind
+            listed = []
+        if self.model in listed:
+            return
+        probe = {"model": self.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+        try:
+            raw = await client.chat.completions.with_raw_response.create(**probe)
+            answer = _read(raw.http_response.content)
+        except APIError as error:
+            answer = _failure(error)
+        if isinstance(answer, Failure) and answer.reason != "no text":
+            known = f"it lists {', '.join(map(repr, listed[:10]))}" if listed else "it lists no models"
+            raise ValueError(
+                f"model: {self.base_url} gives no {self.model!r} ({answer.reason}: {answer.detail}) "
+                f"and {known}; correct model, base_url (mostly it ends in /v1) or api_key_env"
+            )
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no port, an unclosed bracket
+        valid = False
+    if not valid:
+        raise ValueError(f"base_url: got {url!r}, wanted http(s)://host[:port]/..., mostly ending in /v1")
+
+
+def _failure(error: APIError) -> Failure:
+    if isinstance(error, APIStatusError):  # the whole body: openai's message knows only its own form
+        return Failure(f"HTTP {error.status_code}", error.response.text[:300])
+    if isinstance(error, APIConnectionError):
+        reason = "timeout" if isinstance(error, APITimeoutError) else "connection"
+        return Failure(reason, f"{error.__cause__ or error}"[:300])
+    return Failure(type(error).__name__, f"{error}"[:300])
+
+
+def _cached(cache: JsonCache, key: str) -> Completion | None:
+    with cache.explained():
+        found = cache.get(key)
+        return found and replace(Completion(**found), cached=True)
+
+
+def _read(body: bytes) -> Completion | Failure:
+    """The first choice of a chat completion. Read from plain JSON, since openai's models accept anything."""
+    try:
+        answer = json.loads(body)
+        choice, usage = answer["choices"][0], answer.get("usage") or {}
+        text, finish_reason = choice["message"]["content"], choice.get("finish_reason")
+        tokens = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        return Failure("malformed", f"no chat completion ({type(error).__name__}): {body[:200]!r}")
+    if not isinstance(text, str):
+        return Failure("no text", f"content is {text!r:.100}, finish_reason {finish_reason!r}")
+    return Completion(text, finish_reason, *(n if type(n) is int else None for n in tokens))
+
+
+def _run(coroutine: Coroutine) -> Any:
+    """Run in a loop of its own thread: Jupyter's thread has a running loop already. An interrupt cancels."""
+    tasks = []
+
+    async def main():
+        tasks.append(asyncio.current_task())
+        return await coroutine
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(asyncio.run, main())
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            for task in tasks:
+                task.get_loop().call_soon_threadsafe(task.cancel)
+            raise
