@@ -83,7 +83,7 @@ def test_near_duplicate_by_hand():
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8, 0.95, 1.0])
 def test_bands_find_pairs_at_the_threshold(threshold):
-    bands, rows = dedup._bands(threshold)
+    bands, rows = dedup.lsh_bands(threshold)
     assert bands * rows <= 64
     assert 1 - (1 - threshold**rows) ** bands >= 0.99
 
@@ -156,11 +156,11 @@ def test_a_chinese_text_with_one_character_changed_is_a_near_duplicate():
 
 def test_a_long_document_is_sketched_in_pieces(monkeypatch):
     text = " ".join(random.Random(0).choices(WORDS, k=5000))
-    shingles = dedup._shingles(dedup.normalise(text))
+    shingles = dedup.shingle_hashes(dedup.normalise(text))
     empty = dedup.MinHash(num_perm=64, seed=1, hashfunc=int)
-    whole = dedup._sketch(empty, shingles)
+    whole = dedup.minhash(empty, shingles)
     monkeypatch.setattr(dedup, "_CHUNK", 100)
-    assert (dedup._sketch(empty, shingles).hashvalues == whole.hashvalues).all()
+    assert (dedup.minhash(empty, shingles).hashvalues == whole.hashvalues).all()
 
 
 def test_bad_documents_are_named():

@@ -164,7 +164,7 @@ def test_a_higher_signal_never_ranks_lower(index):
     for signal in range(2):
         pair = [np.full(400, 0.2), np.full(400, 0.2)]
         pair[signal] = np.sort(rng.uniform(0, 1.2, 400))
-        assert (np.diff(index._fuse(tuple(pair))) >= 0).all()
+        assert (np.diff(index.fuse(tuple(pair))) >= 0).all()
 
 
 @pytest.mark.parametrize("approximate_above", [1, 5000])

@@ -63,8 +63,29 @@ def test_every_figure_is_labelled():
         plots.grouped_bars({"a": {"x": e}, "b": {"x": e, "y": e}}, "share"),
         plots.pass_rates({"stem": np.linspace(0, 1, 9)}, 0.1, 0.9),
         plots.token_heat(["a", "b", "c"], [0.0, 1.0, 2.0], "nats"),
+        plots.precision_recall({"a": (np.array([1, 0, 1]), np.array([3.0, 2.0, 1.0]))}, "clean documents"),
     ]
     for figure in figures:
         figure.canvas.draw()
         texts = [axis.get_xlabel() + axis.get_ylabel() for axis in figure.axes]
         assert any(texts) and figure.axes[0].has_data()
+
+
+def test_precision_and_recall_are_drawn_as_counted_by_hand():
+    wanted, score = np.array([1, 0, 1, 0]), np.array([4.0, 3.0, 2.0, 1.0])
+    axis = plots.precision_recall({"half": (wanted, score), "all": (wanted, wanted * 1.0)}, "clean text").axes[0]
+    half, perfect, base = axis.get_lines()
+    drawn = set(zip(half.get_xdata().tolist(), half.get_ydata().tolist(), strict=True))
+    # Keep the best 1, 2, 3 and 4: precision 1/1, 1/2, 2/3, 2/4 at recall 1/2, 1/2, 1, 1.
+    assert drawn - {(0.0, 1.0)} == {(0.5, 1.0), (0.5, 0.5), (1.0, 2 / 3), (1.0, 0.5)}
+    assert half.get_label() == "half (average precision 0.83)"  # (1 + 2/3) / 2
+    assert perfect.get_label() == "all (average precision 1.00)"
+    assert set(base.get_ydata()) == {0.5}, "keeping documents at random: the share of wanted ones"
+    assert "clean text" in axis.get_xlabel()
+
+
+def test_thresholds_close_together_have_labels_at_different_heights():
+    axis = plots.histograms({"a": [0, 1, 2]}, "score", {"hq": 1.0, "decay": 1.01}).axes[0]
+    first, second = axis.texts
+    assert (first.get_text(), second.get_text()) == ("hq", "decay")
+    assert second.get_position()[1] >= first.get_position()[1] + 0.05

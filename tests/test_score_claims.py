@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from nbkit import claims
-from nbkit.evals.score import avg_at_k, estimate, paired_difference
+from nbkit.evals.score import avg_at_k, clustered, estimate, paired_difference
 
 
 def test_interval_equals_scipys():
@@ -58,6 +58,49 @@ def test_masked_questions_count_nowhere():
     assert paired_difference(after, before) == paired_difference(after.data[[0, 2]], before.data[[0, 2]])
     with pytest.raises(ValueError, match="got none"):
         avg_at_k(after[[1]])
+
+
+def test_clustered_mean_is_the_plain_mean_and_n_counts_groups():
+    rng = np.random.default_rng(0)
+    values, groups = rng.random(90), rng.choice(["a", "b", "c", "d", "e"], 90)
+    got = clustered(values, groups)
+    assert (got.mean, got.n) == (pytest.approx(values.mean()), 5)
+    assert got.low < got.mean < got.high
+    assert clustered(values, groups) == got, "deterministic"
+    order = rng.permutation(90)
+    again = clustered(values[order], groups[order])
+    assert (again.low, again.high) == (pytest.approx(got.low), pytest.approx(got.high))
+
+
+def test_single_values_as_clusters_give_the_plain_interval():
+    values = np.random.default_rng(0).normal(0, 1, 400)
+    got, plain = clustered(values, [str(i) for i in range(400)]), estimate(values)
+    assert got.high - got.low == pytest.approx(plain.high - plain.low, rel=0.1)
+
+
+def test_alike_values_of_a_group_widen_the_interval():
+    rng = np.random.default_rng(0)
+    values, groups = np.repeat(rng.normal(0, 1, 20), 30), np.repeat(np.arange(20), 30)
+    one_by_one = clustered(values, np.arange(600))
+    of_groups = clustered(values, groups)
+    # 30 copies carry the information of one: the interval is sqrt(30) = 5.5 times as wide.
+    assert 4 < (of_groups.high - of_groups.low) / (one_by_one.high - one_by_one.low) < 7
+
+
+def test_clustered_coverage_is_about_95_percent():
+    rng, inside = np.random.default_rng(1), []
+    for _ in range(200):
+        sizes = rng.integers(1, 12, 40)
+        values = 0.6 + np.repeat(rng.normal(0, 0.3, 40), sizes) + rng.normal(0, 0.5, sizes.sum())
+        got = clustered(values, np.repeat(np.arange(40), sizes), rounds=500)
+        inside.append(got.low <= 0.6 <= got.high)
+    assert 0.88 <= np.mean(inside) <= 0.99
+
+
+def test_clustered_refuses_what_has_no_interval():
+    for values, groups in (([1, 0, 1], ["a", "a", "a"]), ([1, 0], ["a", "b", "c"]), ([], [])):
+        with pytest.raises(ValueError, match=f"{len(values)} values in {len(groups)} groups"):
+            clustered(values, groups)
 
 
 def test_verdicts_are_computed():

@@ -194,7 +194,7 @@ def evaluation_texts(hub: bool = False) -> tuple[dict[str, list[tuple[str, ...]]
     unavailable = {}
     for name, source in sources.SOURCES.items():
         for split in source.files:
-            if not (source.eval_only or split in sources._HELD_OUT):
+            if not (source.eval_only or split in sources.HELD_OUT):
                 continue
             rows = _rows(name, split, hub)
             if isinstance(rows, str):

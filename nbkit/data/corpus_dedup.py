@@ -49,8 +49,8 @@ class Sketch(PipelineStep):
         self.corpus, self.folder, self.threshold, self.seed = corpus, folder, threshold, seed
 
     def run(self, data, rank: int = 0, world_size: int = 1) -> None:
-        bands, rows = dedup._bands(self.threshold)
-        empty = MinHash(num_perm=dedup._PERMUTATIONS, seed=self.seed + 1, hashfunc=int)
+        bands, rows = dedup.lsh_bands(self.threshold)
+        empty = MinHash(num_perm=dedup.PERMUTATIONS, seed=self.seed + 1, hashfunc=int)
         done = self.folder / "sketches"
         for number, docs in by_file(data, self.corpus.shard(rank, world_size), done):
             with atomic_dir(done / f"{number:05d}") as temp:
@@ -77,9 +77,9 @@ def _write_sketches(folder: Path, docs: Iterable[Document], empty: MinHash, n_va
     ):
         for doc in docs:
             words, row = normalise(doc.text), doc.metadata["row"]
-            own = dedup._shingles(words)
+            own = dedup.shingle_hashes(words)
             own.tofile(shingles)
-            dedup._sketch(empty, own).hashvalues[:n_values].astype("<u4").tofile(sketches)
+            dedup.minhash(empty, own).hashvalues[:n_values].astype("<u4").tofile(sketches)
             text = np.frombuffer(_hash(" ".join(words)), "<u8")
             np.array([(row, len(own), start, text)], _DOCUMENT).tofile(documents)
             np.array([(*np.frombuffer(_hash(doc.id), "<u8"), row)], _ID).tofile(ids)
@@ -103,8 +103,8 @@ def _sort_ids(path: Path) -> None:
 
 def buckets(folder: Path, threshold: float) -> MinhashDedupBuckets:
     """datatrove's step that finds the documents that share a band; run it with one task per band."""
-    bands, rows = dedup._bands(threshold)
-    config = MinhashConfig(dedup._SHINGLE, bands, rows, hash_config=HashConfig(precision=32))
+    bands, rows = dedup.lsh_bands(threshold)
+    config = MinhashConfig(dedup.SHINGLE, bands, rows, hash_config=HashConfig(precision=32))
     return MinhashDedupBuckets(
         str(folder / "signatures"), str(folder / "pairs"), config=config, lines_to_buffer=_MANY
     )
@@ -191,7 +191,7 @@ class FindDuplicates(PipelineStep):
             if (other_text == text).all():
                 return "duplicate_exact", f"of {self._name(other)}"
         similarity, earliest = max(
-            (dedup._jaccard(own, shingles), (-other[0], -other[1])) for _, shingles, other in found
+            (dedup.jaccard(own, shingles), (-other[0], -other[1])) for _, shingles, other in found
         )
         if similarity < self.threshold:
             return None

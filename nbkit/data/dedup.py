@@ -19,36 +19,36 @@ from nbkit.data.words import check_documents, gram_hashes, normalise, word_hashe
 
 __all__ = ["Decontaminator", "decontaminate", "deduplicate", "normalise", "report"]
 
-_SHINGLE = 3
-_PERMUTATIONS = 64
+SHINGLE = 3
+PERMUTATIONS = 64
 _CHUNK = 2**16  # shingles sketched at once: bounds the (chunk, permutations) array at 16 MB
 
 
-def _shingles(words: Sequence[str]) -> np.ndarray:
+def shingle_hashes(words: Sequence[str]) -> np.ndarray:
     """Sorted unique 32-bit hashes of the word 3-grams, shape (n,); a shorter text is one shingle."""
-    grams = gram_hashes(word_hashes(words), max(min(_SHINGLE, len(words)), 1))
+    grams = gram_hashes(word_hashes(words), max(min(SHINGLE, len(words)), 1))
     return np.unique((grams >> np.uint64(32)).astype(np.uint32)) if words else np.zeros(1, np.uint32)
 
 
-def _jaccard(left: np.ndarray, right: np.ndarray) -> float:
+def jaccard(left: np.ndarray, right: np.ndarray) -> float:
     shared = len(np.intersect1d(left, right, assume_unique=True))
     return shared / (len(left) + len(right) - shared)
 
 
-def _bands(threshold: float) -> tuple[int, int]:
+def lsh_bands(threshold: float) -> tuple[int, int]:
     """(bands, rows): most rows for which a pair at the threshold shares a band with probability 99% or more.
 
     Signatures agree in a row with probability J, so in some band with 1 - (1 - J^rows)^bands. Fewer rows only
     propose more pairs, which the exact check discards.
     """
-    for rows in range(_PERMUTATIONS // 2, 1, -1):
-        bands = _PERMUTATIONS // rows
+    for rows in range(PERMUTATIONS // 2, 1, -1):
+        bands = PERMUTATIONS // rows
         if 1 - (1 - threshold**rows) ** bands >= 0.99:
             return bands, rows
-    return _PERMUTATIONS, 1
+    return PERMUTATIONS, 1
 
 
-def _sketch(empty: MinHash, shingles: np.ndarray) -> MinHash:
+def minhash(empty: MinHash, shingles: np.ndarray) -> MinHash:
     sketch = empty.copy()
     sketch.hashfunc = np.asarray  # shingles are hashes already: a chunk passes whole, not number by number
     for start in range(0, len(shingles), _CHUNK):
@@ -63,15 +63,15 @@ def deduplicate(
 
     Every removed document is equal after `normalise`, or has Jaccard similarity >= threshold on word
     3-shingles to a document that is kept. LSH misses at most 1% of the pairs at the threshold, fewer above it
-    (see `_bands`). `seed` draws the hash permutations. Holds 4 bytes per word of the kept documents. Returns
-    the kept documents and one report row per removed one. Raises ValueError for a threshold outside (0, 1],
-    ids given twice and documents without text.
+    (see `lsh_bands`). `seed` draws the hash permutations. Holds 4 bytes per word of the kept documents.
+    Returns the kept documents and one report row per removed one. Raises ValueError for a threshold outside
+    (0, 1], ids given twice and documents without text.
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold={threshold}: want a Jaccard similarity above 0, up to 1")
     check_documents(docs)
-    index = MinHashLSH(num_perm=_PERMUTATIONS, params=_bands(threshold))
-    empty = MinHash(num_perm=_PERMUTATIONS, seed=seed + 1, hashfunc=int)
+    index = MinHashLSH(num_perm=PERMUTATIONS, params=lsh_bands(threshold))
+    empty = MinHash(num_perm=PERMUTATIONS, seed=seed + 1, hashfunc=int)
     exact: dict[bytes, int] = {}
     shingles: dict[int, np.ndarray] = {}
     kept, removed = [], []
@@ -81,9 +81,9 @@ def deduplicate(
         if key in exact:
             removed.append(_removal(doc, "exact", docs[exact[key]], 1.0))
             continue
-        own = _shingles(words)
-        sketch = _sketch(empty, own)
-        similar = [(_jaccard(own, shingles[other]), -other) for other in index.query(sketch)]
+        own = shingle_hashes(words)
+        sketch = minhash(empty, own)
+        similar = [(jaccard(own, shingles[other]), -other) for other in index.query(sketch)]
         best, other = max(similar, default=(0.0, 0))
         if best >= threshold:
             removed.append(_removal(doc, "near", docs[-other], best))

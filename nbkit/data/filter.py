@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import lsq_linear
+from scipy.optimize import nnls
 
 from nbkit.data.ngrams import word_ids
 from nbkit.data.quality import MAX_CHARS, NAMES, Scorer
@@ -54,6 +54,8 @@ class Combination:
         or labels that do not vary.
         """
         X_DK, y_D = _checked(features_DK, label_D)
+        if not np.ptp(y_D):
+            raise ValueError("all labels are equal: want a sample with better and worse documents")
         share_D = _equal_shares(np.zeros(len(y_D), int) if source_D is None else source_D)
         mean_K = share_D @ X_DK
         offset = float(share_D @ y_D)
@@ -77,7 +79,8 @@ class Combination:
 
     def __call__(self, features_DK: np.ndarray) -> np.ndarray:
         """Scores (D,), in units of the labels."""
-        return self.offset + (np.asarray(features_DK, float) - self.mean_K) @ self.weight_K
+        # Summed row by row: a matrix product rounds by the size of its batch.
+        return self.offset + ((np.asarray(features_DK, float) - self.mean_K) * self.weight_K).sum(axis=1)
 
 
 def _checked(features: np.ndarray, labels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -92,8 +95,6 @@ def _checked(features: np.ndarray, labels: Sequence[float]) -> tuple[np.ndarray,
 def _weights(X_DK: np.ndarray, y_D: np.ndarray, share_D: np.ndarray, shrink: float) -> np.ndarray:
     """The minimiser of `Combination.fit`, per point of each feature (K,); X and y have mean 0 under the
     shares."""
-    if not y_D.any():
-        raise ValueError("all labels are equal: want a sample with better and worse documents")
     # Half a point at least: a feature that hardly varies in the sample must not get a huge weight.
     scale_K = np.maximum(np.sqrt(share_D @ X_DK**2), 0.5)
     Z_DK = X_DK / scale_K
@@ -102,7 +103,7 @@ def _weights(X_DK: np.ndarray, y_D: np.ndarray, share_D: np.ndarray, shrink: flo
     root_D = np.sqrt(share_D)
     rows = np.vstack([Z_DK * root_D[:, None], np.sqrt(shrink) * np.eye(n)])
     target = np.concatenate([y_D * root_D, np.full(n, np.sqrt(shrink) * slope / n)])
-    return lsq_linear(rows, target, bounds=(0, np.inf)).x / scale_K
+    return nnls(rows, target)[0] / scale_K
 
 
 def _equal_shares(source_D: Sequence) -> np.ndarray:
@@ -136,7 +137,8 @@ class DocumentFilter:
         document of the unfiltered sample, as classifier filters from GPT-3 to DCLM are trained.
         """
         scorer, index = Scorer().fit(texts, annotations), HybridIndex(seeds, texts, encoder, seed)
-        rows_DK = features(*signals(scorer, index, texts))
+        found = signals(scorer, index, texts)
+        rows_DK = features(found["dimensions"], found["similarity"])
         if label_D is None:
             rows_MK = features(scorer.predict(seeds), index.similarity_of_seeds())
             label_D = [9.0] * len(seeds) + [0.0] * len(texts)
@@ -148,10 +150,10 @@ class DocumentFilter:
         return cls(scorer, index, Combination.fit(rows_DK[known_D], label_D[known_D], source_D))
 
     def score(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """Of each text, whatever the batch: "dimensions" (D, Q) 0-9, "similarity" (D,) 0-1, "score" (D,)."""
-        dimensions_DQ, similarity_D = signals(self.scorer, self.index, texts)
-        score_D = self.combination(features(dimensions_DQ, similarity_D))
-        return {"dimensions": dimensions_DQ, "similarity": similarity_D, "score": score_D}
+        """Of each text, whatever the batch: "dimensions" (D, Q) 0-9; "lexical", "vector" and "similarity"
+        (fused from both, 0-1), each (D,); "score" (D,)."""
+        found = signals(self.scorer, self.index, texts)
+        return {**found, "score": self.combination(features(found["dimensions"], found["similarity"]))}
 
     def save(self, folder: str | Path) -> None:
         """Write scorer.npz, index/ and combination.json into `folder`."""
@@ -183,15 +185,21 @@ class DocumentFilter:
         return cls(Scorer.load(folder / "scorer.npz"), HybridIndex.load(folder / "index"), combination)
 
 
-def signals(scorer: Scorer, index: HybridIndex, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Dimensions (D, Q) and similarity (D,); words are hashed once for both."""
-    parts = [(np.zeros((0, len(NAMES)), np.float32), np.zeros(0))]
+def signals(scorer: Scorer, index: HybridIndex, texts: Sequence[str]) -> dict[str, np.ndarray]:
+    """What `DocumentFilter.score` returns, but for the score; words are hashed once for scorer and index."""
+    dimensions, pairs = [np.zeros((0, len(NAMES)), np.float32)], [np.zeros((2, 0))]
     for start in range(0, len(texts), _BATCH):
         batch = [text[:MAX_CHARS] for text in texts[start : start + _BATCH]]
         words = word_ids(batch)
-        parts.append((scorer.predict(batch, words), index.similarity(batch, words)))
-    dimensions, similarity = zip(*parts, strict=True)
-    return np.concatenate(dimensions), np.concatenate(similarity)
+        dimensions.append(scorer.predict(batch, words))
+        pairs.append(np.stack(index.signals(batch, words)))
+    lexical_D, vector_D = np.concatenate(pairs, axis=1)
+    return {
+        "dimensions": np.concatenate(dimensions),
+        "lexical": lexical_D,
+        "vector": vector_D,
+        "similarity": index.fuse((lexical_D, vector_D)),
+    }
 
 
 def features(dimensions_DQ: np.ndarray, similarity_D: np.ndarray) -> np.ndarray:

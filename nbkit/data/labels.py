@@ -13,7 +13,7 @@ import random
 from nbkit.data import sources
 
 # (registered set, domain or part, tier, half). Spam and page furniture, web, stories and books,
-# encyclopaedia, then textbooks, mathematics and abstracts. PubMedQA is an evaluation set: measured, never fitted.
+# encyclopaedia, then textbooks, mathematics and abstracts. PubMedQA is an evaluation set: only measured.
 # The last column splits the sources in two halves that share none.
 TIERS = (
     ("corpus_masc", "spam", 0, "A"),

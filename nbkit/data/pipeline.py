@@ -18,6 +18,7 @@ import glob
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ from nbkit.data.corpus_score import MarkDuplicates, MarkLeaks, Score, WriteScore
 from nbkit.data.reading import ON_BAD, SUFFIXES
 
 EXECUTORS = ("local", "slurm", "ray")
+_ROOT = Path(__file__).resolve().parents[2]
 _SUFFIX = re.compile("|".join(map(re.escape, sorted(SUFFIXES, key=len, reverse=True))) + "$")
 
 
@@ -159,7 +161,7 @@ def _about(
 def _score_stages(
     corpus: Corpus, filter_folder: Path, out: Path, threshold: float, seed: int, leaks: bool, tasks: int
 ) -> list[Stage]:
-    bands, _ = dedup._bands(threshold)
+    bands, _ = dedup.lsh_bands(threshold)
     mark = [MarkDuplicates(out / "duplicates")] + [MarkLeaks(out / "decontaminator")] * leaks
     score = [
         ReadRows(corpus, out / "scores"),
@@ -247,6 +249,9 @@ def executor_of(
                 "executor='slurm' needs executor_options time (such as '04:00:00') and partition; "
                 f"not given: {', '.join(missing)}"
             )
+        if not {"env_command", "condaenv", "venv_path"} & set(options):
+            # The job calls datatrove's own command, which lies beside this Python, and imports this nbkit.
+            common["env_command"] = f'export PATH="{Path(sys.executable).parent}:$PATH" PYTHONPATH="{_ROOT}"'
     kind = {"local": _Local, "slurm": SlurmPipelineExecutor, "ray": RayPipelineExecutor}[executor]
     try:
         return kind(**common, **options)

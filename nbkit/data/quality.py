@@ -96,8 +96,8 @@ class Scorer:
     def agreement(
         self, texts: Sequence[str], annotations: Sequence[Mapping[str, float]] | np.ndarray
     ) -> dict[str, dict[str, float | None]]:
-        """Per dimension, on held-out texts: Spearman correlation of the learned scores (None if either side is
-        constant) and mean absolute error in points of the 0-9 scale."""
+        """Per dimension, on held-out texts: Spearman correlation of the learned scores (None if either side
+        is constant) and mean absolute error in points of the 0-9 scale."""
         truth_DQ, guess_DQ = as_matrix(annotations), self._learned(texts)
         report = {}
         for q, name in enumerate(NAMES):
@@ -122,7 +122,7 @@ class Scorer:
         try:
             with np.load(path, allow_pickle=False) as saved:
                 arrays = {key: saved[key] for key in ("weights", "bias", "names")}
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise ValueError(
                 f"{path} is no complete saved Scorer ({error}): run notebook 01 again"
             ) from error

@@ -87,23 +87,24 @@ class HybridIndex:
 
     def similarity(self, texts: Sequence[str], words: Words | None = None) -> np.ndarray:
         """Fused similarity to the seeds, float64 (D,), from 0 to 1; rule: see the class."""
-        return self._fuse(self._signals(texts, words, skip_self=False))
+        return self.fuse(self._signals(texts, words, skip_self=False))
 
     def similarity_of_seeds(self) -> np.ndarray:
         """Each seed's similarity to the other seeds, (M,): what a combination may be learned from without
         the leak that every seed is its own neighbour."""
-        return self._fuse(self._signals(self.seeds, None, skip_self=True))
+        return self.fuse(self._signals(self.seeds, None, skip_self=True))
 
-    def _rank_by(self, reference_2R: np.ndarray) -> None:
-        self._reference_2R = reference_2R
-        self._curves = [_rank_curve(reference_R) for reference_R in reference_2R]
-
-    def _fuse(self, signals: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    def fuse(self, signals: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Similarity (D,) from what `signals` gave."""
         n = self._reference_2R.shape[1]
         ranks_2D = [np.interp(own_D, *curve) for own_D, curve in zip(signals, self._curves, strict=True)]
         total_D = sum(1 / (_RRF_K + rank_D) for rank_D in ranks_2D)
         lowest, highest = 2 / (_RRF_K + n + 1), 2 / (_RRF_K + 1)
         return np.clip((total_D - lowest) / (highest - lowest), 0, 1)
+
+    def _rank_by(self, reference_2R: np.ndarray) -> None:
+        self._reference_2R = reference_2R
+        self._curves = [_rank_curve(reference_R) for reference_R in reference_2R]
 
     def _signals(
         self, texts: Sequence[str], words: Words | None, skip_self: bool

@@ -250,7 +250,8 @@ DIMENSIONS: tuple[Dimension, ...] = tuple(
         (
             "step_completeness",
             "content",
-            "0: the stated answer does not come out of the steps before it, 4: no steps; 9: it does. 5: no question.",
+            "0: the stated answer does not come out of the steps before it; 4: no steps; 9: it does. "
+            "5: no question.",
             _step_completeness,
             True,
         ),

@@ -9,21 +9,18 @@ Row forms are in adapters.py. Evaluation sets, and held-out splits, refuse purpo
 """
 
 import difflib
-import gzip
-import json
 import os
 import random
 import re
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from nbkit.data import adapters
+from nbkit.data.reading import SUFFIXES, read_rows
 
 _PURPOSES = ("train", "eval")
-_HELD_OUT = ("test", "validation", "dev")
-_SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+HELD_OUT = ("test", "validation", "dev")
 _HUB = re.compile(r"hub:(?P<id>[^@#?]+)(?:@(?P<revision>[^#?]+))?(?:#(?P<config>[^?]+))?(?:\?(?P<split>.+))?")
 
 
@@ -170,9 +167,9 @@ def load(
         raise ValueError(f"limit={limit}: want at least 1 row, or None for all")
     if name.startswith("hub:"):
         rows = _plain(_hub_rows(name, split), name)
-    elif name.startswith("file:") or name.endswith(_SUFFIXES):
+    elif name.startswith("file:") or name.endswith(SUFFIXES):
         path = Path(name.removeprefix("file:"))
-        rows = _plain(_read(path), path.name)
+        rows = _plain(read_rows(path), path.name)
     else:
         rows = _registered(name, split, purpose)
     if limit is not None and limit < len(rows):
@@ -187,7 +184,7 @@ def _registered(name: str, split: str, purpose: str) -> list[dict]:
             f"unknown data set {name!r}: did you mean {near!r}? Or give file:PATH or hub:OWNER/NAME"
         )
     source = SOURCES[name]
-    if purpose == "train" and (source.eval_only or split in _HELD_OUT):
+    if purpose == "train" and (source.eval_only or split in HELD_OUT):
         raise ValueError(
             f"{name} ({split}) is for evaluation only: purpose='eval' loads it, training must not"
         )
@@ -211,7 +208,7 @@ def _records(name: str, source: Source, split: str) -> Iterator[Mapping]:
     root = os.environ.get("NBKIT_DATA_DIR")
     if root and (Path(root) / name).is_dir():
         folder = Path(root) / name
-        records = (record for file in source.files[split] for record in _read(folder / file))
+        records = (record for file in source.files[split] for record in read_rows(folder / file))
         if name == "convincing_args":
             records = _argument_pairs(records, folder / "arguments.jsonl.gz")
     elif source.hub:
@@ -223,45 +220,10 @@ def _records(name: str, source: Source, split: str) -> Iterator[Mapping]:
 
 
 def _argument_pairs(pairs: Iterator[Mapping], arguments: Path) -> Iterator[dict]:
-    texts = {record["id"]: record["text"] for record in _read(arguments)}
+    texts = {record["id"]: record["text"] for record in read_rows(arguments)}
     for pair in pairs:
         chosen, rejected = (texts[pair[key]] for key in ("chosen_id", "rejected_id"))
         yield {"topic": pair["topic"], "chosen": chosen, "rejected": rejected}
-
-
-def _read(path: Path) -> Iterator[dict]:
-    """Records of a .jsonl, .jsonl.gz or .parquet file. Raises ValueError naming the file and the row."""
-    if not path.is_file():
-        raise ValueError(f"no such data file: {path}")
-    if not path.name.endswith(_SUFFIXES):
-        raise ValueError(f"{path.name}: want one of {', '.join(_SUFFIXES)}")
-    if path.suffix == ".parquet":
-        yield from _read_parquet(path)
-        return
-    number = 0
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                record = json.loads(line)
-                if not isinstance(record, dict):
-                    raise ValueError(f"{path} row {number} is no JSON object but {type(record).__name__}")
-                yield record
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} row {number} is broken JSON ({error}): fetch the file again") from error
-    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged or cut off after row {number} ({error})") from error
-
-
-def _read_parquet(path: Path) -> Iterator[dict]:
-    from pyarrow import ArrowException, parquet
-
-    try:
-        table = parquet.read_table(path)
-    except (ArrowException, OSError) as error:
-        raise ValueError(f"{path} is no complete parquet file ({error}): fetch it again") from error
-    yield from table.to_pylist()
 
 
 def _hub_rows(address: str, split: str) -> list[dict]:

@@ -1,4 +1,4 @@
-"""How well quality scores agree with labels that somebody gave: tiers of sources, and human pairs. Notebook 01.
+"""How well quality scores agree with labels that somebody gave: tiers of sources, human pairs. Notebook 01.
 
 Everything is cross-fitted: what scores a text was fitted on others. Shape legend: D rows (texts), Q = 20
 dimensions, P pairs.
@@ -112,7 +112,8 @@ def _ways(rows, dims_DQ, tier_D, source_D, train_D, test_D) -> dict[str, np.ndar
 def annotated_pairs(
     pairs: Sequence[Mapping], grader: Annotator
 ) -> tuple[list[Mapping], dict[str, list[float]]]:
-    """The pairs whose two texts the annotator could score, and its marks (Q,) per text; says what it could not."""
+    """The pairs whose two texts the annotator could score, and its marks (Q,) per text; prints how many it
+    could not."""
     texts = list(dict.fromkeys(text for pair in pairs for text in (pair["better"], pair["worse"])))
     marks = {
         text: [mark[name] for name in NAMES]
@@ -120,10 +121,8 @@ def annotated_pairs(
         if mark is not None
     }
     kept = [pair for pair in pairs if pair["better"] in marks and pair["worse"] in marks]
-    if len(kept) < len(pairs):
-        print(
-            f"{len(pairs) - len(kept)} of {len(pairs)} pairs left out: {len(texts) - len(marks)} texts unscored"
-        )
+    if lost := len(pairs) - len(kept):
+        print(f"{lost} of {len(pairs)} pairs left out: {len(texts) - len(marks)} texts unscored")
     return kept, marks
 
 
