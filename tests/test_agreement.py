@@ -12,7 +12,10 @@ from nbkit.data.quality import NAMES, Scorer, annotate
 from nbkit.evals import agreement
 from nbkit.evals.agreement import CONTENT, FORMAT, annotated_pairs, distilled, pair_hits, tier_agreement
 
-WORDS = "river stone winter garden letter music window market silver forest doctor bridge".split()
+WORDS = [
+    *("river", "stone", "winter", "garden", "letter", "music"),
+    *("window", "market", "silver", "forest", "doctor", "bridge"),
+]
 WAYS = {"0-9", "binary label", "binary decision", "content", "format", "equal weights", "length"}
 
 
@@ -167,7 +170,9 @@ def pairs_and_marks(n: int, worsen, groups: int = 6):
     for i in range(n):
         text = " ".join(sentence(rng) for _ in range(rng.randint(2, 5)))
         pairs.append({"better": text, "worse": worsen(text), "group": f"topic {i % groups}"})
-    marks = {text: list(annotate(text).values()) for pair in pairs for text in (pair["better"], pair["worse"])}
+    marks = {
+        text: list(annotate(text).values()) for pair in pairs for text in (pair["better"], pair["worse"])
+    }
     return pairs, marks
 
 
@@ -181,7 +186,9 @@ def test_a_planted_format_rule_is_found_by_format_alone():
 
 
 def test_a_planted_content_rule_is_found():
-    hits = pair_hits(*pairs_and_marks(90, lambda text: "Omg i love it lol! " + text.replace(" ", " haha ", 2)))
+    hits = pair_hits(
+        *pairs_and_marks(90, lambda text: "Omg i love it lol! " + text.replace(" ", " haha ", 2))
+    )
     for way in ("0-9", "content", "equal weights"):
         assert hits[way].mean() > 0.95, way
     assert (hits["length"] == 0).all()

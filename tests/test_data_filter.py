@@ -134,7 +134,7 @@ def test_bad_samples_are_refused():
     X_DK, y_D, source_D = sample(0)
     for bad in (np.nan, np.inf):
         with pytest.raises(ValueError, match="NaN"):
-            Combination.fit(np.where(X_DK == X_DK[3, 2], bad, X_DK), y_D)
+            Combination.fit(np.where(X_DK[3, 2] == X_DK, bad, X_DK), y_D)
         with pytest.raises(ValueError, match="NaN"):
             Combination.fit(X_DK, [bad, *y_D[1:]])
     for X, y in ((X_DK, y_D[1:]), (X_DK[0], y_D[:6]), (X_DK[:0], [])):
@@ -194,7 +194,9 @@ def docs():
 
 def fit_filter(docs, **options):
     texts = [doc["text"] for doc in docs]
-    return DocumentFilter.fit(texts, [quality.annotate(text) for text in texts], world.seeds(40, 3), **options)
+    return DocumentFilter.fit(
+        texts, [quality.annotate(text) for text in texts], world.seeds(40, 3), **options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +222,7 @@ def test_score_is_a_function_of_each_text(fitted, docs):
     assert together["dimensions"].shape == (len(texts), 20)
     assert together["score"].shape == together["similarity"].shape == (len(texts),)
     assert all(np.isfinite(part).all() for part in together.values())
-    assert 0 <= together["similarity"].min() and together["similarity"].max() <= 1
+    assert together["similarity"].min() >= 0 and together["similarity"].max() <= 1
     for size in (1, 7):
         for start in range(0, len(texts), 13 * size):  # to the last bit, or shards would differ
             alone = fitted.score(texts[start : start + size])
@@ -278,6 +280,8 @@ def test_documents_without_a_label_do_not_move_the_weights(docs):
     source_D = np.array(["a" if i % 3 else "b" for i in range(len(tier_D))])
     label_D = np.where(np.arange(len(tier_D)) < 300, tier_D, np.nan)
     fitted = fit_filter(docs[0], label_D=label_D, source_D=source_D)
-    rows_DK = features(*(fitted.score([d["text"] for d in docs[0][:300]])[k] for k in ("dimensions", "similarity")))
+    rows_DK = features(
+        *(fitted.score([d["text"] for d in docs[0][:300]])[k] for k in ("dimensions", "similarity"))
+    )
     alone = Combination.fit(rows_DK, tier_D[:300], source_D[:300])
     assert np.array_equal(fitted.combination.weight_K, alone.weight_K)

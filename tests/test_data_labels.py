@@ -10,7 +10,9 @@ from nbkit.data import labels, sources
 MIRROR = os.environ.get("NBKIT_DATA_DIR")
 NEEDED = sorted({name for name, *_ in labels.TIERS} | set(labels.HUMAN))
 ABSENT = [name for name in NEEDED if not (MIRROR and os.path.isdir(os.path.join(MIRROR, name)))]
-needs_mirror = pytest.mark.skipif(bool(ABSENT), reason=f"NBKIT_DATA_DIR={MIRROR} holds no {', '.join(ABSENT)}")
+needs_mirror = pytest.mark.skipif(
+    bool(ABSENT), reason=f"NBKIT_DATA_DIR={MIRROR} holds no {', '.join(ABSENT)}"
+)
 
 
 def test_halves_share_no_set_and_both_span_the_tiers():
@@ -27,7 +29,9 @@ def test_evaluation_sets_are_measured_only():
 
 
 def test_unknown_pairs_are_refused():
-    with pytest.raises(ValueError, match=r"'convincing_arg': want one of convincing_args, .*, onestop_english"):
+    with pytest.raises(
+        ValueError, match=r"'convincing_arg': want one of convincing_args, .*, onestop_english"
+    ):
         labels.human_pairs("convincing_arg")
 
 

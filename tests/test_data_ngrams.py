@@ -58,7 +58,9 @@ def test_a_hash_does_not_depend_on_the_batch(texts):
 
 def test_what_is_a_token_by_hand():
     assert ids_of("Straße") == ids_of("STRAßE") and ids_of("WORD Ünder") == ids_of("word ünder")
-    assert len(ids_of("it's 3.5, ok\nnext_word")) == len(["it", "'", "s", "3", ".", "5", ",", "ok", "\n", "next_word"])
+    assert len(ids_of("it's 3.5, ok\nnext_word")) == len(
+        ["it", "'", "s", "3", ".", "5", ",", "ok", "\n", "next_word"]
+    )
     assert ids_of("a\x00b") == ids_of("a b") == ids_of("a") + ids_of("b")
     assert ids_of("\n") != ids_of(".") and ids_of(" \t\r\x0b\x0c\x00") == []
     assert ids_of("a\ud800") == ids_of("a?"), "a lone surrogate reads as a question mark"

@@ -82,7 +82,10 @@ PROSE = (
 )
 MENU = "Home | About | Login\nAccept all cookies | Sitemap\nFollow us on Facebook | Privacy policy"
 PAIRS = {
-    "knowledge_density": (PROSE, "it was and then it was and so it was that it is what it is and that is it " * 3),
+    "knowledge_density": (
+        PROSE,
+        "it was and then it was and so it was that it is what it is and that is it " * 3,
+    ),
     "factual_specificity": (
         "In 1869 the chemist Dmitri Mendeleev of Saint Petersburg listed 63 elements.",
         "A long time ago somebody somewhere made a list of quite a lot of things.",
@@ -101,11 +104,11 @@ PAIRS = {
     ),
     "calculation_consistency": ("So 12 * 4 = 48 and 48 + 2 = 50.", "So 12 * 4 = 46 and 46 + 2 = 47."),
     "relevance": (
-        "Question: Why do rivers carry sand to the sea?\nRivers carry sand since the water moves it to the sea.",
+        "Question: Why do rivers carry sand to the sea?\nRivers carry sand since water moves it to the sea.",
         "Question: Why do rivers carry sand to the sea?\nMy favourite film came out last summer.",
     ),
     "educational_value": (
-        "Osmosis is defined as the movement of water through a membrane. For example, a cell in salt shrinks.",
+        "Osmosis is defined as the movement of water through a membrane. For example, a salted cell shrinks.",
         "Went down there again yesterday. Nobody around, so turned back home early.",
     ),
     "coherence": (
@@ -114,12 +117,21 @@ PAIRS = {
     ),
     "elaboration": (PROSE * 3, "Nice one."),
     "objectivity": (PROSE, "omg i love my cat lol!! honestly i hate everybody else haha, whatever!!!"),
-    "promotion_free": (PROSE, "Buy now! Free discount offers, click here to order now at the best price. Limited time!"),
+    "promotion_free": (
+        PROSE,
+        "Buy now! Free discount offers, click here to order now at the best price. Limited time!",
+    ),
     "boilerplate_free": (PROSE, MENU),
-    "markup_free": (PROSE, '<div class="x"><a href="http://a.b">{{cite}}</a></div> [[File:x.png]] &nbsp; www.a.b'),
+    "markup_free": (
+        PROSE,
+        '<div class="x"><a href="http://a.b">{{cite}}</a></div> [[File:x.png]] &nbsp; www.a.b',
+    ),
     "clean_characters": (PROSE, "The cafÃ© was â€œopenâ€\x9d \ufffd\ufffd\ufffd ##### ====="),
     "repetition_free": (PROSE, "This is the best day ever. " * 12),
-    "complete_ending": (PROSE, "The three main causes of the war were the\nIn the year of\nand when they finally"),
+    "complete_ending": (
+        PROSE,
+        "The three main causes of the war were the\nIn the year of\nand when they finally",
+    ),
     "punctuation": (PROSE, "and then we went to the shop and he said that she was there " * 12),
     "casing": (PROSE, PROSE.upper()),
     "line_structure": (PROSE, "News\nSport\nWeather\nTravel\nMore\nShop\nMap\nHelp"),
@@ -233,7 +245,9 @@ def test_annotations_as_rows_and_as_a_matrix_are_the_same(sample):
     rows = [quality.annotate(text) for text in sample[0][:5]]
     shuffled = [dict(reversed(row.items())) for row in rows]
     assert np.array_equal(quality.as_matrix(rows), quality.as_matrix(shuffled))
-    assert np.array_equal(quality.as_matrix(rows), quality.as_matrix(np.array([[*row.values()] for row in rows])))
+    assert np.array_equal(
+        quality.as_matrix(rows), quality.as_matrix(np.array([[*row.values()] for row in rows]))
+    )
 
 
 def test_constant_dimension_has_no_correlation(fitted):

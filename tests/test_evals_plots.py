@@ -73,7 +73,9 @@ def test_every_figure_is_labelled():
 
 def test_precision_and_recall_are_drawn_as_counted_by_hand():
     wanted, score = np.array([1, 0, 1, 0]), np.array([4.0, 3.0, 2.0, 1.0])
-    axis = plots.precision_recall({"half": (wanted, score), "all": (wanted, wanted * 1.0)}, "clean text").axes[0]
+    axis = plots.precision_recall(
+        {"half": (wanted, score), "all": (wanted, wanted * 1.0)}, "clean text"
+    ).axes[0]
     half, perfect, base = axis.get_lines()
     drawn = set(zip(half.get_xdata().tolist(), half.get_ydata().tolist(), strict=True))
     # Keep the best 1, 2, 3 and 4: precision 1/1, 1/2, 2/3, 2/4 at recall 1/2, 1/2, 1, 1.
