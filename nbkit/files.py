@@ -164,6 +164,13 @@ def atomic_write(path: str | Path, data: bytes | str) -> None:
         temp.write_bytes(payload)
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Write a line that may be lost but is never read half-written: renamed, not fsynced."""
+    temp = _temp_for(path)
+    temp.write_text(text)
+    os.replace(temp, path)
+
+
 def sweep(folder: Path) -> int:
     """Remove what killed processes left half-written under `folder`; returns how many entries went."""
     orphans = [p for p in folder.rglob(f"{_TEMP}*") if not _alive(p.name)]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
-from nbkit.train.pretrain import cpu_has_bf16
+from nbkit.train.common import cpu_has_bf16
 
 
 @dataclass(frozen=True)

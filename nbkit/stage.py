@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
-import os
 import random
 import sys
 import time
@@ -223,9 +222,7 @@ class Run:
         """Tell the command line's live line how far we are (written at most once a second)."""
         if time.monotonic() - self._last_progress >= 1.0:
             self._last_progress = time.monotonic()
-            temp = self.dir / f".tmp-{os.getpid()}-progress"
-            temp.write_text(" ".join(text.split())[:100])
-            os.replace(temp, self.dir / ".progress")  # no fsync: losing it costs nothing
+            files.replace_text(self.dir / ".progress", " ".join(text.split())[:100])
 
     def publish(self, headline: Mapping[str, str | float]) -> None:
         """Last cell: write metrics.json, manifest.json and then `_SUCCESS`; prints the headline numbers."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from nbkit.data import mixture
 from nbkit.train import schedule
+from nbkit.train.order import SampleOrder
 
 POOLS = {"hq": 6_500_000, "mq": 6_000_000, "synthetic": 1_800_000}
 
@@ -42,7 +43,7 @@ def test_budgets_keep_the_reports_proportions_within_rounding(total):
 )
 def test_apportion_is_exact_and_within_one_of_each_share(total, weights):
     assume(sum(weights) > 0)
-    counts = mixture._apportion(total, weights)
+    counts = mixture.apportion(total, weights)
     assert sum(counts) == total and min(counts) >= 0
     for count, weight in zip(counts, weights, strict=True):
         assert abs(count - total * Fraction(weight) / sum(map(Fraction, weights))) < 1
@@ -269,13 +270,13 @@ def test_planned_epochs_are_those_the_training_order_makes(n_sequences, seed, sh
     budget = mixture.report_budgets(n_sequences)
     held = {"hq": budget["hq"], "mq": budget["mq"], "synthetic": max(1, n_sequences // 12)}
     plan = mixture.stage_plan(n_sequences * 8, 8, {name: 8 * n for name, n in held.items()}, share)
-    names = sorted(held)
-    for row, phase in zip(
-        plan, schedule.draw_order(schedule.phases(plan, 1.0, 0.1), held, seed), strict=True
-    ):
-        assert np.bincount(phase[:, 0], minlength=3).tolist() == [row[name] for name in names]
-    whole = schedule.fg_order(schedule.phases(plan, 1.0, 0.1), held, seed)
-    for i, name in enumerate(names):
+    arm = schedule.fg_wsd(plan, 1.0, 0.1, batch_tokens=8, seq_len=8)
+    found = SampleOrder(arm, held, 8, seed)
+    whole = np.concatenate([found.units(start, 8) for start in range(0, len(found), 8)])
+    for row in plan:
+        stage = whole[row["start"] : row["start"] + row["sequences"], 0]
+        assert np.bincount(stage, minlength=3).tolist() == [row[name] for name in found.names]
+    for i, name in enumerate(found.names):
         seen = np.bincount(whole[whole[:, 0] == i, 1], minlength=held[name])
         assert (seen.min(), seen.max()) == (
             np.floor(plan[-1]["epochs"][name]),

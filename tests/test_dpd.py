@@ -153,7 +153,7 @@ def test_weight_one_zero_zero_is_stock_dpo(tmp_path):
         def _prepare_dataset(self, dataset, *args, **kwargs):
             return dataset
 
-    from nbkit.train.pretrain import precision
+    from nbkit.train.common import precision
 
     arguments = DPOConfig(
         str(tmp_path),

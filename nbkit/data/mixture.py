@@ -126,7 +126,7 @@ def waterfall(
     return rows
 
 
-def _apportion(total: int, weights: Sequence[Fraction | int]) -> list[int]:
+def apportion(total: int, weights: Sequence[Fraction | int]) -> list[int]:
     """Split `total` into integers proportional to `weights`, by largest remainder: the sum is exact."""
     whole = sum(weights)
     if not whole:
@@ -164,15 +164,15 @@ def stage_plan(
     pools = {pool: _tokens(f"pool {pool!r}", held) for pool, held in pools.items()}
     _check_plan(total_tokens, seq_len, pools, synthetic_share, decay_synthetic, max_epochs)
     n_sequences = total_tokens // seq_len
-    sizes = dict(zip(STAGES, _apportion(n_sequences, list(STAGES.values())), strict=True))
+    sizes = dict(zip(STAGES, apportion(n_sequences, list(STAGES.values())), strict=True))
     if not all(sizes.values()):
         raise ValueError(
             f"{n_sequences} sequences leave a stage empty ({sizes}): raise total_tokens or lower seq_len"
         )
     synthetic = _synthetic_per_stage(sizes, synthetic_share, decay_synthetic)
     opening = [sizes[stage] - synthetic[stage] for stage in ("warmup", "diversity")]
-    hq_opening = _apportion(sum(opening), [pools["hq"], pools["mq"]])[0]
-    hq = dict(zip(("warmup", "diversity"), _apportion(hq_opening, opening), strict=True))
+    hq_opening = apportion(sum(opening), [pools["hq"], pools["mq"]])[0]
+    hq = dict(zip(("warmup", "diversity"), apportion(hq_opening, opening), strict=True))
     hq |= {stage: sizes[stage] - synthetic[stage] for stage in ("high_quality", "decay")}
     plan, start, used = [], 0, dict.fromkeys(POOLS, 0)
     for stage, size in sizes.items():
@@ -224,7 +224,7 @@ def _synthetic_per_stage(
         raise ValueError(
             f"synthetic_share={synthetic_share} does not fit outside the high-quality stage: lower it"
         )
-    warmup, diversity = _apportion(wanted - decay, opening)
+    warmup, diversity = apportion(wanted - decay, opening)
     return {"warmup": warmup, "diversity": diversity, "high_quality": 0, "decay": decay}
 
 

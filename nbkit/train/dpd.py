@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
-from nbkit.train.pretrain import Progress, run_training, shared_arguments
+from nbkit.train.common import Progress, run_training, shared_arguments
 
 DIVERGENCES = ("forward", "reverse", "jsd")
 

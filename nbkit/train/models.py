@@ -57,9 +57,10 @@ def parameters(model) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def save(folder: Path, model, tokenizer, history: Sequence[dict] = ()) -> None:
-    """Model, tokenizer and training history of one arm in one folder: the form in which stages publish."""
-    model.save_pretrained(folder)
+def save(folder: Path, model, tokenizer, history: Sequence[dict] = (), state: dict | None = None) -> None:
+    """Model, tokenizer and training history of one arm in one folder: the form in which stages publish.
+    `state`: weights gathered from shards, in place of the model's own."""
+    model.save_pretrained(folder, state_dict=state)
     tokenizer.save_pretrained(folder)
     (folder / "history.json").write_text(json.dumps(list(history)))
 

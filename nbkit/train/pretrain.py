@@ -1,176 +1,327 @@
 """Pre-training on transformers.Trainer with two overrides: the order of the data and the learning rate.
 Used by 02.
 
-    order_N2 = fg_order(plan, {"hq": 900, "mq": 800, "synthetic": 200}, seed=0)
-    result = pretrain(model, pools, order_N2, plan, batch=32, out=folder, seed=0)
-Shape legend: N sequences of the run, S tokens per sequence.
+    job = Job("student_fg", out="runs/fg", pools="pools", tokenizer="pools/tokenizer", plan=as_data(plan),
+              batch=8, seed=0, model={"hidden": 96, "layers": 4, ...})
+    result = train(job)                              # in this process
+    python -m nbkit.train.pretrain job.json          # the same as a process: what nbkit.launch starts
+
+An item of the dataset is a whole micro batch, so sequences may grow between stages inside one run of the
+Trainer, with its optimizer state, compiled graphs and checkpoints. A step reads `batch` rows over all
+devices: neither order nor learning rate depend on how many there are. Shape legend: b sequences of S tokens.
 """
 
+import json
 import os
-import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import AutoTokenizer, Trainer, TrainerCallback, TrainingArguments
 
-from nbkit.train.schedule import Phase, learning_rate
+from nbkit import files
+from nbkit.data.tokens import load_pool
+from nbkit.train import models, throughput
+from nbkit.train.checkpoint import AtomicCheckpoints, newest_valid, starts_like
+from nbkit.train.common import Progress, can_compile, run_training, shared_arguments
+from nbkit.train.order import SampleOrder
+from nbkit.train.rope import rope_base, set_rope_base
+from nbkit.train.schedule import Stage, check, learning_rate, stage_at, total_tokens
 
 
-class OrderedRows(Dataset):
-    """Token rows of several pools (each (N_pool, S)) in the order of `order_N2`: rows of (pool index,
-    sequence index)."""
+@dataclass(frozen=True)
+class Job:
+    """One training run as plain data. Everything but `micro_batch`, `save_every`, `keep_at` and `progress`
+    decides the result; a checkpoint made with other values of those that do is refused.
 
-    def __init__(self, pools: Mapping[str, np.ndarray], order_N2: np.ndarray):
-        self.pools, self.order_N2 = [pools[name] for name in sorted(pools)], order_N2
+    `model`: the shape for `models.new_model`, or `start_from`: a folder or hub id. `batch`, `micro_batch`:
+    pool rows per step, and per device and pass (0: all its share). `data_id`: hash of the pools.
+    `keep_at`: steps whose checkpoints stay; `branch_from`: checkpoint of another run that this one continues.
+    """
+
+    name: str
+    out: str
+    pools: str
+    tokenizer: str
+    plan: list[dict]
+    batch: int
+    seed: int = 0
+    model: dict | None = None
+    start_from: str = ""
+    branch_from: str = ""
+    micro_batch: int = 0
+    weight_decay: float = 0.1
+    max_epochs: float = 8.0
+    compile_steps: int = 0
+    validation_rows: int = 0
+    validations: int = 0
+    save_every: int = 0
+    keep_at: list[int] = field(default_factory=list)
+    data_id: str = ""
+    progress: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """`history`: loss rows with `tokens` seen; `validation`: loss per pool on rows no stage reads. `seconds`
+    and `tokens_per_s` are of this process alone, the latter the median between log rows: without the start."""
+
+    history: list[dict]
+    validation: list[dict]
+    tokens: int
+    seconds: float
+    tokens_per_s: float
+    mfu: float
+    compiled: bool
+    world_size: int
+    resumed_at: int
+    skipped: list[str]
+
+
+class MicroBatches(Dataset):
+    """Item i holds tokens [i * micro_tokens, (i + 1) * micro_tokens) of the order as (b, S) tensors."""
+
+    def __init__(self, pools: Mapping[str, np.ndarray], order: SampleOrder, micro_tokens: int):
+        self.pools, self.order, self.micro_tokens = [pools[n] for n in order.names], order, micro_tokens
 
     def __len__(self) -> int:
-        return len(self.order_N2)
+        return len(self.order) // self.micro_tokens
 
-    def __getitem__(self, i: int) -> dict:
-        pool, row = self.order_N2[i]
-        ids_S = torch.from_numpy(np.asarray(self.pools[pool][row]).astype(np.int64))
-        return {"input_ids": ids_S, "labels": ids_S}
+    def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
+        start = i * self.micro_tokens
+        units, row = self.order.units(start, self.micro_tokens), self.order.row
+        rows = self.order.plan[stage_at(start, self.order.plan)[0]].seq_len // row
+        return as_batch([self.pools[pool][first : first + rows].reshape(-1) for pool, first in units])
 
 
-class PretrainTrainer(Trainer):
+def as_batch(rows: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+    ids_bS = torch.from_numpy(np.stack(rows).astype(np.int64))
+    return {"input_ids": ids_bS, "labels": ids_bS}
+
+
+class PretrainTrainer(AtomicCheckpoints, Trainer):
     """Trainer whose data order is the dataset's own and whose learning rate follows the plan."""
 
-    plan: Sequence[Phase]
+    plan: Sequence[Stage]
+    batch_tokens: int
 
     def _get_train_sampler(self, *args, **kwargs):
         return SequentialSampler(self.train_dataset)
 
     def create_scheduler(self, num_training_steps: int, optimizer=None):
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        peak = self.args.learning_rate
         # the step's middle, not its start: a warmup's first step would otherwise have LR 0 and learn nothing
+        peak, tokens = self.args.learning_rate, self.batch_tokens
         self.lr_scheduler = LambdaLR(
-            optimizer or self.optimizer, lambda step: learning_rate((step + 0.5) * batch, self.plan) / peak
+            optimizer or self.optimizer, lambda step: learning_rate((step + 0.5) * tokens, self.plan) / peak
         )
         return self.lr_scheduler
 
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self._unchecked.append((self.state.global_step, loss.detach()))
+        return loss
 
-class Progress(TrainerCallback):
-    """Reports 'label 120/900' to the stage's live line, and stops on a loss that is not finite."""
+    def log(self, logs, start_time=None):
+        self.check_finite()
+        super().log(logs | {"tokens": self.state.global_step * self.batch_tokens}, start_time)
 
-    def __init__(self, label: str, report: Callable[[str], None]):
-        self.label, self.report = label, report
+    def _save_checkpoint(self, model, trial):
+        self.check_finite()
+        super()._save_checkpoint(model, trial)
 
-    def on_step_end(self, args, state, control, **kwargs):
-        self.report(f"{self.label} {state.global_step}/{state.max_steps}")
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        loss = (logs or {}).get("loss")
-        if loss is not None and not np.isfinite(loss):
+    def check_finite(self) -> None:
+        """One look at all losses since the last: a look per step would make a GPU wait for the host."""
+        steps, losses = zip(*self._unchecked, strict=True) if self._unchecked else ((), ())
+        self._unchecked = []
+        bad = [s for s, ok in zip(steps, torch.stack(losses).isfinite().tolist(), strict=True) if not ok] if steps else []
+        if bad:
+            order, start = self.train_dataset.order, bad[0] * self.batch_tokens
+            rows = [f"{order.names[pool]}:{row}" for pool, row in order.units(start, self.batch_tokens)]
             raise ValueError(
-                f"{self.label}: loss is {loss} at step {state.global_step}; lower the learning rate"
+                f"loss is not finite at step {bad[0] + 1}, learning rate "
+                f"{learning_rate(start, self.plan):.3g}; checkpoints before it are kept. Lower the learning "
+                f"rate, or look at the batch (pool:row): {' '.join(rows)}"
             )
 
+    @property
+    def _unchecked(self) -> list:
+        return self.__dict__.setdefault("_losses", [])
 
-@dataclass(frozen=True)
-class Result:
-    history: list[dict]
-    tokens: int
-    seconds: float
-    compiled: bool
-
-
-def cpu_has_bf16() -> bool:
-    """bf16 autocast pays only where the CPU multiplies bf16 natively (AMX or AVX512-BF16); elsewhere it is
-    slower."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    @_unchecked.setter
+    def _unchecked(self, value: list) -> None:
+        self.__dict__["_losses"] = value
 
 
-def precision() -> dict:
-    """TrainingArguments for this machine: bf16 autocast where it is fast, the CPU named where there is no
-    GPU."""
-    if torch.cuda.is_available():
-        return {"bf16": torch.cuda.is_bf16_supported()}
-    return {"use_cpu": True, "bf16": cpu_has_bf16()}
+class Follow(TrainerCallback):
+    """At each step: the rotary base of its stage; the live line with tokens/s and time left; due saves."""
+
+    def __init__(self, job: Job, plan: Sequence[Stage], batch_tokens: int):
+        self.job, self.plan, self.batch_tokens = job, plan, batch_tokens
+        self.marks: list[tuple[float, int]] = []
+
+    def on_step_begin(self, args, state, control, model=None, **kwargs):
+        base = self.plan[stage_at(state.global_step * self.batch_tokens, self.plan)[0]].rope_base
+        if rope_base(model) != base:
+            set_rope_base(model, base)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        step = state.global_step
+        if step in self.job.keep_at or (self.job.save_every and step % self.job.save_every == 0):
+            control.should_save = step < state.max_steps
+        return control
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        self.marks.append((time.perf_counter(), state.global_step))
+        if self.job.progress and state.is_world_process_zero and (rate := self.tokens_per_s()):
+            left = (state.max_steps - state.global_step) * self.batch_tokens / rate
+            text = f"{self.job.name} {state.global_step}/{state.max_steps}  {rate:,.0f} tok/s  {left:.0f} s left"
+            files.replace_text(Path(self.job.progress), text)
+
+    def tokens_per_s(self) -> float:
+        """Median over the spans between log rows."""
+        spans = zip(self.marks, self.marks[1:], strict=False)
+        rates = [(s1 - s0) * self.batch_tokens / (t1 - t0) for (t0, s0), (t1, s1) in spans if s1 > s0]
+        return float(np.median(rates)) if rates else 0.0
 
 
-def shared_arguments(out: Path, seed: int) -> dict:
-    """What every trainer of the kit sets alike: seeds for model and data order, nothing saved or reported
-    behind our back, no NaN hidden from the log. Progress bars show when a person steps through; under
-    `nbkit run` (TQDM_DISABLE=1) its live line takes over."""
+def identity(job: Job, pools: Mapping[str, np.ndarray]) -> dict:
+    """What decides the result of a run, as plain data: a checkpoint with another identity is not continued."""
+    row = next(iter(pools.values())).shape[1]
     return {
-        "output_dir": str(out),
-        "optim": "adamw_torch_fused",
-        "logging_nan_inf_filter": False,
-        "save_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": os.environ.get("TQDM_DISABLE") == "1",
-        "seed": seed,
-        "data_seed": seed,
-        **precision(),
+        "plan": job.plan,
+        "batch_tokens": job.batch * row,
+        "seed": job.seed,
+        "model": job.model,
+        "start_from": job.start_from,
+        "weight_decay": job.weight_decay,
+        "pool_rows": {name: len(rows) for name, rows in sorted(pools.items())},
+        "data_id": job.data_id,
     }
 
 
-def run_training(trainer, key: str = "loss") -> tuple[list[dict], float]:
-    """Train without log lines in the cell; returns the history rows that hold `key`, and the seconds."""
-    trainer.remove_callback(PrinterCallback)
-    start = time.perf_counter()
-    trainer.train()
-    return [row for row in trainer.state.log_history if key in row], time.perf_counter() - start
-
-
-def devices() -> int:
-    """How many devices share a step: the processes of a launcher, or the GPUs that one process would use."""
-    return int(os.environ.get("WORLD_SIZE", 0)) or max(1, torch.cuda.device_count())
-
-
-def can_compile() -> bool:
-    """torch.compile needs a C++ compiler on the CPU."""
-    return torch.cuda.is_available() or shutil.which("g++") is not None or shutil.which("clang++") is not None
-
-
-def pretrain(
-    model,
-    pools: Mapping[str, np.ndarray],
-    order_N2: np.ndarray,
-    plan: Sequence[Phase],
-    batch: int,
-    out: Path,
-    seed: int,
-    compile_steps: int = 0,
-    weight_decay: float = 0.1,
-    label: str = "train",
-    report: Callable[[str], None] = lambda text: None,
-) -> Result:
-    """Train `model` in place on the rows in order; returns the loss history. `compile_steps`:
-    torch.compile when the run has at least that many steps (0: never), because its warm-up costs 25-55 s
-    cold. Raises ValueError on a loss that is not finite."""
-    together = batch * devices()
-    steps = len(order_N2) // together
-    if steps < 1:
-        raise ValueError(
-            f"batch: got {together} over all devices for {len(order_N2)} sequences; "
-            "wanted at least one full batch, lower `batch`"
-        )
-    compiled = bool(compile_steps) and steps >= compile_steps and can_compile()
+def arguments_for(job: Job, steps: int, micro: int, accumulate: int, peak: float) -> TrainingArguments:
+    compiled = bool(job.compile_steps) and steps >= job.compile_steps and can_compile()
     arguments = TrainingArguments(
-        per_device_train_batch_size=batch,
+        per_device_train_batch_size=1,  # one item: a whole micro batch
+        per_device_eval_batch_size=1,
+        gradient_accumulation_steps=accumulate,
         max_steps=steps,
-        learning_rate=max(phase.lr_to for phase in plan),
-        weight_decay=weight_decay,
+        learning_rate=peak,
+        weight_decay=job.weight_decay,
         adam_beta2=0.95,
         max_grad_norm=1.0,
         torch_compile=compiled,
         logging_steps=max(1, steps // 100),
-        **shared_arguments(out, seed),
+        eval_strategy="steps" if job.validations else "no",
+        eval_steps=max(1, steps // job.validations) if job.validations else None,
+        remove_unused_columns=False,
+        **(shared_arguments(Path(job.out), job.seed) | {"save_total_limit": 2}),
     )
+    arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are several processes here, never DataParallel
+    return arguments
+
+
+def train(job: Job) -> Result:
+    """Train to the end of the plan, from the newest valid checkpoint under `job.out` if there is one; leaves
+    the model in `<out>/model`. Raises ValueError for plans that cannot be followed, checkpoints of another
+    plan, and losses that are not finite."""
+    out, plan = Path(job.out), [Stage(**row) for row in job.plan]
+    whole = {path.stem: load_pool(path) for path in sorted(Path(job.pools).glob("*.npy"))}
+    pools = {name: rows[: len(rows) - job.validation_rows] for name, rows in whole.items()}
+    row = next(iter(pools.values())).shape[1]
+    batch_tokens, world = job.batch * row, int(os.environ.get("WORLD_SIZE", 1))
+    check(plan, {name: rows.size for name, rows in pools.items()}, row, batch_tokens, job.max_epochs)
+    micro, accumulate = micro_batches(job, world, max(stage.seq_len for stage in plan) // row)
+    order = SampleOrder(plan, {name: len(rows) for name, rows in pools.items()}, row, job.seed)
+
+    tokenizer = AutoTokenizer.from_pretrained(job.tokenizer)
+    model = models.new_model(tokenizer, **job.model, seed=job.seed) if job.model else models.load(job.start_from)[0]
+    steps = total_tokens(plan) // batch_tokens
+    arguments = arguments_for(job, steps, micro, accumulate, max(max(s.lr_from, s.lr_to) for s in plan))
+    follow = Follow(job, plan, batch_tokens)
     trainer = PretrainTrainer(
         model=model,
         args=arguments,
-        train_dataset=OrderedRows(pools, order_N2),
-        callbacks=[Progress(label, report)],
+        train_dataset=MicroBatches(pools, order, micro * row),
+        eval_dataset=validation(whole, job.validation_rows, micro) if job.validations else None,
+        data_collator=lambda items: items[0],
+        callbacks=[follow],
     )
-    trainer.plan = plan
-    history, seconds = run_training(trainer)
-    return Result(history, steps * together * pools[next(iter(pools))].shape[1], seconds, compiled)
+    if trainer.args.world_size != world:
+        raise RuntimeError(f"{trainer.args.world_size} processes train, {world} were started")
+    trainer.plan, trainer.batch_tokens, trainer.keep_at = plan, batch_tokens, set(job.keep_at)
+    trainer.identity = identity(job, pools)
+    resume, skipped = newest_valid(out, trainer.identity)
+    if not resume and job.branch_from:
+        resume = branch(Path(job.branch_from), trainer.identity)
+    resumed_at = int(resume.name.rpartition("-")[2]) if resume else 0
+    with throughput.static_shapes():
+        history, seconds = run_training(trainer, resume_from_checkpoint=str(resume) if resume else None)
+    trainer.check_finite()
+    rate = follow.tokens_per_s()
+    result = Result(
+        history,
+        [entry for entry in trainer.state.log_history if any(k.endswith("_loss") for k in entry)],
+        steps * batch_tokens,
+        seconds,
+        rate,
+        throughput.mfu(model, plan, rate / world),
+        bool(arguments.torch_compile),
+        world,
+        resumed_at,
+        skipped,
+    )
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathers shards: every rank takes part
+    if trainer.is_world_process_zero():
+        with files.atomic_dir(out / "model") as folder:
+            models.save(folder, model, tokenizer, history, state)
+    return result
+
+
+def micro_batches(job: Job, world: int, rows_per_sequence: int) -> tuple[int, int]:
+    """(rows per device and pass, passes per step). Raises ValueError where they do not divide."""
+    micro = job.micro_batch or job.batch // world
+    if not micro or job.batch % (micro * world) or micro % rows_per_sequence:
+        raise ValueError(
+            f"batch: {job.batch} rows per step do not split over {world} device(s) in passes of {micro} rows, "
+            f"each a multiple of the longest sequence's {rows_per_sequence} rows; change batch or micro_batch"
+        )
+    return micro, job.batch // (micro * world)
+
+
+def validation(pools: Mapping[str, np.ndarray], rows: int, micro: int) -> dict[str, list[dict]]:
+    """The last `rows` rows of each pool, which no stage reads, in micro batches of the training's shape."""
+    if rows < micro:
+        raise ValueError(f"validation_rows: got {rows}, wanted at least one micro batch of {micro} rows")
+    held = {name: list(pool[len(pool) - rows :]) for name, pool in pools.items()}
+    return {
+        name: [as_batch(own[i : i + micro]) for i in range(0, rows - micro + 1, micro)] for name, own in held.items()
+    }
+
+
+def branch(checkpoint: Path, own: dict) -> Path:
+    """A valid checkpoint of another run, whose plan is the same up to there."""
+    found, problems = newest_valid(checkpoint, None)
+    if found is None:
+        raise ValueError(f"branch_from: {checkpoint} is no valid checkpoint: {'; '.join(problems)}")
+    manifest = files.read_json(found / "checkpoint.json")
+    starts_like(manifest["identity"], own, manifest["step"] * own["batch_tokens"])
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    config = Path((sys.argv[1:] if argv is None else argv)[0])
+    result = train(Job(**files.read_json(config)))
+    if int(os.environ.get("RANK", 0)) == 0:
+        files.write_json(config.parent / "result.json", asdict(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

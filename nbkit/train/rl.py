@@ -18,7 +18,7 @@ from nbkit.data.skills import Task
 from nbkit.data.tokens import stop_ids
 from nbkit.evals.tasks import verdicts
 from nbkit.generate import Generator
-from nbkit.train.pretrain import Progress, run_training, shared_arguments
+from nbkit.train.common import Progress, run_training, shared_arguments
 
 
 def pass_rates(

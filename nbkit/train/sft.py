@@ -17,7 +17,7 @@ from transformers import Trainer
 from trl import SFTConfig, SFTTrainer, pack_dataset
 
 from nbkit.data.tokens import CHAT_TEMPLATE
-from nbkit.train.pretrain import Progress, can_compile, run_training, shared_arguments
+from nbkit.train.common import Progress, can_compile, run_training, shared_arguments
 
 IGNORE = -100
 

@@ -1,0 +1,73 @@
+"""What every trainer of the kit sets alike: precision, seeds, progress, no files behind our back. Used by
+02-06."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PrinterCallback, TrainerCallback
+
+
+class Progress(TrainerCallback):
+    """Reports 'label 120/900' to the stage's live line, and stops on a loss that is not finite."""
+
+    def __init__(self, label: str, report: Callable[[str], None]):
+        self.label, self.report = label, report
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.report(f"{self.label} {state.global_step}/{state.max_steps}")
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        loss = (logs or {}).get("loss")
+        if loss is not None and not np.isfinite(loss):
+            raise ValueError(
+                f"{self.label}: loss is {loss} at step {state.global_step}; lower the learning rate"
+            )
+
+
+def cpu_has_bf16() -> bool:
+    """bf16 autocast pays only where the CPU multiplies bf16 natively (AMX or AVX512-BF16); elsewhere it is
+    slower."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def precision() -> dict:
+    """TrainingArguments for this machine: bf16 autocast where it is fast, the CPU named where there is no
+    GPU."""
+    if torch.cuda.is_available():
+        return {"bf16": torch.cuda.is_bf16_supported()}
+    return {"use_cpu": True, "bf16": cpu_has_bf16()}
+
+
+def shared_arguments(out: Path, seed: int) -> dict:
+    """What every trainer of the kit sets alike: seeds for model and data order, nothing saved or reported
+    behind our back, no NaN hidden from the log. Progress bars show when a person steps through; under
+    `nbkit run` (TQDM_DISABLE=1) its live line takes over."""
+    return {
+        "output_dir": str(out),
+        "optim": "adamw_torch_fused",
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": os.environ.get("TQDM_DISABLE") == "1",
+        "seed": seed,
+        "data_seed": seed,
+        **precision(),
+    }
+
+
+def run_training(trainer, key: str = "loss", **options) -> tuple[list[dict], float]:
+    """Train without log lines in the cell; returns the history rows that hold `key`, and the seconds."""
+    trainer.remove_callback(PrinterCallback)
+    start = time.perf_counter()
+    trainer.train(**options)
+    return [row for row in trainer.state.log_history if key in row], time.perf_counter() - start
+
+
+def can_compile() -> bool:
+    """torch.compile needs a C++ compiler on the CPU."""
+    return torch.cuda.is_available() or shutil.which("g++") is not None or shutil.which("clang++") is not None
