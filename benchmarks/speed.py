@@ -1,7 +1,8 @@
 """Speed of training and generation, each beside its plain alternative, and of the jail: medians and ratios.
 
-python benchmarks/speed.py                        # small sizes, a laptop CPU, about two minutes
-python benchmarks/speed.py --hidden 1024 --layers 16 --context 2048 --batch 32      # a GPU; prints MFU
+python benchmarks/speed.py                                              # the student of `small`, a laptop CPU
+python benchmarks/speed.py --hidden 256 --layers 6 --mlp 768 --vocab 2048 --batch 16 --compile         # 5.8M
+python benchmarks/speed.py --hidden 1536 --layers 24 --context 2048 --batch 16 --compile  # GPU
 """
 
 import argparse
@@ -11,89 +12,125 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
-from transformers import Trainer, TrainingArguments
+from torch.utils.data import SequentialSampler
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 from nbkit.data import world
-from nbkit.data.tokens import pack, train_tokenizer
+from nbkit.data.tokens import pack, save_pool, train_tokenizer
 from nbkit.generate import Generator
+from nbkit.train import throughput
+from nbkit.train.common import run_training
 from nbkit.train.models import new_model, parameters
-from nbkit.train.pretrain import OrderedRows, pretrain, run_training
-from nbkit.train.schedule import Phase
+from nbkit.train.order import SampleOrder
+from nbkit.train.pretrain import Job, MicroBatches, train
+from nbkit.train.schedule import Stage, as_data
 
 
-def build(options, tokenizer):
+def shape(options) -> dict:
     heads = max(2, options.hidden // 64) if options.hidden >= 256 else 4
-    return new_model(
-        tokenizer,
+    return dict(
         hidden=options.hidden,
         layers=options.layers,
         heads=heads,
         kv_heads=max(1, heads // 2),
-        mlp=options.hidden * 8 // 3 // 16 * 16,
+        mlp=options.mlp or options.hidden * 8 // 3 // 16 * 16,
         context=options.context,
         tied=True,
-        seed=0,
     )
 
 
-def matmul_peak(device: torch.device, size: int = 8192) -> float:
-    """Measured bf16 matrix-product rate in FLOP/s."""
-    a = torch.randn(size, size, device=device, dtype=torch.bfloat16)
-    rates = []
-    for _ in range(12):
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        a @ a
-        torch.cuda.synchronize()
-        rates.append(2 * size**3 / (time.perf_counter() - start))
-    return statistics.median(rates[2:])
+def build(options, tokenizer):
+    return new_model(tokenizer, **shape(options), seed=0)
 
 
-def training(options, tokenizer, rows) -> None:
-    steps, order = options.steps, np.array([[0, i % len(rows)] for i in range(options.steps * options.batch)])
-    phase = [Phase("diversity", {"hq": len(order)}, 1e-3, 1e-3)]
-    rates = {"ours": [], "transformers default": []}
+def training(options, tokenizer) -> None:
+    """Ours against transformers' defaults: same model, rows, order, batch, learning rate and optimizer
+    settings; what differs is precision, compilation and the fused optimizer's arguments."""
+    rates: dict[str, list[float]] = {"ours": [], "transformers default": []}
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(options.repeats):
-            compile_steps = 1 if options.compile else 0
-            result = pretrain(
-                build(options, tokenizer),
-                {"hq": rows},
-                order,
-                phase,
+        pools = Path(folder, "pools")
+        rows = pack(world.corpus(options.docs, 0), tokenizer, options.context)
+        save_pool(pools / "hq.npy", rows)
+        tokenizer.save_pretrained(pools / "tokenizer")
+        tokens = options.steps * options.batch * options.context
+        plan = [Stage("diversity", {"hq": tokens}, 1e-3, 1e-3, seq_len=options.context)]
+        for i in range(options.repeats):
+            job = Job(
+                "ours",
+                f"{folder}/ours{i}",
+                str(pools),
+                str(pools / "tokenizer"),
+                as_data(plan),
                 options.batch,
-                Path(folder),
-                0,
-                compile_steps,
+                model=shape(options),
+                compile_steps=1 if options.compile else 0,
+                max_epochs=1e9,
             )
-            rates["ours"].append(result.tokens / result.seconds)
-            plain = TrainingArguments(
-                folder,
-                per_device_train_batch_size=options.batch,
-                max_steps=steps,
-                report_to="none",
-                save_strategy="no",
-                disable_tqdm=True,
-                use_cpu=not torch.cuda.is_available(),
-            )
-            trainer = Trainer(
-                build(options, tokenizer), plain, train_dataset=OrderedRows({"hq": rows}, order)
-            )
-            _, seconds = run_training(trainer)
-            rates["transformers default"].append(result.tokens / seconds)
-    ours, theirs = (statistics.median(values) for values in rates.values())
-    model = build(options, tokenizer)
-    print(f"training {parameters(model) / 1e6:.1f}M parameters, median of {options.repeats}, {steps} steps:")
-    print(f"  ours {ours:,.0f} tokens/s, transformers default {theirs:,.0f}, ratio {ours / theirs:.2f}")
-    if torch.cuda.is_available():
-        peak = matmul_peak(model.device if model.device.type == "cuda" else torch.device("cuda"))
-        attention = 12 * options.layers * options.hidden * options.context
-        used = ours * (6 * parameters(model) + attention)
-        print(f"MFU against the measured bf16 matmul peak of {peak / 1e12:.0f} TFLOP/s: {used / peak:.1%}")
+            ours = train(job)
+            rates["ours"].append(ours.tokens_per_s)
+            theirs, rate, model = default_training(options, tokenizer, rows, plan, folder)
+            rates["transformers default"].append(rate)
+    mine, default = (statistics.median(values) for values in rates.values())
+    last = [statistics.mean(row["loss"] for row in history[-10:]) for history in (ours.history, theirs)]
+    print(
+        f"training {parameters(model) / 1e6:.1f}M parameters, {options.steps} steps of {options.batch} x "
+        f"{options.context} tokens, median of {options.repeats}, rates between log rows after the start:"
+    )
+    print(f"  ours {mine:,.0f} tokens/s, transformers default {default:,.0f}, ratio {mine / default:.2f}")
+    print(f"  loss at the end {last[0]:.4f} and {last[1]:.4f}, {last[0] / last[1] - 1:+.2%}")
+    print(f"  MFU against the measured bf16 matmul peak: {throughput.mfu(model, plan, mine):.1%}")
+
+
+def default_training(options, tokenizer, rows, plan, folder):
+    """(history, tokens/s, model) of transformers.Trainer with its own settings on the same rows in order."""
+    order = SampleOrder(plan, {"hq": len(rows)}, options.context, 0)
+    data = MicroBatches({"hq": rows}, order, options.context)  # an item of one row
+    plain = TrainingArguments(
+        folder,
+        per_device_train_batch_size=options.batch,
+        max_steps=options.steps,
+        learning_rate=1e-3,
+        lr_scheduler_type="constant",
+        weight_decay=0.1,
+        adam_beta2=0.95,
+        logging_steps=max(1, options.steps // 20),
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+    )
+    model, clock = build(options, tokenizer), Clock(options.batch * options.context)
+    trainer = Plain(
+        model,
+        plain,
+        train_dataset=data,
+        data_collator=lambda items: {k: torch.cat([item[k] for item in items]) for k in items[0]},
+        callbacks=[clock],
+    )
+    history, _ = run_training(trainer)
+    return history, clock.median(), model
+
+
+class Plain(Trainer):
+    def _get_train_sampler(self, *args, **kwargs):
+        return SequentialSampler(self.train_dataset)  # the one override: both sides read the same rows
+
+
+class Clock(TrainerCallback):
+    def __init__(self, step_tokens: int):
+        self.step_tokens, self.marks = step_tokens, []
+
+    def on_log(self, args, state, control, **kwargs):
+        self.marks.append((time.perf_counter(), state.global_step))
+
+    def median(self) -> float:
+        spans = zip(self.marks, self.marks[1:], strict=False)
+        return statistics.median(
+            (s1 - s0) * self.step_tokens / (t1 - t0) for (t0, s0), (t1, s1) in spans if s1 > s0
+        )
 
 
 def generation(options, tokenizer) -> None:
@@ -145,19 +182,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for name, default in dict(hidden=96, layers=4, context=256, batch=8, steps=60, repeats=3).items():
+    sizes = dict(hidden=96, layers=4, mlp=0, context=256, vocab=1024, batch=8)
+    for name, default in (sizes | dict(steps=60, docs=2000, repeats=3)).items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--compile", action="store_true", help="torch.compile our side (warm-up is counted)")
+    parser.add_argument("--compile", action="store_true", help="torch.compile our side")
+    parser.add_argument("--only-training", action="store_true")
     options = parser.parse_args()
-    docs = world.corpus(2000)
-    tokenizer = train_tokenizer([d["text"] for d in docs], 1024)
-    rows = pack(docs, tokenizer, options.context)
-    print(
-        f"torch {torch.__version__}, {torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'}"
-    )
-    training(options, tokenizer, rows)
-    generation(options, tokenizer)
-    jail()
+    tokenizer = train_tokenizer([d["text"] for d in world.corpus(2000)], options.vocab)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads")
+    training(options, tokenizer)
+    if not options.only_training:
+        generation(options, tokenizer)
+        jail()
 
 
 if __name__ == "__main__":

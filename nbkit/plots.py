@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from nbkit.evals.score import Estimate
-from nbkit.train.schedule import Phase, learning_rate
+from nbkit.train.schedule import Stage, learning_rate
 
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#888888"]
 STYLES = ["-", "--", "-.", ":"]
@@ -28,14 +28,14 @@ plt.rcParams.update(
 )
 
 
-def schedule(plan: Sequence[Phase], seq_len: int):
+def schedule(plan: Sequence[Stage]):
     """Learning rate and data mixture over tokens on one axis: the two halves of FG-WSD."""
     fig, axis = plt.subplots(figsize=(8, 3.6))
-    pools = sorted({name for phase in plan for name in phase.sequences})
-    edges = np.cumsum([0, *(phase.total for phase in plan)]) * seq_len / 1e6
+    pools = sorted({name for stage in plan for name in stage.tokens})
+    edges = np.cumsum([0, *(stage.total for stage in plan)]) / 1e6
     bottom = np.zeros(len(plan))
     for i, pool in enumerate(pools):
-        shares = np.array([phase.sequences.get(pool, 0) / phase.total for phase in plan])
+        shares = np.array([stage.tokens.get(pool, 0) / stage.total for stage in plan])
         axis.bar(
             edges[:-1],
             shares,
@@ -48,20 +48,18 @@ def schedule(plan: Sequence[Phase], seq_len: int):
             label=pool,
         )
         bottom += shares
-    for phase, left, right in zip(plan, edges[:-1], edges[1:], strict=True):
+    for stage, left, right in zip(plan, edges[:-1], edges[1:], strict=True):
         if right - left > 0.05 * edges[-1]:
             middle, above = (left + right) / 2, axis.get_xaxis_transform()
-            axis.text(middle, 1.02, phase.name.replace("_", " "), ha="center", va="bottom", transform=above)
+            axis.text(middle, 1.02, stage.name.replace("_", " "), ha="center", va="bottom", transform=above)
     axis.set(
         xlabel="training tokens (millions)", ylabel="share of the batch", ylim=(0, 1), xlim=(0, edges[-1])
     )
     axis.grid(False)
     rate = axis.twinx()
     at = np.linspace(0, edges[-1], 600)
-    rate.plot(
-        at, [learning_rate(x * 1e6 / seq_len, plan) for x in at], color="black", lw=2, label="learning rate"
-    )
-    rate.set(ylabel="learning rate", ylim=(0, 1.06 * max(phase.lr_to for phase in plan)))
+    rate.plot(at, [learning_rate(x * 1e6, plan) for x in at], color="black", lw=2, label="learning rate")
+    rate.set(ylabel="learning rate", ylim=(0, 1.06 * max(stage.lr_to for stage in plan)))
     rate.grid(False)
     handles = axis.get_legend_handles_labels()[0] + rate.get_legend_handles_labels()[0]
     labels = axis.get_legend_handles_labels()[1] + rate.get_legend_handles_labels()[1]

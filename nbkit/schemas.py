@@ -66,23 +66,61 @@ class Pretrain(Common):
     baseline_kv_heads: int = par(4, "10x baseline key-value heads", lo=1)
     baseline_mlp: int = par(640, "10x baseline MLP width", lo=16)
     tied_embeddings: bool = par(True, "share input and output embeddings")
-    context: int = par(512, "positions the models are configured for", lo=64)
-    batch: int = par(8, "sequences per step and device", lo=1)
+    arms: list[str] = par(
+        ["student_fg", "student_vanilla", "baseline_10x", "teacher", "student_no_abf", "student_short"],
+        "what to train; the first two always",
+        choices=[
+            "student_fg",
+            "student_vanilla",
+            "baseline_10x",
+            "teacher",
+            "student_no_abf",
+            "student_short",
+        ],
+    )
+    vanilla_multiples: list[float] = par([], "also train vanilla WSD on this many times the tokens")
+    batch: int = par(8, "rows of the pools per step, over all devices", lo=1)
+    micro_batch: int = par(0, "rows per device and pass; 0: its whole share of the step", lo=0)
+    launcher: str = par(
+        "inline", "how training is started", choices=["inline", "torchrun", "srun"], role="fixed"
+    )
+    processes: int = par(1, "processes (devices) per node", lo=1)
+    nodes: int = par(1, "nodes (launcher srun)", lo=1)
     peak_lr: float = par(4e-3, "stable learning rate of the student", lo=0.0, hi=1.0)
     big_peak_lr: float = par(2e-3, "stable learning rate of baseline and teacher", lo=0.0, hi=1.0)
     final_lr: float = par(
         1.33e-5, "learning rate at the end of decay (the report's ratio 1:300)", lo=0.0, hi=1.0
     )
+    decay_shape: str = par("linear", "shape of the decay (undisclosed)", choices=["linear", "cosine", "sqrt"])
+    decay_seq_len: int = par(1024, "tokens per sequence in the decay stage: long context", lo=32)
+    rope_base: float = par(10_000.0, "rotary base before decay", lo=1.0)
+    decay_rope_base: float = par(100_000.0, "rotary base in decay (ABF; undisclosed)", lo=1.0)
     weight_decay: float = par(0.1, "AdamW weight decay", lo=0.0, hi=1.0)
     teacher_tokens: int = par(
         800_000, "tokens by which the baseline is continued into the teacher, clean only", lo=1_000
     )
+    max_epochs: float = par(8.0, "a plan that reads a pool more often is refused", lo=0.1)
+    validation_rows: int = par(32, "last rows of each pool, kept out of training", lo=1)
+    validations: int = par(10, "how often the loss on them is measured; 0: never", lo=0)
+    save_every: int = par(500, "steps between checkpoints; 0: none", lo=0)
     compile_steps: int = par(4_000, "torch.compile runs of at least this many steps; 0: never", lo=0)
     eval_questions: int = par(500, "held-out questions per split", lo=10)
 
     def check(self) -> None:
         if self.final_lr > min(self.peak_lr, self.big_peak_lr):
             raise ValueError(f"final_lr: got {self.final_lr}, wanted at most the peak rates")
+        if "teacher" in self.arms and "baseline_10x" not in self.arms:
+            raise ValueError("arms: 'teacher' continues 'baseline_10x'; add it, or leave the teacher out")
+        if self.launcher == "inline" and self.processes * self.nodes > 1:
+            raise ValueError(
+                f"launcher: 'inline' is one process, got processes={self.processes}, nodes={self.nodes}; "
+                "use torchrun (one node) or srun"
+            )
+        if self.validations and self.validation_rows < (self.micro_batch or self.batch // self.processes):
+            raise ValueError(
+                f"validation_rows: got {self.validation_rows}, wanted at least one micro batch of "
+                f"{self.micro_batch or self.batch // self.processes} rows"
+            )
 
 
 @dataclass(frozen=True)
@@ -91,7 +129,11 @@ class ColdStart(Common):
     task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry")
     samples: int = par(3_000, "conversations in total", lo=10)
     shares: list[float] = par([0.5, 0.3, 0.2], "math, science, code", source="report")
-    compare_bases: bool = par(True, "also fine-tune the vanilla student and the 10x baseline")
+    compare: list[str] = par(
+        ["student_vanilla", "baseline_10x"],
+        "other models of 02 that get the same fine-tuning",
+        choices=["student_vanilla", "baseline_10x"],
+    )
     epochs: float = par(2.0, "passes over the conversations", lo=0.01)
     lr: float = par(2e-3, "peak learning rate", lo=0.0, hi=1.0)
     big_lr: float = par(1e-3, "peak learning rate of the baseline", lo=0.0, hi=1.0)

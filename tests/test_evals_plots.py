@@ -13,7 +13,7 @@ from nbkit.data.skills import Task
 from nbkit.evals.score import Estimate
 from nbkit.evals.tasks import evaluate
 from nbkit.generate import Completion
-from nbkit.train.schedule import Phase
+from nbkit.train.schedule import Stage
 
 TASK = Task("add", "math", 1, "operands", "What is 3 + 4?", (), "7", "number")
 
@@ -56,7 +56,7 @@ def test_unknown_form():
 def test_every_figure_is_labelled():
     e = Estimate(0.5, 0.4, 0.6, 10)
     figures = [
-        plots.schedule([Phase("warmup", {"hq": 1}, 0.0, 1.0), Phase("decay", {"hq": 9}, 1.0, 0.1)], 8),
+        plots.schedule([Stage("warmup", {"hq": 1}, 0.0, 1.0), Stage("decay", {"hq": 9}, 1.0, 0.1)]),
         plots.histograms({"a": [0, 1, 2], "b": [1]}, "score", {"hq": 1.0}),
         plots.curves({"a": ([1, 2, 3], [3, 2, 1])}, "step", "loss", smooth=2, log_y=True),
         plots.bars({"a": e, "b": e}, "share", reference="a"),

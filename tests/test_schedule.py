@@ -34,12 +34,7 @@ SIZES = {"hq": 40, "mq": 80}  # rows
 
 
 def rows_read(order: SampleOrder, start: int = 0, end: int | None = None) -> list[tuple[int, int]]:
-    """(pool, row) of everything in the token range, long sequences taken apart into their rows."""
-    rows = []
-    for token in range(start, end or len(order), BATCH):
-        long = order.plan[stage_at(token, order.plan)[0]].seq_len // ROW
-        rows += [(int(p), int(r) + j) for p, r in order.units(token, BATCH) for j in range(long)]
-    return rows
+    return list(order.rows(start, end))
 
 
 def test_learning_rate_by_hand():

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from nbkit.data.skills import InfraError, Task, verify
-from nbkit.data.world import base_prompt
-from nbkit.evals.score import Estimate, avg_at_k
+from nbkit.data.world import base_prompt, worked
+from nbkit.evals.score import Estimate, avg_at_k, estimate, paired_difference
 from nbkit.generate import Completion, Generator
 from nbkit.refine import user_prompt
 
@@ -118,6 +119,39 @@ def evaluate(
     correct_QK = verdicts(tasks, texts, jail, infra_limit)
     stopped = float(np.mean([c.stopped for group in groups for c in group]))
     return Evaluation(tasks, correct_QK, stopped, [group[0].text for group in groups])
+
+
+def difference_by(after: Evaluation, before: Evaluation, attribute: str) -> dict[str, Estimate]:
+    """after - before on the same questions, by an attribute of the tasks: domain, skill, level or split."""
+    groups: dict[str, list[int]] = {}
+    for i, task in enumerate(after.tasks):
+        groups.setdefault(str(getattr(task, attribute)), []).append(i)
+    return {
+        name: paired_difference(after.correct_QK[rows], before.correct_QK[rows])
+        for name, rows in sorted(groups.items())
+    }
+
+
+@torch.no_grad()
+def solution_loss(model, tokenizer, tasks: Sequence[Task], batch: int = 50) -> Estimate:
+    """Mean loss in nats per token of the worked solutions given their questions, over questions: a smoother
+    measure of a base model than greedy answers. Solutions longer than the model's context are cut."""
+    losses, limit = [], model.config.max_position_embeddings
+    for start in range(0, len(tasks), batch):
+        chosen = tasks[start : start + batch]
+        known = [len(ids) for ids in tokenizer([base_prompt(t.question) for t in chosen]).input_ids]
+        full = tokenizer([worked(t) for t in chosen], padding=True, padding_side="right", return_tensors="pt")
+        ids_QT = full.input_ids[:, :limit].to(model.device)
+        logits_QTV = model(
+            input_ids=ids_QT, attention_mask=full.attention_mask[:, :limit].to(model.device)
+        ).logits
+        loss_QT = torch.nn.functional.cross_entropy(
+            logits_QTV[:, :-1].float().transpose(1, 2), ids_QT[:, 1:], reduction="none"
+        ).cpu()
+        at_T = torch.arange(1, ids_QT.shape[1])
+        solution_QT = (at_T >= torch.tensor(known)[:, None]) & full.attention_mask[:, 1:limit].bool()
+        losses += ((loss_QT * solution_QT).sum(1) / solution_QT.sum(1)).tolist()
+    return estimate(losses)
 
 
 def _answer(completion: Completion, form: str) -> str | None:

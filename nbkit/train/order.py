@@ -6,13 +6,13 @@ part of the order directly: the 23T tokens of `full` take no more memory than th
     order = SampleOrder(plan, {"hq": 3310, "mq": 3050, "synthetic": 1700}, row=256, seed=0)
     order.units(0, 2048)       # (n, 2): pool index and first row of the sequences in the first 2,048 tokens
 
-Each pool is one endless stream: epoch after epoch, each a permutation of its chunks (as many consecutive
-rows as the longest sequence of the plan has). A stage continues every stream where the stage before left
+Each pool is one endless stream: epoch after epoch, each a permutation of its chunks (consecutive rows, as
+many as the longest sequence of the plan has). A stage continues every stream where the stage before left
 off, so two plans that take the same tokens from each pool read the very same chunks. Inside a stage the
 streams are mixed in windows of about a thousand rows, each with its exact share of every pool.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -27,10 +27,12 @@ MOST_WINDOWS = 4096  # windows grow in huge plans, so that the table of their sh
 class SampleOrder:
     """Pools are indexed in the order of their sorted names (`names`)."""
 
-    def __init__(self, plan: Sequence[Stage], pool_rows: Mapping[str, int], row: int, seed: int):
+    def __init__(
+        self, plan: Sequence[Stage], pool_rows: Mapping[str, int], row: int, seed: int, chunk: int = 0
+    ):
         self.plan, self.row, self.seed = tuple(plan), row, seed
         self.names = sorted(pool_rows)
-        self.chunk = max(stage.seq_len for stage in plan)
+        self.chunk = chunk or max(stage.seq_len for stage in plan)
         self.chunks = [pool_rows[name] * row // self.chunk for name in self.names]
         rows = max(WINDOW_ROWS, total_tokens(plan) // row // MOST_WINDOWS)
         self.window = max(1, rows * row // self.chunk)  # in chunks
@@ -65,11 +67,21 @@ class SampleOrder:
             position += len(piece)
         return np.concatenate(pieces)
 
+    def rows(self, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int]]:
+        """(pool index, row) of everything read in tokens [start, end), long sequences taken apart."""
+        for stage, stop in zip(self.plan, self.stage_end.tolist(), strict=True):
+            first, last = max(start, stop - stage.total), min(len(self) if end is None else end, stop)
+            if first < last:
+                for pool, row in self.units(first, last - first).tolist():
+                    yield from ((pool, row + i) for i in range(stage.seq_len // self.row))
+
     def _window(self, number: int, window: int) -> np.ndarray:
         """All sequences of one window of stage `number`, shuffled: (n, 2)."""
         lows, highs = self.bounds[number][window], self.bounds[number][window + 1]
         pool = np.repeat(np.arange(len(self.names)), highs - lows)
-        chunk = [self._chunk(p, np.arange(lo, hi)) for p, (lo, hi) in enumerate(zip(lows, highs, strict=True))]
+        chunk = [
+            self._chunk(p, np.arange(lo, hi)) for p, (lo, hi) in enumerate(zip(lows, highs, strict=True))
+        ]
         parts, rows = self.chunk // self.plan[number].seq_len, self.plan[number].seq_len // self.row
         first = np.concatenate(chunk) * (self.chunk // self.row)
         first = (first[:, None] + np.arange(parts) * rows).ravel()

@@ -11,11 +11,10 @@ Trainer, with its optimizer state, compiled graphs and checkpoints. A step reads
 devices: neither order nor learning rate depend on how many there are. Shape legend: b sequences of S tokens.
 """
 
-import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -28,8 +27,8 @@ from transformers import AutoTokenizer, Trainer, TrainerCallback, TrainingArgume
 from nbkit import files
 from nbkit.data.tokens import load_pool
 from nbkit.train import models, throughput
-from nbkit.train.checkpoint import AtomicCheckpoints, newest_valid, starts_like
-from nbkit.train.common import Progress, can_compile, run_training, shared_arguments
+from nbkit.train.checkpoint import AtomicCheckpoints, manifest, newest_valid, starts_like, step_of
+from nbkit.train.common import can_compile, run_training, shared_arguments
 from nbkit.train.order import SampleOrder
 from nbkit.train.rope import rope_base, set_rope_base
 from nbkit.train.schedule import Stage, check, learning_rate, stage_at, total_tokens
@@ -42,7 +41,9 @@ class Job:
 
     `model`: the shape for `models.new_model`, or `start_from`: a folder or hub id. `batch`, `micro_batch`:
     pool rows per step, and per device and pass (0: all its share). `data_id`: hash of the pools.
-    `keep_at`: steps whose checkpoints stay; `branch_from`: checkpoint of another run that this one continues.
+    `chunk`: consecutive tokens that the order keeps together (0: the longest sequence); a run that branches
+    into shorter sequences keeps its source's. `keep_at`: steps whose checkpoints stay. `branch_from`:
+    checkpoint of another run that this one continues. `progress`: file of the live line.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Job:
     start_from: str = ""
     branch_from: str = ""
     micro_batch: int = 0
+    chunk: int = 0
     weight_decay: float = 0.1
     max_epochs: float = 8.0
     compile_steps: int = 0
@@ -70,7 +72,7 @@ class Job:
 @dataclass(frozen=True)
 class Result:
     """`history`: loss rows with `tokens` seen; `validation`: loss per pool on rows no stage reads. `seconds`
-    and `tokens_per_s` are of this process alone, the latter the median between log rows: without the start."""
+    and `tokens_per_s` are of this process alone, the latter as the median between log rows."""
 
     history: list[dict]
     validation: list[dict]
@@ -139,7 +141,11 @@ class PretrainTrainer(AtomicCheckpoints, Trainer):
         """One look at all losses since the last: a look per step would make a GPU wait for the host."""
         steps, losses = zip(*self._unchecked, strict=True) if self._unchecked else ((), ())
         self._unchecked = []
-        bad = [s for s, ok in zip(steps, torch.stack(losses).isfinite().tolist(), strict=True) if not ok] if steps else []
+        bad = (
+            [s for s, ok in zip(steps, torch.stack(losses).isfinite().tolist(), strict=True) if not ok]
+            if steps
+            else []
+        )
         if bad:
             order, start = self.train_dataset.order, bad[0] * self.batch_tokens
             rows = [f"{order.names[pool]}:{row}" for pool, row in order.units(start, self.batch_tokens)]
@@ -180,7 +186,9 @@ class Follow(TrainerCallback):
         self.marks.append((time.perf_counter(), state.global_step))
         if self.job.progress and state.is_world_process_zero and (rate := self.tokens_per_s()):
             left = (state.max_steps - state.global_step) * self.batch_tokens / rate
-            text = f"{self.job.name} {state.global_step}/{state.max_steps}  {rate:,.0f} tok/s  {left:.0f} s left"
+            text = (
+                f"{self.job.name} {state.global_step}/{state.max_steps}  {rate:,.0f} tok/s  {left:.0f} s left"
+            )
             files.replace_text(Path(self.job.progress), text)
 
     def tokens_per_s(self) -> float:
@@ -191,7 +199,7 @@ class Follow(TrainerCallback):
 
 
 def identity(job: Job, pools: Mapping[str, np.ndarray]) -> dict:
-    """What decides the result of a run, as plain data: a checkpoint with another identity is not continued."""
+    """What decides the result of a run, as plain data: checkpoints of another identity are refused."""
     row = next(iter(pools.values())).shape[1]
     return {
         "plan": job.plan,
@@ -200,6 +208,7 @@ def identity(job: Job, pools: Mapping[str, np.ndarray]) -> dict:
         "model": job.model,
         "start_from": job.start_from,
         "weight_decay": job.weight_decay,
+        "chunk": job.chunk or max(stage["seq_len"] for stage in job.plan),
         "pool_rows": {name: len(rows) for name, rows in sorted(pools.items())},
         "data_id": job.data_id,
     }
@@ -236,12 +245,24 @@ def train(job: Job) -> Result:
     pools = {name: rows[: len(rows) - job.validation_rows] for name, rows in whole.items()}
     row = next(iter(pools.values())).shape[1]
     batch_tokens, world = job.batch * row, int(os.environ.get("WORLD_SIZE", 1))
-    check(plan, {name: rows.size for name, rows in pools.items()}, row, batch_tokens, job.max_epochs)
+    known = identity(job, pools)
+    check(
+        plan,
+        {name: rows.size for name, rows in pools.items()},
+        row,
+        batch_tokens,
+        job.max_epochs,
+        known["chunk"],
+    )
     micro, accumulate = micro_batches(job, world, max(stage.seq_len for stage in plan) // row)
-    order = SampleOrder(plan, {name: len(rows) for name, rows in pools.items()}, row, job.seed)
+    order = SampleOrder(plan, known["pool_rows"], row, job.seed, known["chunk"])
 
     tokenizer = AutoTokenizer.from_pretrained(job.tokenizer)
-    model = models.new_model(tokenizer, **job.model, seed=job.seed) if job.model else models.load(job.start_from)[0]
+    model = (
+        models.new_model(tokenizer, **job.model, seed=job.seed)
+        if job.model
+        else models.load(job.start_from)[0]
+    )
     steps = total_tokens(plan) // batch_tokens
     arguments = arguments_for(job, steps, micro, accumulate, max(max(s.lr_from, s.lr_to) for s in plan))
     follow = Follow(job, plan, batch_tokens)
@@ -256,25 +277,24 @@ def train(job: Job) -> Result:
     if trainer.args.world_size != world:
         raise RuntimeError(f"{trainer.args.world_size} processes train, {world} were started")
     trainer.plan, trainer.batch_tokens, trainer.keep_at = plan, batch_tokens, set(job.keep_at)
-    trainer.identity = identity(job, pools)
+    trainer.identity = known
     resume, skipped = newest_valid(out, trainer.identity)
     if not resume and job.branch_from:
         resume = branch(Path(job.branch_from), trainer.identity)
-    resumed_at = int(resume.name.rpartition("-")[2]) if resume else 0
     with throughput.static_shapes():
         history, seconds = run_training(trainer, resume_from_checkpoint=str(resume) if resume else None)
     trainer.check_finite()
     rate = follow.tokens_per_s()
     result = Result(
         history,
-        [entry for entry in trainer.state.log_history if any(k.endswith("_loss") for k in entry)],
+        validation_rows(trainer.state.log_history),
         steps * batch_tokens,
         seconds,
         rate,
         throughput.mfu(model, plan, rate / world),
         bool(arguments.torch_compile),
         world,
-        resumed_at,
+        step_of(resume) if resume else 0,
         skipped,
     )
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathers shards: every rank takes part
@@ -284,13 +304,23 @@ def train(job: Job) -> Result:
     return result
 
 
+def validation_rows(log: Sequence[Mapping]) -> list[dict]:
+    """One row per validation: step, tokens and the loss on every pool, without timings."""
+    rows: dict[int, dict] = {}
+    for entry in log:
+        if found := {k: v for k, v in entry.items() if k.startswith("eval_") and k.endswith("_loss")}:
+            rows.setdefault(entry["step"], {"step": entry["step"], "tokens": entry["tokens"]}).update(found)
+    return list(rows.values())
+
+
 def micro_batches(job: Job, world: int, rows_per_sequence: int) -> tuple[int, int]:
     """(rows per device and pass, passes per step). Raises ValueError where they do not divide."""
     micro = job.micro_batch or job.batch // world
     if not micro or job.batch % (micro * world) or micro % rows_per_sequence:
         raise ValueError(
-            f"batch: {job.batch} rows per step do not split over {world} device(s) in passes of {micro} rows, "
-            f"each a multiple of the longest sequence's {rows_per_sequence} rows; change batch or micro_batch"
+            f"batch: {job.batch} rows per step do not split over {world} device(s) in passes of {micro} "
+            f"rows, each a multiple of the longest sequence's {rows_per_sequence} rows; change batch "
+            "or micro_batch"
         )
     return micro, job.batch // (micro * world)
 
@@ -301,7 +331,8 @@ def validation(pools: Mapping[str, np.ndarray], rows: int, micro: int) -> dict[s
         raise ValueError(f"validation_rows: got {rows}, wanted at least one micro batch of {micro} rows")
     held = {name: list(pool[len(pool) - rows :]) for name, pool in pools.items()}
     return {
-        name: [as_batch(own[i : i + micro]) for i in range(0, rows - micro + 1, micro)] for name, own in held.items()
+        name: [as_batch(own[i : i + micro]) for i in range(0, rows - micro + 1, micro)]
+        for name, own in held.items()
     }
 
 
@@ -310,8 +341,7 @@ def branch(checkpoint: Path, own: dict) -> Path:
     found, problems = newest_valid(checkpoint, None)
     if found is None:
         raise ValueError(f"branch_from: {checkpoint} is no valid checkpoint: {'; '.join(problems)}")
-    manifest = files.read_json(found / "checkpoint.json")
-    starts_like(manifest["identity"], own, manifest["step"] * own["batch_tokens"])
+    starts_like(manifest(found)["identity"], own, step_of(found) * own["batch_tokens"])
     return found
 
 

@@ -49,7 +49,8 @@ class Stage:
             )
         if any(count < 0 for count in self.tokens.values()) or not self.total:
             raise ValueError(
-                f"stage {self.name!r}: tokens {dict(self.tokens)}, wanted 0 or more of every pool and some in all"
+                f"stage {self.name!r}: tokens {dict(self.tokens)}, wanted 0 or more of every pool and some "
+                "in all"
             )
 
     @property
@@ -124,7 +125,7 @@ def fg_wsd(
         )
     plan = []
     for row in rows:
-        size = max(1, round(row["tokens"] / batch_tokens)) * batch_tokens // longest
+        size = nearest(row["tokens"], batch_tokens) // longest
         counts = apportion(size, [row[pool] for pool in POOLS])
         stage = Stage(
             row["stage"],
@@ -134,9 +135,7 @@ def fg_wsd(
             rope_base=rope_base,
         )
         if row["stage"] == "decay":
-            stage = replace(
-                stage, seq_len=longest, rope_base=decay_rope_base or rope_base, shape=decay_shape
-            )
+            stage = replace(stage, seq_len=longest, rope_base=decay_rope_base or rope_base, shape=decay_shape)
         plan.append(stage)
     return plan
 
@@ -165,7 +164,7 @@ def wsd(
     decay: float = 0.2,
     rope_base: float = 10_000.0,
 ) -> list[Stage]:
-    """A plain WSD plan over given tokens per pool, rounded to whole steps (used to continue the teacher)."""
+    """A plain WSD plan over given tokens per pool, in whole steps (used to continue the teacher)."""
     steps = sum(tokens.values()) // batch_tokens
     sizes = [max(1, round(steps * warmup)), 0, max(1, round(steps * decay))]
     sizes[1] = steps - sizes[0] - sizes[2]
@@ -184,30 +183,35 @@ def wsd(
 
 
 def check(
-    plan: Sequence[Stage], pools: Mapping[str, int], row: int, batch_tokens: int, max_epochs: float = 8.0
+    plan: Sequence[Stage],
+    pools: Mapping[str, int],
+    row: int,
+    batch_tokens: int,
+    max_epochs: float = 8.0,
+    chunk: int = 0,
 ) -> None:
     """Raise ValueError where a plan cannot be followed. `pools`: tokens that each pool holds, in rows of
-    `row` tokens."""
+    `row` tokens; `chunk`: see `nbkit.train.order` (0: the longest sequence)."""
     if not plan:
         raise ValueError("plan: got no stages, wanted at least one")
-    longest = max(stage.seq_len for stage in plan)
+    longest = chunk or max(stage.seq_len for stage in plan)
     for before, stage in zip([None, *plan], plan, strict=False):
         where = f"stage {stage.name!r}"
         if stage.seq_len % row or longest % stage.seq_len:
             raise ValueError(
-                f"{where}: seq_len {stage.seq_len}, wanted a multiple of the pools' rows of {row} tokens that "
-                f"divides the longest, {longest}"
+                f"{where}: seq_len {stage.seq_len}, wanted a multiple of the pools' rows of {row} tokens "
+                f"that divides the longest, {longest}"
             )
         if batch_tokens % stage.seq_len or stage.total % batch_tokens:
             raise ValueError(
                 f"{where}: {stage.total:,} tokens in sequences of {stage.seq_len} do not divide into whole "
-                f"steps of {batch_tokens:,} tokens; nearest: {max(1, round(stage.total / batch_tokens)) * batch_tokens:,}"
+                f"steps of {batch_tokens:,} tokens; nearest: {nearest(stage.total, batch_tokens):,}"
             )
         for pool, count in stage.tokens.items():
             if count % longest:
                 raise ValueError(
                     f"{where}: {count:,} tokens of pool {pool!r} do not divide into sequences of {longest} "
-                    f"tokens, the longest of the plan; nearest: {round(count / longest) * longest:,}"
+                    f"tokens, the longest of the plan; nearest: {nearest(count, longest):,}"
                 )
             if count and pools.get(pool, 0) < longest:
                 raise ValueError(
@@ -216,15 +220,21 @@ def check(
                 )
         if before and stage.rope_base > before.rope_base and stage.seq_len <= before.seq_len:
             raise ValueError(
-                f"{where}: rope_base rises from {before.rope_base:g} to {stage.rope_base:g} but sequences stay "
-                f"at {stage.seq_len} tokens; lengthen seq_len or keep the base"
+                f"{where}: rope_base rises from {before.rope_base:g} to {stage.rope_base:g} but sequences "
+                f"stay at {stage.seq_len} tokens; lengthen seq_len or keep the base"
             )
     for pool, count in pool_tokens(plan).items():
         if count and count > max_epochs * pools[pool]:
             raise ValueError(
-                f"pool {pool!r}: the plan reads {count:,} tokens of it, {count / pools[pool]:.1f} epochs of the "
-                f"{pools[pool]:,} it holds, over {max_epochs:g}; enlarge the pool, lower total_tokens or raise max_epochs"
+                f"pool {pool!r}: the plan reads {count:,} tokens of it, {count / pools[pool]:.1f} epochs of "
+                f"the {pools[pool]:,} it holds, over {max_epochs:g}; enlarge the pool, lower total_tokens or "
+                "raise max_epochs"
             )
+
+
+def nearest(count: int, unit: int) -> int:
+    """The multiple of `unit` nearest to `count`, one unit at least."""
+    return max(1, round(count / unit)) * unit
 
 
 def describe(plan: Sequence[Stage], pools: Mapping[str, int], batch_tokens: int) -> list[dict]:

@@ -20,7 +20,8 @@ def flops_per_token(model, seq_len: int) -> float:
     if not model.config.tie_word_embeddings:
         weights -= model.get_input_embeddings().weight.numel()
     width = model.config.num_attention_heads * (
-        getattr(model.config, "head_dim", None) or model.config.hidden_size // model.config.num_attention_heads
+        getattr(model.config, "head_dim", None)
+        or model.config.hidden_size // model.config.num_attention_heads
     )
     return 6 * weights + 12 * model.config.num_hidden_layers * width * seq_len
 
@@ -42,7 +43,7 @@ def matmul_peak(device: str) -> float:
 
 
 def mfu(model, plan: Sequence[Stage], tokens_per_s: float) -> float:
-    """Share of the measured matmul peak that training used, per device, over the plan's mean FLOPs per token."""
+    """Share of the measured matmul peak that training used on a device, at the plan's mean FLOPs."""
     flops = sum(stage.total * flops_per_token(model, stage.seq_len) for stage in plan) / total_tokens(plan)
     return tokens_per_s * flops / matmul_peak("cuda" if torch.cuda.is_available() else "cpu")
 
