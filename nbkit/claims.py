@@ -1,5 +1,5 @@
 """The claim ledger: every quantitative claim of the report with our miniature measurement and a computed
-verdict. Used by 07.
+verdict. Used by 07 for one run and by `nbkit claims` over seeds.
 
 rows = ledger({"05_dpd": {"change": {"mean": 0.04, "low": 0.01, "high": 0.07, "n": 300}}}, seeds=1)
 """
@@ -37,23 +37,20 @@ def verdict(claim: Mapping, estimate: Mapping | None, seeds: int) -> str:
     return "not reproduced"
 
 
+def row(claim: Mapping, found: Mapping | None, seeds: int) -> dict:
+    """One row of the ledger: id, claim, report, seeds, n (questions), mean, low, high (95%), ours, verdict.
+    `found`: the estimate over `seeds` seeds, or None."""
+    numbers = {key: found[key] if found else None for key in ("n", "mean", "low", "high")}
+    ours = (
+        f"{100 * found['mean']:+.1f} points [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
+        if found
+        else claim.get("why", "not measured in this run")
+    )
+    about = {"id": claim["id"], "claim": claim["claim"], "report": claim["figure"] or "undisclosed"}
+    about["seeds"] = seeds if found else 0
+    return about | numbers | {"ours": ours, "verdict": verdict(claim, found, seeds)}
+
+
 def ledger(metrics: Mapping[str, Mapping], seeds: int) -> list[dict]:
-    """One row per claim: id, claim, report, ours, n (questions), seeds, mean, low, high (95%), verdict,
-    why."""
-    rows = []
-    for claim in claims():
-        found = lookup(metrics, claim["metric"])
-        row = {
-            "id": claim["id"],
-            "claim": claim["claim"],
-            "report": claim["figure"] or "undisclosed",
-            "seeds": seeds if found else 0,
-        }
-        numbers = {key: found[key] if found else None for key in ("n", "mean", "low", "high")}
-        ours = (
-            f"{100 * found['mean']:+.1f} points [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
-            if found
-            else claim.get("why", "not measured in this run")
-        )
-        rows.append(row | numbers | {"ours": ours, "verdict": verdict(claim, found, seeds)})
-    return rows
+    """One row per claim, from the metrics of one run."""
+    return [row(claim, lookup(metrics, claim["metric"]), seeds) for claim in claims()]

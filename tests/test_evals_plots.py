@@ -4,14 +4,18 @@ import matplotlib
 
 matplotlib.use("agg")
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny
+import torch
 
 from nbkit import plots
-from nbkit.data.skills import Task
+from nbkit.data.skills import Task, sample
+from nbkit.data.world import base_prompt, worked
 from nbkit.evals.score import Estimate
-from nbkit.evals.tasks import evaluate
+from nbkit.evals.tasks import Evaluation, difference_by, evaluate, solution_loss
 from nbkit.generate import Completion
 from nbkit.train.schedule import Stage
 
@@ -91,3 +95,28 @@ def test_thresholds_close_together_have_labels_at_different_heights():
     first, second = axis.texts
     assert (first.get_text(), second.get_text()) == ("hq", "decay")
     assert second.get_position()[1] >= first.get_position()[1] + 0.05
+
+
+def test_difference_by_is_paired_inside_each_group():
+    tasks = [replace(TASK, domain=name) for name in ("math", "math", "code", "code")]
+    before = Evaluation(tasks, np.ma.array([[1], [0], [0], [0]], dtype=bool), 1.0, [""] * 4)
+    after = Evaluation(
+        tasks, np.ma.array([[1], [1], [0], [1]], dtype=bool, mask=[[0], [0], [1], [0]]), 1.0, [""] * 4
+    )
+    found = difference_by(after, before, "domain")
+    assert {name: (e.mean, e.n) for name, e in found.items()} == {"code": (1.0, 1), "math": (0.5, 2)}
+
+
+def test_solution_loss_is_the_mean_over_the_solutions_own_tokens():
+    tasks = sample(5, "train", seed=4)
+    model, tokenizer = tiny.model().eval(), tiny.tokenizer()
+    by_hand = []
+    for task in tasks:
+        prompt, whole = base_prompt(task.question), worked(task)
+        ids = torch.tensor([tokenizer(whole).input_ids])
+        with torch.no_grad():
+            logp = model(ids).logits[0, :-1].log_softmax(-1)
+        own = range(len(tokenizer(prompt).input_ids), ids.shape[1])
+        by_hand.append(float(np.mean([-logp[i - 1, ids[0, i]].item() for i in own])))
+    found = solution_loss(model, tokenizer, tasks, batch=2)
+    assert found.mean == pytest.approx(np.mean(by_hand), abs=1e-4) and found.n == 5

@@ -40,7 +40,9 @@ def table(profile: str) -> str:
     ]
     for arm, plan in arms.items():
         lines += ["", f"{arm}: {total_tokens(plan):,} tokens, {total_tokens(plan) // step:,} steps"]
-        head = f"  {'stage':<13}{'steps':>9}{'tokens':>19}  " + "".join(f"{f'{n} (epochs)':>26}" for n in POOLS)
+        head = f"  {'stage':<13}{'steps':>9}{'tokens':>19}  " + "".join(
+            f"{f'{n} (epochs)':>26}" for n in POOLS
+        )
         lines.append(f"{head}  {'learning rate':<22}{'sequence':>9}{'rotary base':>13}")
         seen = 0
         for s in describe(plan, pools, step):

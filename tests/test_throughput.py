@@ -1,0 +1,73 @@
+"""FLOPs by hand, a measured peak, and the dry run of the report's own plan."""
+
+import re
+
+import pytest
+import tiny
+
+from nbkit import params
+from nbkit.data.mixture import stage_plan
+from nbkit.train import dry_run, throughput
+from nbkit.train.schedule import Stage, learning_rate, total_tokens
+
+
+def test_flops_per_token_by_hand():
+    model = tiny.model()  # hidden 32, 2 layers, 4 heads (2 for keys and values), MLP 64, embeddings tied
+    vocabulary = len(tiny.tokenizer())
+    layer = 32 * 32 * 2 + 32 * 16 * 2 + 3 * 32 * 64 + 2 * 32
+    weights = vocabulary * 32 + 2 * layer + 32
+    assert throughput.flops_per_token(model, 100) == 6 * weights + 12 * 2 * 32 * 100
+
+
+def test_an_untied_input_embedding_multiplies_nothing():
+    tied = tiny.model()
+    tied.config.tie_word_embeddings = False
+    embedding = len(tiny.tokenizer()) * 32
+    assert throughput.flops_per_token(tiny.model(), 8) - throughput.flops_per_token(tied, 8) == 6 * embedding
+
+
+def test_utilisation_is_rate_times_flops_over_peak(monkeypatch):
+    monkeypatch.setattr(throughput, "matmul_peak", lambda device: 1e12)
+    plan = [Stage("a", {"hq": 300}, 1, 1, seq_len=10), Stage("b", {"hq": 100}, 1, 1, seq_len=50)]
+    model = tiny.model()
+    mean = 0.75 * throughput.flops_per_token(model, 10) + 0.25 * throughput.flops_per_token(model, 50)
+    assert throughput.mfu(model, plan, 1000.0) == pytest.approx(1000 * mean / 1e12)
+
+
+def test_the_peak_is_measured():
+    assert throughput.matmul_peak("cpu") > 1e9
+
+
+def test_the_dry_run_of_full_holds_the_reports_figures():
+    arms, pools, row, step = dry_run.plans("full")
+    fg = arms["FG-WSD"]
+    wanted = [0.1e12, 12.4e12, 6.5e12, 4e12]
+    assert [s.total for s in fg] == pytest.approx(wanted, rel=1e-4)
+    assert [(s.lr_from, s.lr_to) for s in fg] == [
+        (0, 4.5e-4), (4.5e-4, 4.5e-4), (4.5e-4, 4.5e-4), (4.5e-4, 1.5e-6),
+    ]  # fmt: skip
+    assert fg[-1].seq_len == 65_536 and set(fg[2].tokens.values()) == {0, fg[2].total}
+    assert learning_rate(total_tokens(fg), fg) == 1.5e-6 and row == 4096 and step == 1024 * 4096
+    assert [s.total for s in arms["vanilla WSD"]] == [s.total for s in fg]
+
+
+@pytest.mark.parametrize("profile", ["smoke", "small", "claims", "smollm2", "gpu", "full"])
+def test_every_profile_has_a_plan(profile):
+    text = dry_run.table(profile)
+    assert len(re.findall(r"^  (?:warmup|diversity|high_quality|decay) ", text, re.M)) == 8
+    assert "FG-WSD:" in text and "vanilla WSD:" in text
+
+
+def test_a_profile_whose_plan_cannot_be_followed_is_refused(monkeypatch):
+    original = params.load_profile
+    monkeypatch.setattr(
+        params, "load_profile", lambda *a: original(*a) | ({"batch": 3} if a[1][0:2] == "02" else {})
+    )
+    with pytest.raises(ValueError, match="make `batch` a multiple of 4 rows"):
+        dry_run.plans("small")
+
+
+def test_the_plan_of_the_dry_run_is_the_one_01_would_write():
+    _, pools, row, _ = dry_run.plans("small")
+    rows = stage_plan(3_000_000, row, pools, 0.15, max_epochs=8)
+    assert sum(r["tokens"] for r in rows) == 3_000_000 // row * row
