@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ def over_seeds(found: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
         "seeds": len(x),
         "p_t": p_t,
         "p_sign_flip": p_sign_flip,
-        "per_seed": {str(seed): one["mean"] for seed, one in found.items()},
+        "per_seed": {str(seed): float(one["mean"]) for seed, one in found.items()},
     }
 
 
@@ -132,11 +132,11 @@ def collect(study: Study) -> tuple[dict[int, dict[str, Any]], list[dict[str, Any
         bad = {seed: (state, why) for seed, (state, why, _) in found.items() if state != "complete"}
         if all(state == "missing" for state, _ in bad.values()) and len(bad) == len(found):
             continue
-        told = f"{stage}: " + "; ".join(f"seed {seed} is {state} ({why})" for seed, (state, why) in bad.items())
+        told = "; ".join(f"seed {seed} is {state} ({why})" for seed, (state, why) in bad.items())
         if stage in chosen and any(state != "stale" for state, _ in bad.values()):
-            raise ValueError(f"{told}; run the same command, without --no-run, to make it")
+            raise ValueError(f"{stage}: {told}; run the same command, without --no-run, to make it")
         if bad:
-            remarks.append(f"{told}; {'used' if stage in chosen else 'left out'}")
+            remarks.append(f"{stage}: {told}; {'used' if stage in chosen else 'left out'}")
         if bad and stage not in chosen:
             continue
         _alike(study, stage, {seed: manifest for seed, (_, _, manifest) in found.items()})
@@ -144,6 +144,8 @@ def collect(study: Study) -> tuple[dict[int, dict[str, Any]], list[dict[str, Any
             with outputs_at(study.root(seed)):
                 folder = provenance.run_dir(study.profile, stage)
                 metrics[seed][stage] = files.read_json(folder / "metrics.json")
+            if stage == study.shared and seed != study.seeds[0]:
+                continue
             about = {"seed": seed, "stage": stage, "manifest": provenance.manifest_id(manifest)}
             records.append(about | {n: manifest[n] for n in ("git", "device", "threads", "wall_s")})
     return metrics, records, remarks
@@ -159,14 +161,14 @@ def _published(study: Study, stage: str, seed: int) -> tuple[str, str, dict[str,
 def _alike(study: Study, stage: str, manifests: Mapping[int, Mapping[str, Any]]) -> None:
     """Refuse seeds that differ in more than their seed: their spread would not be the seed's."""
     mend = "run the same command, without --no-run, to make it anew"
-    wanted = manifests[study.seeds[0]]["params"]
+    first, wanted = study.seeds[0], manifests[study.seeds[0]]["params"]
     for seed, manifest in manifests.items():
-        if stage != study.shared and manifest["seed"] != seed:
-            raise ValueError(f"{stage}: seed-{seed} holds a run with seed {manifest['seed']}; {mend}")
-        for name in sorted({*wanted, *manifest["params"]} - {"seed"}):
-            values = wanted.get(name), manifest["params"].get(name)
-            if values[0] != values[1]:
+        got = manifest["params"]
+        if stage != study.shared and got["seed"] != seed:
+            raise ValueError(f"{stage}: seed-{seed} holds a run with seed {got['seed']}; {mend}")
+        for name in sorted({*wanted, *got} - {"seed"}):
+            if wanted.get(name) != got.get(name):
                 raise ValueError(
-                    f"{stage}: {name} is {values[0]!r} in seed {study.seeds[0]}, {values[1]!r} in seed {seed}; "
+                    f"{stage}: {name} is {wanted.get(name)!r} in seed {first}, {got.get(name)!r} in seed {seed}; "
                     f"{mend}"
                 )

@@ -1,0 +1,97 @@
+"""How many tokens of vanilla WSD match FG-WSD: the curve that notebook 02 records. Used by `nbkit claims`.
+
+Vanilla WSD is trained with 1x, 1.5x, 2x ... the tokens of FG-WSD, each a schedule of its own. Between its
+mean accuracies over seeds we interpolate linearly in the logarithm of tokens. Shape legend: S seeds, T token
+counts of vanilla, ascending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nbkit.evals.score import estimate
+
+PATH = "02_pretrain.curve"  # a list of {"arm": "fg" | "vanilla", "tokens", "accuracy": estimate, "loss"}
+
+
+def summarise(curves: Mapping[int, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """seed -> curve, as {"fg": point, "vanilla": [point per token count], "tokens_to_match": ...}; a point
+    has tokens, and accuracy and loss over seeds. Raises ValueError when seeds trained on unlike tokens."""
+    grids = {seed: sorted((point["arm"], point["tokens"]) for point in curve) for seed, curve in curves.items()}
+    first, wanted = next(iter(grids.items()))
+    if odd := [seed for seed, grid in grids.items() if grid != wanted]:
+        raise ValueError(
+            f"{PATH}: seed {odd[0]} has {grids[odd[0]]}, seed {first} has {wanted}; wanted the same arms and tokens"
+        )
+    if [arm for arm, _ in wanted].count("fg") != 1 or wanted[-1][0] != "vanilla":
+        raise ValueError(f"{PATH}: got {wanted}, wanted one arm 'fg' and one 'vanilla' or more")
+    fg, *vanilla = (_point(curves, arm, tokens) for arm, tokens in wanted)
+    seeds = list(fg["accuracy"]["per_seed"])
+    of_vanilla = [[v["accuracy"]["per_seed"][s] for v in vanilla] for s in seeds]
+    match = tokens_to_match(
+        [v["tokens"] for v in vanilla], np.array(of_vanilla), np.array([*fg["accuracy"]["per_seed"].values()])
+    )
+    return {"fg": fg, "vanilla": vanilla, "tokens_to_match": match}
+
+
+def _point(curves: Mapping[int, Sequence[Mapping[str, Any]]], arm: str, tokens: int) -> dict[str, Any]:
+    found = {
+        seed: next(p for p in curve if (p["arm"], p["tokens"]) == (arm, tokens))
+        for seed, curve in curves.items()
+    }
+    of = {
+        "accuracy": {str(seed): float(p["accuracy"]["mean"]) for seed, p in found.items()},
+        "loss": {str(seed): float(p["loss"]) for seed, p in found.items()},
+    }
+    return {"arm": arm, "tokens": tokens} | {
+        name: estimate([*by_seed.values()]).dict() | {"per_seed": by_seed} for name, by_seed in of.items()
+    }
+
+
+def tokens_to_match(
+    tokens_T: Sequence[int], vanilla_ST: np.ndarray, fg_S: np.ndarray, rounds: int = 10_000
+) -> dict[str, Any]:
+    """Where the mean of vanilla first reaches the mean of FG-WSD, with a 95% interval from resampling seeds.
+
+    {"match": bound, "low": bound, "high": bound}; a bound is {"relation": "about" | "more than" | "fewer
+    than", "tokens", "times"}: more than the largest count tried, fewer than the smallest. `times` is against
+    the smallest count. With five seeds the percentile interval is somewhat too narrow.
+    """
+    draw = np.random.default_rng(0).integers(len(fg_S), size=(rounds, len(fg_S)))
+    drawn = [_crossing(tokens_T, vanilla_ST[rows].mean(0), fg_S[rows].mean()) for rows in draw]
+    # Not an interpolating quantile: infinity stands for "not reached", and is no number to average.
+    low, high = np.quantile(drawn, (0.025, 0.975), method="inverted_cdf")
+    match = _crossing(tokens_T, vanilla_ST.mean(0), fg_S.mean())
+    return {
+        "match": _bound(match, tokens_T),
+        "low": _bound(low, tokens_T),
+        "high": _bound(high, tokens_T),
+        "seeds": len(fg_S),
+    }
+
+
+def _crossing(tokens_T: Sequence[int], vanilla_T: np.ndarray, fg: float) -> float:
+    """Tokens at which vanilla first reaches `fg`; infinity: never, minus infinity: above it from the start."""
+    if vanilla_T[0] > fg:
+        return -np.inf
+    reached = np.flatnonzero(vanilla_T >= fg)
+    if not len(reached):
+        return np.inf
+    if (after := int(reached[0])) == 0:
+        return float(tokens_T[0])
+    before = slice(after - 1, after + 1)
+    return float(np.exp(np.interp(fg, vanilla_T[before], np.log(tokens_T[before]))))
+
+
+def _bound(tokens: float, tokens_T: Sequence[int]) -> dict[str, Any]:
+    relation = "about" if np.isfinite(tokens) else "more than" if tokens > 0 else "fewer than"
+    inside = round(float(np.clip(tokens, tokens_T[0], tokens_T[-1])))
+    return {"relation": relation, "tokens": inside, "times": inside / tokens_T[0]}
+
+
+def words(bound: Mapping[str, Any]) -> str:
+    """ "about 4.1M tokens (1.4x)"."""
+    return f"{bound['relation']} {bound['tokens'] / 1e6:.3g}M tokens ({bound['times']:.2f}x)"
