@@ -25,7 +25,8 @@ from nbkit.train import throughput
 from nbkit.train.common import run_training
 from nbkit.train.models import new_model, parameters
 from nbkit.train.order import SampleOrder
-from nbkit.train.pretrain import Job, MicroBatches, train
+from nbkit.train.pretrain import Job, train
+from nbkit.train.pretrain_trainer import MicroBatches
 from nbkit.train.schedule import Stage, as_data
 
 

@@ -168,7 +168,5 @@ def _alike(study: Study, stage: str, manifests: Mapping[int, Mapping[str, Any]])
             raise ValueError(f"{stage}: seed-{seed} holds a run with seed {got['seed']}; {mend}")
         for name in sorted({*wanted, *got} - {"seed"}):
             if wanted.get(name) != got.get(name):
-                raise ValueError(
-                    f"{stage}: {name} is {wanted.get(name)!r} in seed {first}, {got.get(name)!r} in seed {seed}; "
-                    f"{mend}"
-                )
+                values = f"{wanted.get(name)!r} in seed {first}, {got.get(name)!r} in seed {seed}"
+                raise ValueError(f"{stage}: {name} is {values}; {mend}")

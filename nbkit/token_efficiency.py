@@ -20,19 +20,21 @@ PATH = "02_pretrain.curve"  # a list of {"arm": "fg" | "vanilla", "tokens", "acc
 def summarise(curves: Mapping[int, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     """seed -> curve, as {"fg": point, "vanilla": [point per token count], "tokens_to_match": ...}; a point
     has tokens, and accuracy and loss over seeds. Raises ValueError when seeds trained on unlike tokens."""
-    grids = {seed: sorted((point["arm"], point["tokens"]) for point in curve) for seed, curve in curves.items()}
+    grids = {seed: sorted((p["arm"], p["tokens"]) for p in curve) for seed, curve in curves.items()}
     first, wanted = next(iter(grids.items()))
     if odd := [seed for seed, grid in grids.items() if grid != wanted]:
         raise ValueError(
-            f"{PATH}: seed {odd[0]} has {grids[odd[0]]}, seed {first} has {wanted}; wanted the same arms and tokens"
+            f"{PATH}: got {wanted} in seed {first} and {grids[odd[0]]} in seed {odd[0]}, "
+            "wanted the same arms and tokens"
         )
     if [arm for arm, _ in wanted].count("fg") != 1 or wanted[-1][0] != "vanilla":
         raise ValueError(f"{PATH}: got {wanted}, wanted one arm 'fg' and one 'vanilla' or more")
     fg, *vanilla = (_point(curves, arm, tokens) for arm, tokens in wanted)
     seeds = list(fg["accuracy"]["per_seed"])
     of_vanilla = [[v["accuracy"]["per_seed"][s] for v in vanilla] for s in seeds]
+    of_fg = [fg["accuracy"]["per_seed"][s] for s in seeds]
     match = tokens_to_match(
-        [v["tokens"] for v in vanilla], np.array(of_vanilla), np.array([*fg["accuracy"]["per_seed"].values()])
+        [v["tokens"] for v in vanilla], np.array(of_vanilla), np.array(of_fg), fg["tokens"]
     )
     return {"fg": fg, "vanilla": vanilla, "tokens_to_match": match}
 
@@ -52,13 +54,17 @@ def _point(curves: Mapping[int, Sequence[Mapping[str, Any]]], arm: str, tokens: 
 
 
 def tokens_to_match(
-    tokens_T: Sequence[int], vanilla_ST: np.ndarray, fg_S: np.ndarray, rounds: int = 10_000
+    tokens_T: Sequence[int],
+    vanilla_ST: np.ndarray,
+    fg_S: np.ndarray,
+    fg_tokens: int,
+    rounds: int = 10_000,
 ) -> dict[str, Any]:
     """Where the mean of vanilla first reaches the mean of FG-WSD, with a 95% interval from resampling seeds.
 
     {"match": bound, "low": bound, "high": bound}; a bound is {"relation": "about" | "more than" | "fewer
-    than", "tokens", "times"}: more than the largest count tried, fewer than the smallest. `times` is against
-    the smallest count. With five seeds the percentile interval is somewhat too narrow.
+    than", "tokens", "times"}: more than the largest count tried, fewer than the smallest. `times`: of the
+    tokens FG-WSD had. With five seeds the percentile interval is somewhat too narrow.
     """
     draw = np.random.default_rng(0).integers(len(fg_S), size=(rounds, len(fg_S)))
     drawn = [_crossing(tokens_T, vanilla_ST[rows].mean(0), fg_S[rows].mean()) for rows in draw]
@@ -66,15 +72,15 @@ def tokens_to_match(
     low, high = np.quantile(drawn, (0.025, 0.975), method="inverted_cdf")
     match = _crossing(tokens_T, vanilla_ST.mean(0), fg_S.mean())
     return {
-        "match": _bound(match, tokens_T),
-        "low": _bound(low, tokens_T),
-        "high": _bound(high, tokens_T),
+        "match": _bound(match, tokens_T, fg_tokens),
+        "low": _bound(low, tokens_T, fg_tokens),
+        "high": _bound(high, tokens_T, fg_tokens),
         "seeds": len(fg_S),
     }
 
 
 def _crossing(tokens_T: Sequence[int], vanilla_T: np.ndarray, fg: float) -> float:
-    """Tokens at which vanilla first reaches `fg`; infinity: never, minus infinity: above it from the start."""
+    """Tokens at which vanilla first reaches `fg`; infinity: never, minus infinity: above from the start."""
     if vanilla_T[0] > fg:
         return -np.inf
     reached = np.flatnonzero(vanilla_T >= fg)
@@ -86,10 +92,10 @@ def _crossing(tokens_T: Sequence[int], vanilla_T: np.ndarray, fg: float) -> floa
     return float(np.exp(np.interp(fg, vanilla_T[before], np.log(tokens_T[before]))))
 
 
-def _bound(tokens: float, tokens_T: Sequence[int]) -> dict[str, Any]:
+def _bound(tokens: float, tokens_T: Sequence[int], fg_tokens: int) -> dict[str, Any]:
     relation = "about" if np.isfinite(tokens) else "more than" if tokens > 0 else "fewer than"
     inside = round(float(np.clip(tokens, tokens_T[0], tokens_T[-1])))
-    return {"relation": relation, "tokens": inside, "times": inside / tokens_T[0]}
+    return {"relation": relation, "tokens": inside, "times": inside / fg_tokens}
 
 
 def words(bound: Mapping[str, Any]) -> str:

@@ -16,7 +16,8 @@ from nbkit.train import common
 from nbkit.train.checkpoint import newest_valid
 from nbkit.train.models import load, new_model, parameters
 from nbkit.train.order import SampleOrder
-from nbkit.train.pretrain import Follow, Job, MicroBatches, train
+from nbkit.train.pretrain import Job, train
+from nbkit.train.pretrain_trainer import Follow, MicroBatches
 from nbkit.train.rope import rope_base
 from nbkit.train.schedule import Stage, as_data, learning_rate
 from nbkit.train.sft import IGNORE, RowPacked, encode, sft, with_markers

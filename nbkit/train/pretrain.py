@@ -13,25 +13,21 @@ devices: neither order nor learning rate depend on how many there are. Shape leg
 
 import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import Dataset, SequentialSampler
-from transformers import AutoTokenizer, Trainer, TrainerCallback, TrainingArguments
+from transformers import AutoTokenizer, TrainingArguments
 
 from nbkit import files
 from nbkit.data.tokens import load_pool
 from nbkit.train import models, throughput
-from nbkit.train.checkpoint import AtomicCheckpoints, manifest, newest_valid, starts_like, step_of
+from nbkit.train.checkpoint import manifest, newest_valid, starts_like, step_of
 from nbkit.train.common import can_compile, run_training, shared_arguments
 from nbkit.train.order import SampleOrder
-from nbkit.train.rope import rope_base, set_rope_base
-from nbkit.train.schedule import Stage, check, learning_rate, stage_at, total_tokens
+from nbkit.train.pretrain_trainer import Follow, MicroBatches, PretrainTrainer, as_batch
+from nbkit.train.schedule import Stage, check, total_tokens
 
 
 @dataclass(frozen=True)
@@ -84,118 +80,6 @@ class Result:
     world_size: int
     resumed_at: int
     skipped: list[str]
-
-
-class MicroBatches(Dataset):
-    """Item i holds tokens [i * micro_tokens, (i + 1) * micro_tokens) of the order as (b, S) tensors."""
-
-    def __init__(self, pools: Mapping[str, np.ndarray], order: SampleOrder, micro_tokens: int):
-        self.pools, self.order, self.micro_tokens = [pools[n] for n in order.names], order, micro_tokens
-
-    def __len__(self) -> int:
-        return len(self.order) // self.micro_tokens
-
-    def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
-        start = i * self.micro_tokens
-        units, row = self.order.units(start, self.micro_tokens), self.order.row
-        rows = self.order.plan[stage_at(start, self.order.plan)[0]].seq_len // row
-        return as_batch([self.pools[pool][first : first + rows].reshape(-1) for pool, first in units])
-
-
-def as_batch(rows: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
-    ids_bS = torch.from_numpy(np.stack(rows).astype(np.int64))
-    return {"input_ids": ids_bS, "labels": ids_bS}
-
-
-class PretrainTrainer(AtomicCheckpoints, Trainer):
-    """Trainer whose data order is the dataset's own and whose learning rate follows the plan."""
-
-    plan: Sequence[Stage]
-    batch_tokens: int
-
-    def _get_train_sampler(self, *args, **kwargs):
-        return SequentialSampler(self.train_dataset)
-
-    def create_scheduler(self, num_training_steps: int, optimizer=None):
-        # the step's middle, not its start: a warmup's first step would otherwise have LR 0 and learn nothing
-        peak, tokens = self.args.learning_rate, self.batch_tokens
-        self.lr_scheduler = LambdaLR(
-            optimizer or self.optimizer, lambda step: learning_rate((step + 0.5) * tokens, self.plan) / peak
-        )
-        return self.lr_scheduler
-
-    def training_step(self, model, inputs, num_items_in_batch=None):
-        loss = super().training_step(model, inputs, num_items_in_batch)
-        self._unchecked.append((self.state.global_step, loss.detach()))
-        return loss
-
-    def log(self, logs, start_time=None):
-        self.check_finite()
-        super().log(logs | {"tokens": self.state.global_step * self.batch_tokens}, start_time)
-
-    def _save_checkpoint(self, model, trial):
-        self.check_finite()
-        super()._save_checkpoint(model, trial)
-
-    def check_finite(self) -> None:
-        """One look at all losses since the last: a look per step would make a GPU wait for the host."""
-        steps, losses = zip(*self._unchecked, strict=True) if self._unchecked else ((), ())
-        self._unchecked = []
-        bad = (
-            [s for s, ok in zip(steps, torch.stack(losses).isfinite().tolist(), strict=True) if not ok]
-            if steps
-            else []
-        )
-        if bad:
-            order, start = self.train_dataset.order, bad[0] * self.batch_tokens
-            rows = [f"{order.names[pool]}:{row}" for pool, row in order.units(start, self.batch_tokens)]
-            raise ValueError(
-                f"loss is not finite at step {bad[0] + 1}, learning rate "
-                f"{learning_rate(start, self.plan):.3g}; checkpoints before it are kept. Lower the learning "
-                f"rate, or look at the batch (pool:row): {' '.join(rows)}"
-            )
-
-    @property
-    def _unchecked(self) -> list:
-        return self.__dict__.setdefault("_losses", [])
-
-    @_unchecked.setter
-    def _unchecked(self, value: list) -> None:
-        self.__dict__["_losses"] = value
-
-
-class Follow(TrainerCallback):
-    """At each step: the rotary base of its stage; the live line with tokens/s and time left; due saves."""
-
-    def __init__(self, job: Job, plan: Sequence[Stage], batch_tokens: int):
-        self.job, self.plan, self.batch_tokens = job, plan, batch_tokens
-        self.marks: list[tuple[float, int]] = []
-
-    def on_step_begin(self, args, state, control, model=None, **kwargs):
-        base = self.plan[stage_at(state.global_step * self.batch_tokens, self.plan)[0]].rope_base
-        if rope_base(model) != base:
-            set_rope_base(model, base)
-
-    def on_step_end(self, args, state, control, **kwargs):
-        step = state.global_step
-        if step in self.job.keep_at or (self.job.save_every and step % self.job.save_every == 0):
-            control.should_save = step < state.max_steps
-        return control
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        self.marks.append((time.perf_counter(), state.global_step))
-        if self.job.progress and state.is_world_process_zero and (rate := self.tokens_per_s()):
-            left = (state.max_steps - state.global_step) * self.batch_tokens / rate
-            text = (
-                f"{self.job.name} {state.global_step}/{state.max_steps}  {rate:,.0f} tok/s  {left:.0f} s left"
-            )
-            files.replace_text(Path(self.job.progress), text)
-
-    def tokens_per_s(self) -> float:
-        """Median over the spans between log rows."""
-        spans = zip(self.marks, self.marks[1:], strict=False)
-        rates = [(s1 - s0) * self.batch_tokens / (t1 - t0) for (t0, s0), (t1, s1) in spans if s1 > s0]
-        return float(np.median(rates)) if rates else 0.0
 
 
 def identity(job: Job, pools: Mapping[str, np.ndarray]) -> dict:
@@ -265,7 +149,7 @@ def train(job: Job) -> Result:
     )
     steps = total_tokens(plan) // batch_tokens
     arguments = arguments_for(job, steps, micro, accumulate, max(max(s.lr_from, s.lr_to) for s in plan))
-    follow = Follow(job, plan, batch_tokens)
+    follow = Follow(plan, batch_tokens, job.name, job.progress, job.save_every, job.keep_at)
     trainer = PretrainTrainer(
         model=model,
         args=arguments,
@@ -273,11 +157,13 @@ def train(job: Job) -> Result:
         eval_dataset=validation(whole, job.validation_rows, micro) if job.validations else None,
         data_collator=lambda items: items[0],
         callbacks=[follow],
+        plan=plan,
+        batch_tokens=batch_tokens,
+        identity=known,
     )
     if trainer.args.world_size != world:
         raise RuntimeError(f"{trainer.args.world_size} processes train, {world} were started")
-    trainer.plan, trainer.batch_tokens, trainer.keep_at = plan, batch_tokens, set(job.keep_at)
-    trainer.identity = known
+    trainer.keep_at = job.keep_at
     resume, skipped = newest_valid(out, trainer.identity)
     if not resume and job.branch_from:
         resume = branch(Path(job.branch_from), trainer.identity)
