@@ -1,8 +1,10 @@
-"""The command line: `nbkit run | status | verify | report | filter`.
+"""The command line: `nbkit run | status | verify | report | plan | claims | filter`.
 
     nbkit run --profile smoke                 all stages; what is up to date is skipped
     nbkit run --profile small --from 03       stages 03 to the last
     nbkit run --only 05 --force -p steps=50   one stage, anew, with another parameter
+    nbkit plan --profile full                 stages, steps, tokens and learning rates of 02, without training
+    nbkit claims --seeds 0-4 --stages 01,02   the claims over seeds, with intervals and verdicts
     nbkit filter --help                       the filter of notebook 01 over a corpus of your own
 
 Exit codes: 0 done, 1 a stage failed or an artifact differs, 2 wrong usage or parameters, 130 Ctrl-C, 143
@@ -64,7 +66,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     chosen.add_argument("--only", metavar="NN", help="this stage alone")
     run.add_argument("--force", action="store_true", help="run even what is up to date")
-    run.add_argument(
+    _add_overrides(run)
+    add("status", _status, "show each stage: complete, stale, missing or corrupt, and why")
+    add("verify", _verify, "hash every published artifact again; exit code 1 if one differs")
+    add("report", _report, "write outputs/<profile>/report/index.html")
+    add("plan", _plan, "print the stage plan of 02 for a profile: steps, tokens, epochs, learning rates")
+    _add_claims(add("claims", _claims, "run stages once per seed, then judge the claims over the seeds"))
+    _add_filter(commands)
+    return parser
+
+
+def _add_overrides(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "-p",
         dest="overrides",
         action="append",
@@ -72,11 +85,26 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="set a parameter; repeatable",
     )
-    add("status", _status, "show each stage: complete, stale, missing or corrupt, and why")
-    add("verify", _verify, "hash every published artifact again; exit code 1 if one differs")
-    add("report", _report, "write outputs/<profile>/report/index.html")
-    _add_filter(commands)
-    return parser
+
+
+def _add_claims(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(profile="claims")
+    command.description += (
+        ". What is up to date is skipped, and the same command goes on after a kill. Writes claims.json, "
+        "claims.csv and figures into outputs/<profile>/; an interval there is over seeds. Two seeds are the "
+        "least, five are needed for the verdict 'reproduced'."
+    )
+    command.add_argument("--seeds", default="0-4", metavar="LIST", help="such as 0-4 (default) or 0,1,5-7")
+    command.add_argument("--stages", metavar="NN,NN", help="such as 01,02,03 (default: all)")
+    command.add_argument("--jobs", type=int, default=1, metavar="N", help="seeds at a time (default: 1)")
+    command.add_argument(
+        "--fresh-data", action="store_true", help="each seed makes its own data (default: all share one set)"
+    )
+    command.add_argument(
+        "--no-run", action="store_true", help="only judge what is there, even where code changed since"
+    )
+    command.add_argument("--publish", action="store_true", help="copy the results to outputs/reference/")
+    _add_overrides(command)
 
 
 def _add_filter(commands: Any) -> None:
@@ -250,6 +278,58 @@ def _report(arguments: argparse.Namespace) -> int:
     _known_profile(arguments.profile)
     print(f"report: {report.build(arguments.profile)}")
     return 0
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from nbkit.train import dry_run
+
+    print(dry_run.table(arguments.profile))
+    return 0
+
+
+def _claims(arguments: argparse.Namespace) -> int:
+    from nbkit import seed_report, seeds
+
+    study = _study(arguments)
+    if not arguments.no_run and (failed := seeds.run(study, arguments.jobs, _print_now)):
+        print(f"nbkit: failed: {', '.join(failed)}; the same command goes on from there", file=sys.stderr)
+        return 1
+    result = seed_report.build(study)
+    for row in result["claims"]:
+        p = f"  p = {row['p_t']:.2g}, {row['seeds']} seeds" if row.get("p_t") is not None else ""
+        print(f"{row['verdict']:<18}{row['id']:<22}{row['ours']}{p}")
+    if "token_efficiency" in result:
+        words = result["token_efficiency"]["tokens_to_match"]["words"]
+        print(f"vanilla matches FG-WSD with {words} the tokens")
+    for remark in result["remarks"]:
+        print(f"note: {remark}")
+    paths = seed_report.write(result, study.home)
+    print("results:", *paths)
+    if arguments.publish:
+        print(f"published: {seed_report.publish(study, paths)}")
+    return 0
+
+
+def _study(arguments: argparse.Namespace) -> Any:
+    """The checked request of `nbkit claims`, a seeds.Study; everything wrong is found before anything runs."""
+    from nbkit import seeds
+
+    known, overrides = list(params.schemas()), _overrides(arguments.overrides)
+    if "seed" in overrides:
+        raise ValueError(f"-p seed={overrides['seed']}: use --seeds LIST for the seeds")
+    texts = arguments.stages.split(",") if arguments.stages is not None else known
+    stages = tuple(sorted({params.resolve_stage(text.strip()) for text in texts}, key=known.index))
+    chosen = seeds.parse(arguments.seeds)
+    plan(stages, arguments.profile, overrides | {"seed": max(chosen)})
+    own = {
+        stage: {k: v for k, v in overrides.items() if k in params.schemas()[stage].__dataclass_fields__}
+        for stage in stages
+    }
+    return seeds.Study(arguments.profile, chosen, stages, own, arguments.fresh_data)
+
+
+def _print_now(line: str) -> None:
+    print(line, flush=True)
 
 
 def _filter(arguments: argparse.Namespace) -> int:

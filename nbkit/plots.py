@@ -279,10 +279,8 @@ def token_efficiency(summary: Mapping):
         axis.plot(ends, [level, level], color=COLOURS[0], ls=":", lw=1.8)
         marker = "o" if bound["relation"] == "about" else ">"
         axis.plot(ends[1:], [level], marker, mfc="white", mec=COLOURS[0], mew=1.8, ms=8, zorder=4)
-    low, high = (f"{match[n]['relation']} {match[n]['times']:.2f}x" for n in ("low", "high"))
-    says = f"{bound['relation']} {bound['times']:.2f}x [{low}, {high}]".replace("[about ", "[")
-    says = says.replace(", about ", ", ")
-    axis.set_title(f"vanilla matches FG-WSD with {says} the tokens", fontsize=10, loc="left")
+    says = f"vanilla matches FG-WSD with {match['words']} the tokens"
+    axis.set_title(says, fontsize=10, loc="left")
     axis.set_xscale("log")
     ticks = sorted({row["tokens"] / 1e6 for row in [fg, *vanilla]})
     axis.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])

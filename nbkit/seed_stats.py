@@ -90,12 +90,13 @@ def breakdown(by_seed: Mapping[int, Mapping[str, Mapping]]) -> dict[str, dict[st
     }
 
 
-def breakdowns(metrics: Mapping[int, Mapping[str, Any]]) -> dict[str, dict[str, dict]]:
+def breakdowns(metrics: Mapping[int, Mapping[str, Any]], shared: str | None) -> dict[str, dict[str, dict]]:
     """Claim id -> `breakdown`, of the claims that name one (`by`) and whose every seed has it."""
     found = {}
     for claim in claims.claims():
-        by_seed = {seed: claims.lookup(one, claim.get("by")) for seed, one in metrics.items()}
-        if all(by_seed.values()):
+        path = claim.get("by", "")
+        by_seed = {seed: claims.lookup(one, path) for seed, one in metrics.items()}
+        if all(by_seed.values()) and path.split(".")[0] != shared:
             found[claim["id"]] = breakdown(by_seed)
     return found
 
