@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(name: str, action: Any, text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--profile", default="small", help="a folder of params/ (default: small)")
+        command.add_argument("--profile", default="small", help="a folder of params/ (default: %(default)s)")
         command.set_defaults(action=action)
         return command
 
@@ -292,17 +292,10 @@ def _claims(arguments: argparse.Namespace) -> int:
 
     study = _study(arguments)
     if not arguments.no_run and (failed := seeds.run(study, arguments.jobs, _print_now)):
-        print(f"nbkit: failed: {', '.join(failed)}; the same command goes on from there", file=sys.stderr)
+        print(f"nbkit: {', '.join(failed)} failed; the same command goes on from there", file=sys.stderr)
         return 1
     result = seed_report.build(study)
-    for row in result["claims"]:
-        p = f"  p = {row['p_t']:.2g}, {row['seeds']} seeds" if row.get("p_t") is not None else ""
-        print(f"{row['verdict']:<18}{row['id']:<22}{row['ours']}{p}")
-    if "token_efficiency" in result:
-        words = result["token_efficiency"]["tokens_to_match"]["words"]
-        print(f"vanilla matches FG-WSD with {words} the tokens")
-    for remark in result["remarks"]:
-        print(f"note: {remark}")
+    print(seed_report.summary(result))
     paths = seed_report.write(result, study.home)
     print("results:", *paths)
     if arguments.publish:
@@ -311,7 +304,7 @@ def _claims(arguments: argparse.Namespace) -> int:
 
 
 def _study(arguments: argparse.Namespace) -> Any:
-    """The checked request of `nbkit claims`, a seeds.Study; everything wrong is found before anything runs."""
+    """What `nbkit claims` is to do, a seeds.Study; all that is wrong is found before anything runs."""
     from nbkit import seeds
 
     known, overrides = list(params.schemas()), _overrides(arguments.overrides)

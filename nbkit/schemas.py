@@ -21,6 +21,9 @@ class DataMix(Common):
     web_docs: int = par(40_000, "raw web documents of the embedded world", lo=20, hi=10_000_000)
     natural_chars: int = par(500_000, "characters of standard-library text", lo=0)
     synthetic_docs: int = par(4_000, "synthetic Q&A documents before packing", lo=1)
+    long_docs: int = par(
+        120, "long documents (a register, then look-ups in it) added to the synthetic ones", lo=0
+    )
     real_docs: int = par(300, "documents taken from each real corpus", lo=1)
     annotator: str = par(
         "rules", "who scores the sample: 'rules', or the URL of an OpenAI-compatible endpoint"
@@ -105,6 +108,7 @@ class Pretrain(Common):
     save_every: int = par(500, "steps between checkpoints; 0: none", lo=0)
     compile_steps: int = par(4_000, "torch.compile runs of at least this many steps; 0: never", lo=0)
     eval_questions: int = par(500, "held-out questions per split", lo=10)
+    long_questions: int = par(200, "pass keys and look-ups per length", lo=10)
 
     def check(self) -> None:
         if self.final_lr > min(self.peak_lr, self.big_peak_lr):

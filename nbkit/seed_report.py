@@ -1,7 +1,5 @@
-"""The results of `nbkit claims` as files: claims.json, claims.csv, and a figure per claim with parts.
-
-    outputs/claims/claims.json  claims.csv  <claim id>.png  token_efficiency.png
-"""
+"""The results of `nbkit claims` as files, in outputs/claims/: claims.json, claims.csv, a figure per claim
+with parts (<claim id>.png), and token_efficiency.png where 02 recorded its curve."""
 
 from __future__ import annotations
 
@@ -37,6 +35,18 @@ def build(study: Study) -> dict[str, Any]:
     if all(curves.values()):
         result["token_efficiency"] = token_efficiency.summarise(curves)
     return result
+
+
+def summary(result: dict[str, Any]) -> str:
+    """What the terminal shows: a line per claim, and what must be known about them."""
+    lines = []
+    for row in result["claims"]:
+        p = f"  p = {row['p_t']:.2g}, {row['seeds']} seeds" if row.get("p_t") is not None else ""
+        lines.append(f"{row['verdict']:<18}{row['id']:<22}{row['ours']}{p}")
+    if "token_efficiency" in result:
+        words = result["token_efficiency"]["tokens_to_match"]["words"]
+        lines.append(f"vanilla matches FG-WSD with {words} the tokens")
+    return "\n".join([*lines, *(f"note: {remark}" for remark in result["remarks"])])
 
 
 def write(result: dict[str, Any], home: Path) -> list[Path]:

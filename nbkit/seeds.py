@@ -98,6 +98,8 @@ def run(study: Study, jobs: int = 1, say: Callable[[str], None] = print) -> list
     """
     if jobs < 1:
         raise ValueError(f"--jobs {jobs}: wanted 1 or more seeds at a time")
+    for seed in study.seeds:
+        share_data(study, seed)
     team, environment = _Team(say), dict(os.environ)
     if jobs > 1:  # a small model gains more from a seed per core than from two cores for one seed
         environment["OMP_NUM_THREADS"] = str(max(1, cores() // jobs))
@@ -106,8 +108,6 @@ def run(study: Study, jobs: int = 1, say: Callable[[str], None] = print) -> list
             if study.shared in study.stages:
                 data = [_command(study, study.shared, study.seeds[0])]
                 pool.submit(team.work, "data", files.outputs_root(), data, os.environ).result()
-            for seed in study.seeds:
-                share_data(study, seed)
             waiting = []
             for seed in study.seeds:
                 own = [_command(study, s, seed) for s in study.stages if s != study.shared]

@@ -99,7 +99,7 @@ def test_wrong_usage_is_code_2_before_anything_runs(project, capsys, arguments, 
 
 
 def test_unknown_profile_and_bad_files_are_code_2_all_told_at_once(project, capsys):
-    for command in ("run", "status", "verify", "report"):
+    for command in ("run", "status", "verify", "report", "claims"):
         assert main([command, "--profile", "tinny"]) == 2
         assert "did you mean 'tiny'?); profiles: other, tiny" in capsys.readouterr().err
     write_params(project, "stpes: 3")
@@ -213,6 +213,17 @@ def test_output_folder_in_the_way_is_code_1_with_a_message(project, capsys):
     (project / "outputs").write_text("a file")
     assert run("--only", "01") == 1
     assert "nbkit: " in capsys.readouterr().err
+
+
+def test_plan_prints_the_dry_run_of_the_profile(project, capsys, monkeypatch):
+    monkeypatch.setattr("nbkit.train.dry_run.table", lambda profile: f"the plan of {profile}")
+    assert main(["plan", "--profile", "tiny"]) == 0
+    assert capsys.readouterr().out == "the plan of tiny\n"
+    with pytest.raises(SystemExit) as usage:
+        main(["plan", "--help"])
+    assert usage.value.code == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "learning rates" in told and "(default: small)" in told
 
 
 def test_two_runs_of_one_profile_do_not_mix(project, capsys):

@@ -117,6 +117,12 @@ def test_ledger_has_a_row_per_claim_and_no_typed_verdict():
     listed = claims.claims()
     assert len({c["id"] for c in listed}) == len(listed) and not any("verdict" in c for c in listed)
     assert all(c["metric"] or c["why"] for c in listed), "a claim without a metric says why"
+    parts = [c for c in listed if "by" in c]
+    assert parts and all(c["effect"] and c["questions"] for c in parts), "its figure needs both"
     rows = claims.ledger({"05_dpd": {"change": {"mean": 0.1, "low": 0.02, "high": 0.2, "n": 30}}}, seeds=1)
     assert {r["id"]: r["verdict"] for r in rows}["dpd"] == "trend"
     assert {r["id"]: r["verdict"] for r in rows}["rl"] == "out of reach here"
+    dpd = next(r for r in rows if r["id"] == "dpd")
+    assert dpd["ours"] == "+10.0 points [+2.0, +20.0]" and (dpd["n"], dpd["seeds"]) == (30, 1)
+    rl = next(r for r in rows if r["id"] == "rl")
+    assert (rl["ours"], rl["n"], rl["mean"], rl["seeds"]) == ("not measured in this run", None, None, 0)
