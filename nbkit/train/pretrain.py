@@ -39,7 +39,8 @@ class Job:
     pool rows per step, and per device and pass (0: all its share). `data_id`: hash of the pools.
     `chunk`: consecutive tokens that the order keeps together (0: the longest sequence); a run that branches
     into shorter sequences keeps its source's. `keep_at`: steps whose checkpoints stay. `branch_from`:
-    checkpoint of another run that this one continues. `progress`: file of the live line.
+    checkpoint of another run that this one continues. `progress`: file of the live line. `log_samples`: each
+    rank logs the sha256 of every micro batch it trains on, in `<out>/samples-<rank>.jsonl`.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Job:
     keep_at: list[int] = field(default_factory=list)
     data_id: str = ""
     progress: str = ""
+    log_samples: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,9 @@ def train(job: Job) -> Result:
     if trainer.args.world_size != world:
         raise RuntimeError(f"{trainer.args.world_size} processes train, {world} were started")
     trainer.keep_at = job.keep_at
+    if job.log_samples:
+        out.mkdir(parents=True, exist_ok=True)
+        trainer.sample_log = out / f"samples-{trainer.args.process_index}.jsonl"
     resume, skipped = newest_valid(out, trainer.identity)
     if not resume and job.branch_from:
         resume = branch(Path(job.branch_from), trainer.identity)

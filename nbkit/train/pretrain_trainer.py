@@ -1,8 +1,10 @@
 """The Trainer of pre-training: order of the data, learning rate and rotary base follow the plan. Used by 02
 through `nbkit.train.pretrain`. Shape legend: b sequences of S tokens."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,7 @@ class PretrainTrainer(AtomicCheckpoints, Trainer):
     def __init__(self, *args, plan: Sequence[Stage], batch_tokens: int, identity: Mapping, **options):
         self.plan, self.batch_tokens, self.identity = plan, batch_tokens, identity
         self.unchecked: list[tuple[int, torch.Tensor]] = []  # (step, loss) since the last look
+        self.sample_log: Path | None = None
         super().__init__(*args, **options)
 
     def _get_train_sampler(self, *args, **kwargs):
@@ -60,6 +63,10 @@ class PretrainTrainer(AtomicCheckpoints, Trainer):
         return self.lr_scheduler
 
     def training_step(self, model, inputs, num_items_in_batch=None):
+        if self.sample_log:
+            digest = sha256(inputs["input_ids"].cpu().numpy().tobytes()).hexdigest()
+            with self.sample_log.open("a") as log:
+                log.write(json.dumps({"step": self.state.global_step, "sha256": digest}) + "\n")
         loss = super().training_step(model, inputs, num_items_in_batch)
         self.unchecked.append((self.state.global_step, loss.detach()))
         return loss
