@@ -231,8 +231,9 @@ def token_heat(tokens: Sequence[str], values: Sequence[float], label: str, per_r
 
 
 def forest(groups: Mapping[str, Mapping[str, Mapping]], effect: str):
-    """Differences over seeds: group -> name -> {"mean", "low", "high", "per_seed"}, one row each. Diamond and
-    bar: mean with interval, coloured where it excludes zero; dots above it: the seeds."""
+    """Differences over seeds: group -> name -> a value of nbkit.seed_stats.over_seeds, one row each. Diamond
+    and bar: mean with interval (none where all seeds are equal), coloured where it excludes zero; dots: the
+    seeds."""
     rows = [(group, name, value) for group, names in groups.items() for name, value in names.items()]
     at = np.arange(len(rows)) + 0.5 * np.cumsum([0, *(a[0] != b[0] for a, b in itertools.pairwise(rows))])
     fig, axis = plt.subplots(figsize=(8, 0.36 * (at[-1] + 1) + 1.2))
@@ -240,12 +241,14 @@ def forest(groups: Mapping[str, Mapping[str, Mapping]], effect: str):
     for y, (_, _, value) in zip(at, rows, strict=True):
         dots = 100 * np.array([*value["per_seed"].values()])
         axis.plot(dots, np.full(len(dots), y - 0.27), "o", color=COLOURS[7], alpha=0.7, ms=4, mew=0)
-        mean, low, high = (100 * value[name] for name in ("mean", "low", "high"))
-        colour = COLOURS[0] if low > 0 else COLOURS[4] if high < 0 else COLOURS[6]
-        span = [[mean - low], [high - mean]]
+        mean = 100 * value["mean"]
+        text, colour, span = f"{round(mean, 1) + 0.0:+.1f}", COLOURS[6], None  # + 0.0: no "-0.0"
+        if value["p_t"] is not None:
+            low, high = 100 * value["low"], 100 * value["high"]
+            colour = COLOURS[0] if low > 0 else COLOURS[4] if high < 0 else COLOURS[6]
+            span = [[mean - low], [high - mean]]
+            text += f" [{round(low, 1) + 0.0:+.1f}, {round(high, 1) + 0.0:+.1f}]"
         axis.errorbar(mean, y, xerr=span, fmt="D", color=colour, ms=6, capsize=4, lw=1.8)
-        mean, low, high = (round(x, 1) + 0.0 for x in (mean, low, high))  # no "-0.0"
-        text = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
         axis.text(1.02, y, text, va="center", fontsize=10, transform=axis.get_yaxis_transform())
     axis.set_yticks(at, [f"{group}: {name}" if group else name for group, name, _ in rows])
     axis.set(xlabel=f"{effect} (percentage points)", ylim=(at[-1] + 0.6, -0.8))

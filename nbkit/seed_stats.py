@@ -18,6 +18,7 @@ from nbkit import claims, files, params, provenance
 from nbkit.evals.score import estimate
 from nbkit.seeds import Study, outputs_at
 
+SAME = 1e-12  # values this close are equal
 FLIPS = 2**16  # sign flips tried: all of them up to 16 seeds
 COLUMNS = ("claim", "group", "name", "n", "seeds", "mean", "low", "high", "p_t", "p_sign_flip", "verdict")
 
@@ -26,27 +27,23 @@ def over_seeds(found: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """seed -> estimate, as mean, low, high (95% t-interval over seeds), p_t (two-sided paired t-test),
     p_sign_flip (two-sided, exact: it cannot fall below 2 / 2^seeds), n (questions), seeds, per_seed.
 
-    Values that are equal in all seeds have no spread to judge by: their interval is a point, p is None.
-    Raises ValueError for fewer than two seeds.
+    Equal values have no spread to judge by: low, high and both p are None then. Raises ValueError for fewer
+    than two seeds.
     """
     x = np.array([one["mean"] for one in found.values()])
     if len(x) < 2:
         raise ValueError(f"seeds: got {len(x)}, wanted at least 2 for an interval over seeds")
-    measured = estimate(x).dict()
-    p_t = p_sign_flip = None
-    if np.ptp(x):
-        p_t = float(stats.ttest_1samp(x, 0.0).pvalue)
+    measured = {"mean": float(x.mean()), "low": None, "high": None, "p_t": None, "p_sign_flip": None}
+    if np.ptp(x) > SAME:
         flipped = stats.permutation_test(
             (x,), np.mean, permutation_type="samples", vectorized=True, n_resamples=FLIPS, rng=0
         )
-        p_sign_flip = float(flipped.pvalue)
-    return measured | {
-        "n": min(one["n"] for one in found.values()),
-        "seeds": len(x),
-        "p_t": p_t,
-        "p_sign_flip": p_sign_flip,
-        "per_seed": {str(seed): float(one["mean"]) for seed, one in found.items()},
-    }
+        measured |= estimate(x).dict()
+        measured["p_t"] = float(stats.ttest_1samp(x, 0.0).pvalue)
+        measured["p_sign_flip"] = float(flipped.pvalue)
+    per_seed = {str(seed): float(one["mean"]) for seed, one in found.items()}
+    n = min(one["n"] for one in found.values())
+    return measured | {"n": n, "seeds": len(x), "per_seed": per_seed}
 
 
 def claim_rows(metrics: Mapping[int, Mapping[str, Any]], shared: str | None) -> list[dict[str, Any]]:
@@ -69,9 +66,11 @@ def claim_rows(metrics: Mapping[int, Mapping[str, Any]], shared: str | None) -> 
             row = claims.row(claim, some, 1)
         else:
             value = over_seeds(found)
-            # Equal in all seeds: the seed changes nothing here, so it counts as one measurement.
-            row = claims.row(claim, value, len(found) if value["p_t"] is not None else 1)
-            note = "" if value["p_t"] is not None else "equal in every seed"
+            if value["p_t"] is not None:
+                row = claims.row(claim, value, len(found))
+            else:
+                note = "equal in every seed: counted once, interval not over seeds"
+                row = claims.row(claim, some, 1)
             row |= {name: value[name] for name in ("p_t", "p_sign_flip", "per_seed")}
         rows.append(row | {"metric": path} | ({"note": note} if note else {}))
     return rows

@@ -44,12 +44,13 @@ def _point(curves: Mapping[int, Sequence[Mapping[str, Any]]], arm: str, tokens: 
         seed: next(p for p in curve if (p["arm"], p["tokens"]) == (arm, tokens))
         for seed, curve in curves.items()
     }
-    of = {
-        "accuracy": {str(seed): float(p["accuracy"]["mean"]) for seed, p in found.items()},
-        "loss": {str(seed): float(p["loss"]) for seed, p in found.items()},
-    }
-    return {"arm": arm, "tokens": tokens} | {
-        name: estimate([*by_seed.values()]).dict() | {"per_seed": by_seed} for name, by_seed in of.items()
+    accuracy = {str(seed): float(p["accuracy"]["mean"]) for seed, p in found.items()}
+    loss = {str(seed): float(p["loss"]) for seed, p in found.items()}
+    return {
+        "arm": arm,
+        "tokens": tokens,
+        "accuracy": estimate([*accuracy.values()], (0.0, 1.0)).dict() | {"per_seed": accuracy},
+        "loss": estimate([*loss.values()]).dict() | {"per_seed": loss},
     }
 
 

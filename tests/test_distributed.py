@@ -4,12 +4,14 @@ import json
 
 import pytest
 import tiny
+import torch
 from accelerate.data_loader import BatchSamplerShard
 from torch.utils.data import BatchSampler, SequentialSampler
 
 from nbkit import launch
 from nbkit.data import world
 from nbkit.data.tokens import load_pool, pack, save_pool
+from nbkit.train.models import load
 from nbkit.train.order import SampleOrder
 from nbkit.train.pretrain import Job
 from nbkit.train.pretrain_trainer import MicroBatches
@@ -67,6 +69,8 @@ def test_two_ranks_read_the_same_and_learn_the_same(pools, tmp_path):
     assert samples(tmp_path / "one") == samples(tmp_path / "two")
     assert [len(found) for found in samples(tmp_path / "two").values()] == [2] * 20
     assert losses(two) == pytest.approx(losses(one), rel=1e-3)
+    first, second = (dict(load(tmp_path / n / "model")[0].named_parameters()) for n in ("one", "two"))
+    assert all(torch.allclose(first[name], second[name], atol=1e-2) for name in first)
 
 
 @pytest.mark.slow

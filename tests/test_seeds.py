@@ -153,8 +153,16 @@ def test_verdicts_over_seeds(monkeypatch):
 
 def test_a_value_that_no_seed_changes_is_not_reproduced_by_five(monkeypatch):
     monkeypatch.setattr(claims, "claims", lambda: CLAIMS)
-    row = claim_rows(measured(*[0.02] * 5), "01_make")[0]
-    assert row["verdict"] == "trend" and row["note"] == "equal in every seed" and row["p_t"] is None
+    metrics = measured(*[0.02] * 5)
+    row = claim_rows(metrics, "01_make")[0]
+    assert row["verdict"] == "not reproduced" and (row["low"], row["seeds"]) == (-1.0, 1), (
+        "one seed's own interval"
+    )
+    assert row["note"].startswith("equal in every seed") and row["p_t"] is None
+    metrics[0]["02_use"]["gain"]["low"] = 0.01
+    assert claim_rows(metrics, "01_make")[0]["verdict"] == "trend"
+    value = over_seeds(of(0.1, 0.1, 0.1))
+    assert (value["low"], value["high"], value["p_sign_flip"]) == (None, None, None)
 
 
 def test_a_metric_missing_in_one_seed_is_named(monkeypatch):
@@ -226,6 +234,7 @@ def test_a_curve_over_seeds():
     assert got["fg"]["accuracy"]["mean"] == pytest.approx(0.4) and got["fg"]["loss"]["mean"] == pytest.approx(
         0.65
     )
+    assert got["fg"]["accuracy"]["low"] == 0.0, "no share lies below 0"
     assert got["fg"]["accuracy"]["per_seed"] == {"0": pytest.approx(0.35), "1": pytest.approx(0.45)}
     assert got["tokens_to_match"]["match"]["tokens"] == round(100 * math.sqrt(2))
     with pytest.raises(ValueError, match="in seed 0 and .*300.* in seed 5, wanted the same"):
@@ -243,14 +252,16 @@ def overlapping(texts) -> list[str]:
 
 
 def test_figures_show_every_row_without_overlaps():
-    values = {str(level): over_seeds(of(0.01 * level, -0.02, 0.03, 0.1)) for level in range(6)}
+    values = {str(level): over_seeds(of(0.01 * level, -0.02, 0.03, 0.1)) for level in range(5)}
+    values["5"] = over_seeds(of(*[-0.0001] * 4))
     fig = plots.forest({"": {"all": values["0"]}, "level": values}, "b minus a")
     fig.canvas.draw()
     axis = fig.axes[0]
     assert [t.get_text() for t in axis.get_yticklabels()] == ["all", *(f"level: {i}" for i in range(6))]
-    assert len(axis.texts) == 7 and "4 seeds" in axis.get_title("left")
+    assert len(axis.texts) == 7 and axis.texts[-1].get_text() == "+0.0", "equal in all seeds: no interval"
+    assert "4 seeds" in axis.get_title("left")
     assert overlapping([*axis.texts, *axis.get_yticklabels(), axis.title, axis.xaxis.label]) == []
-    for shift in (-0.4, 0.0, 0.4):
+    for shift in (-0.2, 0.0, 0.2):
         fg = curve(shift)[2:]
         fig = plots.token_efficiency(summarise({s: curve(0.0 + s / 100)[:2] + fg for s in range(3)}))
         fig.canvas.draw()

@@ -126,6 +126,16 @@ def stop_at(step, original):
     return on_step_begin
 
 
+@pytest.mark.slow
+def test_a_compiled_run_leaves_the_same_model(folder, tmp_path):
+    train(job(folder, tmp_path / "eager"))
+    result = train(job(folder, tmp_path / "compiled", compile_steps=1))
+    first, second = (load(tmp_path / name / "model")[0] for name in ("eager", "compiled"))
+    assert result.compiled
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-2)
+
+
 def test_a_run_branches_where_its_stages_begin_to_differ(folder, tmp_path):
     train(job(folder, tmp_path / "trunk", keep_at=[12]))
     short = [*PLAN[:2], replace(PLAN[2], seq_len=32, rope_base=10_000.0)]

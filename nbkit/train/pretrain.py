@@ -11,6 +11,7 @@ Trainer, with its optimizer state, compiled graphs and checkpoints. A step reads
 devices: neither order nor learning rate depend on how many there are. Shape legend: b sequences of S tokens.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -169,9 +170,11 @@ def train(job: Job) -> Result:
     if job.log_samples:
         out.mkdir(parents=True, exist_ok=True)
         trainer.sample_log = out / f"samples-{trainer.args.process_index}.jsonl"
-    resume, skipped = newest_valid(out, trainer.identity)
+    resume, skipped = newest_valid(out, known)
+    for line in skipped:
+        logging.getLogger(__name__).warning("checkpoint skipped: %s", line)
     if not resume and job.branch_from:
-        resume = branch(Path(job.branch_from), trainer.identity)
+        resume = branch(Path(job.branch_from), known)
     with throughput.static_shapes():
         history, seconds = run_training(trainer, resume_from_checkpoint=str(resume) if resume else None)
     trainer.check_finite()
@@ -188,7 +191,7 @@ def train(job: Job) -> Result:
         step_of(resume) if resume else 0,
         skipped,
     )
-    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathers shards: every rank takes part
+    state = trainer.accelerator.get_state_dict(trainer.model)  # gathers shards: every rank takes part
     if trainer.is_world_process_zero():
         with files.atomic_dir(out / "model") as folder:
             models.save(folder, model, tokenizer, history, state)
