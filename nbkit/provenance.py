@@ -25,7 +25,17 @@ from nbkit import files, params
 
 Status = Literal["missing", "complete", "stale", "corrupt"]
 # These only start, watch or show a run: editing them changes no result.
-NOT_CODE = ("__main__.py", "cli.py", "execute.py", "report.py", "runner.py")
+NOT_CODE = (
+    "__main__.py",
+    "cli.py",
+    "execute.py",
+    "report.py",
+    "runner.py",
+    "seed_report.py",
+    "seed_stats.py",
+    "seeds.py",
+    "token_efficiency.py",
+)
 PACKAGES = (
     "torch",
     "transformers",
