@@ -1,0 +1,166 @@
+"""Where does FG-WSD win? Vanilla WSD against FG-WSD over the share of bad data, with and without long context.
+
+python benchmarks/fg_map.py --pools outputs/small/01_data_mix/pools --out map.json --seeds 0 1 2
+
+Conditions: the pools that the filter of 01 made, and pools of planted quality ("planted 10/65": a clean upper
+pool of 10% of the tokens, a lower pool of 65%, four fifths of it bad, each read as often as the plan needs).
+The student is that of `small`. Questions are new ones of the *training* split, so that nothing is tuned on
+held-out items. Results are added to --out after every pair of runs; what it holds already is not run again.
+"""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+os.environ["TQDM_DISABLE"] = "1"
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer
+
+from nbkit import files, params
+from nbkit.data import world
+from nbkit.data.skills import sample
+from nbkit.data.tokens import load_pool, pack, save_pool
+from nbkit.evals.score import estimate
+from nbkit.evals.tasks import evaluate, solution_loss
+from nbkit.generate import Generator
+from nbkit.train.models import load
+from nbkit.train.pretrain import Job, train
+from nbkit.train.schedule import Stage, as_data, fg_wsd, nearest, vanilla
+from nbkit.verify.jail import Jail
+
+TOKENS, BATCH, LONG = 3_000_000, 8, 1024
+CONDITIONS = {
+    "filter, long": (None, LONG),
+    "filter, short": (None, 0),
+    "planted 28/26, short": ((0.28, 0.26), 0),
+    "planted 20/45, short": ((0.20, 0.45), 0),
+    "planted 10/65, short": ((0.10, 0.65), 0),
+    "planted 10/65, long": ((0.10, 0.65), LONG),
+}
+
+
+def planted(folder: Path, tokenizer, row: int, upper: float, lower: float) -> None:
+    """Pools of known quality: `upper` and `lower` are shares of TOKENS; a fifth of the lower pool is clean."""
+    by_tier: dict[str, list[str]] = {}
+    for doc in world.corpus(150_000, seed=0):
+        by_tier.setdefault(doc["truth_tier"], []).append(doc["text"])
+    rows = {tier: pack(dict.fromkeys(texts), tokenizer, row) for tier, texts in by_tier.items()}
+    clean, size = (
+        rows.pop("clean"),
+        {name: int(TOKENS * s) // row for name, s in (("hq", upper), ("mq", lower))},
+    )
+    rows.pop("duplicate")
+    bad = np.concatenate(list(rows.values()))
+    bad = bad[np.random.default_rng(0).permutation(len(bad))[: size["mq"] - size["mq"] // 5]]
+    lower_rows = np.concatenate([clean[size["hq"] : size["hq"] + size["mq"] // 5], bad])
+    if len(lower_rows) < size["mq"]:
+        raise ValueError(f"lower pool: {len(lower_rows)} rows, wanted {size['mq']}; generate more documents")
+    save_pool(folder / "hq.npy", clean[: size["hq"]])
+    save_pool(folder / "mq.npy", lower_rows[np.random.default_rng(1).permutation(len(lower_rows))])
+
+
+def planted_plan(pools: dict, row: int, cfg, long: int) -> list[Stage]:
+    """The report's stages for two pools: each read once in mixture, then the upper pool alone."""
+    step, unit = BATCH * row, long or row
+    hq, mq = (pools[name] * row for name in ("hq", "mq"))
+    decay, warmup = nearest(TOKENS * 4 / 23, step), step * 6
+    mixed = nearest(hq + mq, step) - warmup - step  # one step less: chunks of the tail do not fill a row
+    share = hq / (hq + mq)
+    alone = nearest(TOKENS - warmup - mixed - decay, step)
+
+    def both(total: int) -> dict[str, int]:
+        upper = int(total * share) // unit * unit
+        return {"hq": upper, "mq": total - upper}
+
+    base = {"seq_len": row, "rope_base": cfg.rope_base}
+    return [
+        Stage("warmup", both(warmup), 0.0, cfg.peak_lr, **base),
+        Stage("diversity", both(mixed), cfg.peak_lr, cfg.peak_lr, **base),
+        Stage("high_quality", {"hq": alone, "mq": 0}, cfg.peak_lr, cfg.peak_lr, **base),
+        Stage(
+            "decay",
+            {"hq": decay, "mq": 0},
+            cfg.peak_lr,
+            cfg.final_lr,
+            seq_len=unit,
+            rope_base=cfg.decay_rope_base if long else cfg.rope_base,
+        ),
+    ]
+
+
+def pair(condition: str, seed: int, source: Path, cfg, tasks, jail) -> dict:
+    """Both arms of one condition and seed."""
+    shares, long = CONDITIONS[condition]
+    tokenizer = AutoTokenizer.from_pretrained(source / "tokenizer")
+    data = files.read_json(source / "plan.json")
+    row, found = data["seq_len"], {"condition": condition, "seed": seed}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = source
+        if shares:
+            planted(folder := Path(scratch, "pools"), tokenizer, row, *shares)
+            sizes = {name: len(load_pool(folder / f"{name}.npy")) for name in ("hq", "mq")}
+            fg = planted_plan(sizes, row, cfg, long)
+        else:
+            bases = {"rope_base": cfg.rope_base, "decay_rope_base": cfg.decay_rope_base if long else None}
+            fg = fg_wsd(data["stages"], cfg.peak_lr, cfg.final_lr, BATCH * row, row, long or None, **bases)
+        shape = {name: getattr(cfg, name) for name in ("hidden", "layers", "heads", "kv_heads", "mlp")}
+        for arm, plan in (("fg", fg), ("vanilla", vanilla(fg))):
+            out = Path(scratch, arm)
+            train(
+                Job(
+                    arm,
+                    str(out),
+                    str(folder),
+                    str(source / "tokenizer"),
+                    as_data(plan),
+                    BATCH,
+                    seed=seed,
+                    model=shape | {"context": LONG, "tied": True},
+                )
+            )
+            model, _ = load(out / "model")
+            result = evaluate(Generator(model, tokenizer), tasks, "base", jail)
+            found[arm] = {
+                "accuracy": result.overall.mean,
+                "loss": solution_loss(model, tokenizer, tasks).mean,
+            }
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pools", type=Path, required=True, help="the pools of 01 at `small`")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--conditions", nargs="+", default=list(CONDITIONS), choices=list(CONDITIONS))
+    parser.add_argument("--questions", type=int, default=1200)
+    options = parser.parse_args()
+    cfg = params.coerce(params.schemas()["02_pretrain"], params.load_profile("small", "02_pretrain"))
+    tasks = sample(options.questions, "train", seed=990_001)
+    rows = files.read_json(options.out) if options.out.exists() else []
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.questions} questions")
+    with Jail() as jail:
+        for seed in options.seeds:
+            for condition in options.conditions:
+                if not any(r["condition"] == condition and r["seed"] == seed for r in rows):
+                    rows.append(pair(condition, seed, options.pools, cfg, tasks, jail))
+                    files.write_json(options.out, rows)
+                    print(rows[-1], flush=True)
+    for condition in options.conditions:
+        own = [r for r in rows if r["condition"] == condition]
+        gains = [r["fg"]["accuracy"] - r["vanilla"]["accuracy"] for r in own]
+        losses = [r["fg"]["loss"] - r["vanilla"]["loss"] for r in own]
+        e, loss = estimate(gains), estimate(losses)
+        print(
+            f"{condition:<22} n={e.n} seeds  accuracy {100 * e.mean:+.1f} [{100 * e.low:+.1f}, "
+            f"{100 * e.high:+.1f}]  loss {loss.mean:+.4f} [{loss.low:+.4f}, {loss.high:+.4f}]"
+        )
+
+
+if __name__ == "__main__":
+    main()
