@@ -1,4 +1,4 @@
-"""Where does FG-WSD win? Vanilla WSD against FG-WSD over the share of bad data, with and without long context.
+"""Where does FG-WSD win? Against vanilla WSD over the share of bad data, with and without long context.
 
 python benchmarks/fg_map.py --pools outputs/small/01_data_mix/pools --out map.json --seeds 0 1 2
 
@@ -6,6 +6,7 @@ Conditions: the pools that the filter of 01 made, and pools of planted quality (
 pool of 10% of the tokens, a lower pool of 65%, four fifths of it bad, each read as often as the plan needs).
 The student is that of `small`. Questions are new ones of the *training* split, so that nothing is tuned on
 held-out items. Results are added to --out after every pair of runs; what it holds already is not run again.
+Planted pools stay beside it.
 """
 
 import argparse
@@ -43,15 +44,13 @@ CONDITIONS = {
 
 
 def planted(folder: Path, tokenizer, row: int, upper: float, lower: float) -> None:
-    """Pools of known quality: `upper` and `lower` are shares of TOKENS; a fifth of the lower pool is clean."""
+    """Pools of known quality: `upper` and `lower` are shares of TOKENS; a fifth of the lower one is clean."""
     by_tier: dict[str, list[str]] = {}
     for doc in world.corpus(150_000, seed=0):
         by_tier.setdefault(doc["truth_tier"], []).append(doc["text"])
     rows = {tier: pack(dict.fromkeys(texts), tokenizer, row) for tier, texts in by_tier.items()}
-    clean, size = (
-        rows.pop("clean"),
-        {name: int(TOKENS * s) // row for name, s in (("hq", upper), ("mq", lower))},
-    )
+    clean = rows.pop("clean")
+    size = {name: int(TOKENS * share) // row for name, share in (("hq", upper), ("mq", lower))}
     rows.pop("duplicate")
     bad = np.concatenate(list(rows.values()))
     bad = bad[np.random.default_rng(0).permutation(len(bad))[: size["mq"] - size["mq"] // 5]]
@@ -91,7 +90,7 @@ def planted_plan(pools: dict, row: int, cfg, long: int) -> list[Stage]:
     ]
 
 
-def pair(condition: str, seed: int, source: Path, cfg, tasks, jail) -> dict:
+def pair(condition: str, seed: int, source: Path, made: Path, cfg, tasks, jail) -> dict:
     """Both arms of one condition and seed."""
     shares, long = CONDITIONS[condition]
     tokenizer = AutoTokenizer.from_pretrained(source / "tokenizer")
@@ -100,7 +99,10 @@ def pair(condition: str, seed: int, source: Path, cfg, tasks, jail) -> dict:
     with tempfile.TemporaryDirectory() as scratch:
         folder = source
         if shares:
-            planted(folder := Path(scratch, "pools"), tokenizer, row, *shares)
+            folder = made / "planted {}-{}".format(*shares)
+            if not folder.exists():
+                with files.atomic_dir(folder) as temp:
+                    planted(temp, tokenizer, row, *shares)
             sizes = {name: len(load_pool(folder / f"{name}.npy")) for name in ("hq", "mq")}
             fg = planted_plan(sizes, row, cfg, long)
         else:
@@ -148,7 +150,7 @@ def main() -> None:
         for seed in options.seeds:
             for condition in options.conditions:
                 if not any(r["condition"] == condition and r["seed"] == seed for r in rows):
-                    rows.append(pair(condition, seed, options.pools, cfg, tasks, jail))
+                    rows.append(pair(condition, seed, options.pools, options.out.parent, cfg, tasks, jail))
                     files.write_json(options.out, rows)
                     print(rows[-1], flush=True)
     for condition in options.conditions:
