@@ -108,7 +108,7 @@ class Pretrain(Common):
     save_every: int = par(500, "steps between checkpoints; 0: none", lo=0)
     compile_steps: int = par(4_000, "torch.compile runs of at least this many steps; 0: never", lo=0)
     eval_questions: int = par(500, "held-out questions per split", lo=10)
-    long_questions: int = par(200, "pass keys and look-ups per length", lo=10)
+    long_questions: int = par(40, "pass keys and look-ups per length", lo=10)
 
     def check(self) -> None:
         if self.final_lr > min(self.peak_lr, self.big_peak_lr):

@@ -52,7 +52,7 @@ def opening(entries: Sequence[Entry]) -> str:
     return "Register.\n" + "\n".join(entry.line for entry in entries)
 
 
-def long_documents(n: int, seed: int = 0, entries: int = 16, look_ups: int = 6) -> list[dict]:
+def long_documents(n: int, seed: int = 0, entries: int = 16, look_ups: int = 9) -> list[dict]:
     """`n` documents in the form of `nbkit.data.world.corpus`; between two look-ups stands one worked question
     of the training split."""
     rng, docs = random.Random(f"long/{seed}"), []

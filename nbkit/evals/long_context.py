@@ -87,17 +87,20 @@ def look_up(
     rows = []
     for distance in distances:
         rng = random.Random(f"look-up/{seed}/{distance}")
-        prompts, right, wrong = [], [], []
+        parts, right, wrong = [], [], []
         for _ in range(n):
             lines = register(rng, entries)
             entry, other = rng.sample(lines, 2)
-            start = rng.randint(0, max(0, len(filler) - distance))
-            text = tokenizer(opening(lines) + "\n").input_ids + filler[start : start + distance].tolist()
-            prompts.append(text + tokenizer("\n" + entry.question).input_ids)
+            parts.append([tokenizer(t).input_ids for t in (opening(lines) + "\n", "\n" + entry.question)])
             right.append(tokenizer(f" {entry.count}").input_ids)
             wrong.append(tokenizer(f" {other.count}").input_ids)
-        shortest = min(map(len, prompts))
-        prompts = [p[len(p) - shortest :] for p in prompts]  # at most the first words of a register go
+        # prompts of one length: a shorter register gets a little more filler, so distances are lower bounds
+        longest = max(len(said) + len(asked) for said, asked in parts)
+        prompts = []
+        for said, asked in parts:
+            room = longest + distance - len(said) - len(asked)
+            start = rng.randint(0, len(filler) - room)
+            prompts.append(said + filler[start : start + room].tolist() + asked)
         found_N, margin_N = recalled(model, prompts, right, wrong)
         rows.append({"distance": distance, "found": avg_at_k(found_N), "margin": estimate(margin_N)})
     return rows
