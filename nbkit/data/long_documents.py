@@ -2,8 +2,8 @@
 
 A register of who keeps what comes first; worked questions of every skill and look-ups in the register follow
 in turn, so that the last look-ups read back over most of the document. The report's decay stage has "more
-math, code, synthetic QA and long CoT"; this is our miniature of the long part. About 800 to 1,000 tokens
-under the tokenizer of `small`.
+math, code, synthetic QA and long CoT"; this is our miniature of the long part. About 800 tokens under the
+tokenizer of `small`.
 """
 
 import random

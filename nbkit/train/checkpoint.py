@@ -226,8 +226,8 @@ def _remove(checkpoint: Path) -> None:
 
 
 def _disk_error(error: BaseException) -> OSError | None:
-    """The OSError in `error`, or None. safetensors and torch's zip writer raise other types, with the errno as
-    text (`os error 28`) or not at all (`enforce fail at inline_container.cc`)."""
+    """The OSError in `error`, or None. safetensors and torch's zip writer raise other types, with the errno
+    as text (`os error 28`) or not at all (`enforce fail at inline_container.cc`)."""
     if isinstance(error, OSError):
         return error
     found = re.search(r"(?:os error|Errno) (\d+)|PytorchStreamWriter|inline_container", str(error))
