@@ -2,8 +2,9 @@
 
     result = run("nbkit.train.pretrain", {...}, folder, launcher="torchrun", processes=2)
 
-The module gets one argument, the path of a JSON file, and its first rank writes `result.json` beside it. A
-process that dies is an error here, with its last words.
+The module's `main` gets one argument, [path of a JSON file], and its first rank writes `result.json` beside
+it. A rank that dies is an error here, with its traceback. When we die, even by SIGKILL, so does every rank on
+every node: their stdin is a pipe from us, which then ends.
 """
 
 import contextlib
@@ -12,9 +13,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nbkit import files
@@ -35,7 +37,8 @@ def run(
 
     "inline": in this process. "torchrun": `processes` of them on this node. "srun": as many on each of
     `nodes` nodes of the Slurm job we are in. Raises ValueError for a launcher that does not fit, RuntimeError
-    with the last lines of the log when the module fails or fewer processes trained than were asked for.
+    with the last lines of the log when the module fails, writes no result, or fewer processes trained than
+    were asked for.
     """
     check(launcher, processes, nodes)
     path, result = folder / "job.json", folder / "result.json"
@@ -45,8 +48,10 @@ def run(
         with _environment({"RANK": None, "WORLD_SIZE": None, "LOCAL_RANK": None}):
             importlib.import_module(module).main([str(path)])
     else:
-        command = [*_torchrun(launcher, processes, nodes, folder), "-m", module, str(path)]
+        command = [*_torchrun(launcher, processes, nodes, folder), "-m", "nbkit.launch", module, str(path)]
         _stream(command, folder / "launch.log", processes, report)
+    if not result.is_file():
+        raise RuntimeError(f"{module} ended without writing {result}; see what it printed")
     found = files.read_json(result)
     if found["world_size"] != processes * nodes:
         raise RuntimeError(
@@ -72,6 +77,8 @@ def check(launcher: str, processes: int, nodes: int) -> None:
             "launcher: 'srun' needs a Slurm job around it; get one with `sbatch` or "
             f"`salloc --nodes {nodes}`, or use torchrun on this node"
         )
+    if launcher == "srun" and nodes > (held := int(os.environ.get("SLURM_JOB_NUM_NODES", nodes))):
+        raise ValueError(f"nodes: got {nodes}, this Slurm job holds {held}; ask for --nodes {nodes}")
 
 
 def _torchrun(launcher: str, processes: int, nodes: int, folder: Path) -> list[str]:
@@ -82,6 +89,8 @@ def _torchrun(launcher: str, processes: int, nodes: int, folder: Path) -> list[s
     port = 20_000 + zlib.crc32(f"{os.environ.get('SLURM_JOB_ID')}/{folder}".encode()) % 20_000
     rendezvous = ["--nnodes", str(nodes), "--rdzv_backend", "c10d", "--rdzv_endpoint", f"{_head()}:{port}"]
     one_each = ["--nodes", str(nodes), "--ntasks", str(nodes), "--ntasks-per-node", "1"]
+    if cores := os.environ.get("SLURM_CPUS_PER_TASK"):
+        one_each += ["--cpus-per-task", cores]  # srun stopped taking it over from the job in Slurm 22.05
     return ["srun", *one_each, "--kill-on-bad-exit=1", *torchrun, *rendezvous]
 
 
@@ -95,15 +104,16 @@ def _head() -> str:
 
 def _stream(command: list[str], log: Path, processes: int, report: Callable[[str], None]) -> None:
     """Run to the end, every line to the log and to `report`. Whatever ends us ends the processes too."""
-    threads = str(max(1, (os.cpu_count() or 1) // processes))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = str(max(1, cores // processes))
     home = str(Path(__file__).resolve().parent.parent)
     environment = {"OMP_NUM_THREADS": threads, "TQDM_DISABLE": "1"} | dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
-    tail: deque[str] = deque(maxlen=40)
+    tail: deque[str] = deque(maxlen=80)
     with log.open("w") as out:
         process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -126,14 +136,17 @@ def _stream(command: list[str], log: Path, processes: int, report: Callable[[str
 
 @contextlib.contextmanager
 def _ended(process: subprocess.Popen) -> Iterator[None]:
-    """SIGTERM to the whole session first, so that torchrun and srun end what they started; then SIGKILL."""
+    """Close the pipe that the ranks live by (torchrun gives them sessions of their own, out of reach of our
+    signals), then SIGTERM, which torchrun and srun pass on, then SIGKILL."""
     try:
         yield
-    finally:
+    except BaseException:
+        process.stdin.close()
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
                 os.killpg(process.pid, number)
                 process.wait(timeout=10)
+        raise
 
 
 @contextlib.contextmanager
@@ -147,3 +160,22 @@ def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """What a rank runs: `python -m nbkit.launch MODULE JOB.json` under torchrun."""
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    module, path = sys.argv[1:] if argv is None else argv
+    threading.Thread(target=_leave_with_stdin, daemon=True).start()
+    record(importlib.import_module(module).main)([path])  # its traceback gets into torchrun's report
+
+
+def _leave_with_stdin() -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(137)
+
+
+if __name__ == "__main__":
+    main()

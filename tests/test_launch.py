@@ -3,16 +3,18 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from nbkit import launch
 
 MODULE = """
-import json, os, sys, time
+import json, os, signal, sys, time
 from pathlib import Path
 
 def main(argv=None):
@@ -30,6 +32,7 @@ def main(argv=None):
     if config.get("crash") == rank:
         raise RuntimeError(f"the words of rank {rank}")
     if config.get("sleep"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         (path.parent / f"pid{rank}").write_text(str(os.getpid()))
         time.sleep(60)
     if rank == 0 and not config.get("silent"):
@@ -62,17 +65,21 @@ def test_torchrun_starts_the_world_that_was_asked_for(module, tmp_path):
     lines = []
     found = launch.run(module, {}, tmp_path / "run", "torchrun", processes=2, report=lines.append)
     assert found == {"world_size": 2, "total": 2}
+    assert "".join(lines) == (tmp_path / "run" / "launch.log").read_text()
 
 
 def test_a_crashed_rank_is_an_error_with_its_words(module, tmp_path):
-    with pytest.raises(RuntimeError, match=r"exit code 1(.|\n)*the words of rank 1"):
+    """In torchrun's report, which ends the log: other ranks may print much between the crash and that."""
+    with pytest.raises(RuntimeError, match="exit code 1") as failure:
         launch.run(module, {"crash": 1}, tmp_path / "run", "torchrun", processes=2)
+    report = str(failure.value).partition("Root Cause")[2]
+    assert "rank      : 1" in report and "RuntimeError: the words of rank 1" in report
     assert "the words of rank 1" in (tmp_path / "run" / "launch.log").read_text()
 
 
 def test_a_result_of_an_earlier_run_is_not_taken(module, tmp_path):
     (tmp_path / "run" / "result.json").write_text('{"world_size": 1, "total": 7}')
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(RuntimeError, match="ended without writing .*result.json"):
         launch.run(module, {"silent": True}, tmp_path / "run")
 
 
@@ -81,17 +88,22 @@ def test_a_smaller_world_than_asked_for_is_an_error(module, tmp_path):
         launch.run(module, {"say": 1}, tmp_path / "run", "torchrun", processes=2)
 
 
-def test_an_interrupt_leaves_no_process(module, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_rank_outlives_us(module, tmp_path, number):
+    """The ranks lead sessions of their own and, here, do not hear SIGTERM."""
     folder = tmp_path / "run"
     call = f"launch.run({module!r}, {{'sleep': 1}}, Path({str(folder)!r}), 'torchrun', 2)"
     code = f"from nbkit import launch; from pathlib import Path; {call}"
     parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     pids = [folder / "pid0", folder / "pid1"]
     wait(lambda: all(p.exists() and p.read_text() for p in pids), 60)
-    parent.send_signal(2)
-    parent.wait(30)
-    assert parent.returncode != 0
-    wait(lambda: not any(alive(int(p.read_text())) for p in pids), 20)
+    family = [int(p.read_text()) for p in pids] + [
+        child.pid for child in psutil.Process(parent.pid).children()
+    ]
+    assert len(family) == 3 and all(map(alive, family))
+    parent.send_signal(number)
+    assert parent.wait(30) != 0
+    wait(lambda: not any(map(alive, family)), 20)
 
 
 def wait(ready, seconds):
@@ -126,11 +138,20 @@ def test_launchers_that_do_not_fit_are_refused(options, message, tmp_path, monke
         launch.run("json", {}, tmp_path, *options)
 
 
+def test_more_nodes_than_the_job_holds_are_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "n[1-2]")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    with pytest.raises(ValueError, match="nodes: got 3, this Slurm job holds 2; ask for --nodes 3"):
+        launch.run("json", {}, tmp_path, "srun", 1, 3)
+
+
 def test_the_command_of_srun(monkeypatch, tmp_path):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "16")
     monkeypatch.setenv("NBKIT_RDZV_HOST", "node1")
     command = launch._torchrun("srun", 4, 2, tmp_path)
     assert command[:7] == ["srun", "--nodes", "2", "--ntasks", "2", "--ntasks-per-node", "1"]
+    assert command[command.index("--cpus-per-task") + 1] == "16"
     assert command == launch._torchrun("srun", 4, 2, tmp_path), "every node must find the same port"
     assert command[command.index("--nproc_per_node") + 1] == "4" and "node1:" in command[-1]
 
