@@ -89,6 +89,12 @@ class Pretrain(Common):
     )
     processes: int = par(1, "processes (devices) per node", lo=1)
     nodes: int = par(1, "nodes (launcher srun)", lo=1)
+    sharding: str = par(
+        "ddp",
+        "ddp: whole weights on each device; fsdp2: split over them (GPUs)",
+        choices=["ddp", "fsdp2"],
+        role="fixed",
+    )
     peak_lr: float = par(4e-3, "stable learning rate of the student", lo=0.0, hi=1.0)
     big_peak_lr: float = par(2e-3, "stable learning rate of baseline and teacher", lo=0.0, hi=1.0)
     final_lr: float = par(
@@ -120,10 +126,12 @@ class Pretrain(Common):
                 f"launcher: 'inline' is one process, got processes={self.processes}, nodes={self.nodes}; "
                 "use torchrun (one node) or srun"
             )
-        if self.validations and self.validation_rows < (self.micro_batch or self.batch // self.processes):
+        if self.sharding == "fsdp2" and self.launcher == "inline":
+            raise ValueError("sharding: 'fsdp2' splits weights over processes; use launcher torchrun or srun")
+        rows = self.micro_batch or self.batch // (self.processes * self.nodes)
+        if self.validations and self.validation_rows < rows:
             raise ValueError(
-                f"validation_rows: got {self.validation_rows}, wanted at least one micro batch of "
-                f"{self.micro_batch or self.batch // self.processes} rows"
+                f"validation_rows: got {self.validation_rows}, wanted at least one micro batch of {rows} rows"
             )
 
 

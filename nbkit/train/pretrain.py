@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import AutoTokenizer, TrainingArguments
 
 from nbkit import files
@@ -42,6 +44,8 @@ class Job:
     into shorter sequences keeps its source's. `keep_at`: steps whose checkpoints stay. `branch_from`:
     checkpoint of another run that this one continues. `progress`: file of the live line. `log_samples`: each
     rank logs the sha256 of every micro batch it trains on, in `<out>/samples-<rank>.jsonl`.
+    `sharding`: "ddp", or "fsdp2", which splits weights, gradients and optimizer state over the devices; their
+    checkpoints do not mix.
     """
 
     name: str
@@ -66,6 +70,7 @@ class Job:
     data_id: str = ""
     progress: str = ""
     log_samples: bool = False
+    sharding: str = "ddp"
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,7 @@ def identity(job: Job, pools: Mapping[str, np.ndarray]) -> dict:
         "chunk": job.chunk or max(stage["seq_len"] for stage in job.plan),
         "pool_rows": {name: len(rows) for name, rows in sorted(pools.items())},
         "data_id": job.data_id,
+        "sharding": job.sharding,
     }
 
 
@@ -117,9 +123,16 @@ def arguments_for(job: Job, steps: int, micro: int, accumulate: int, peak: float
         eval_strategy="steps" if job.validations else "no",
         eval_steps=max(1, steps // job.validations) if job.validations else None,
         remove_unused_columns=False,
+        fsdp=job.sharding == "fsdp2",
+        fsdp_config={"state_dict_type": "SHARDED_STATE_DICT"} if job.sharding == "fsdp2" else None,
         **(shared_arguments(Path(job.out), job.seed) | {"save_total_limit": 2}),
     )
     arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are several processes here, never DataParallel
+    if job.sharding == "fsdp2" and arguments.bf16:
+        # accelerate's own policy reduces the gradients and returns the loss in bf16
+        arguments.fsdp_plugin_args["mixed_precision_policy"] = MixedPrecisionPolicy(
+            param_dtype=torch.bfloat16, reduce_dtype=torch.float32, output_dtype=torch.float32
+        )
     return arguments
 
 
@@ -132,6 +145,10 @@ def train(job: Job) -> Result:
     pools = {name: rows[: len(rows) - job.validation_rows] for name, rows in whole.items()}
     row = next(iter(pools.values())).shape[1]
     batch_tokens, world = job.batch * row, int(os.environ.get("WORLD_SIZE", 1))
+    if job.sharding not in ("ddp", "fsdp2") or (job.sharding == "fsdp2" and "LOCAL_RANK" not in os.environ):
+        raise ValueError(
+            f"sharding: got {job.sharding!r}, wanted 'ddp', or 'fsdp2' with launcher torchrun or srun"
+        )
     known = identity(job, pools)
     check(
         plan,
@@ -166,6 +183,10 @@ def train(job: Job) -> Result:
     )
     if trainer.args.world_size != world:
         raise RuntimeError(f"{trainer.args.world_size} processes train, {world} were started")
+    if trainer.is_fsdp_enabled != (job.sharding == "fsdp2"):
+        raise ValueError(
+            "sharding: accelerate has FSDP2 on GPUs only and would train DDP here without a word; use 'ddp'"
+        )
     trainer.keep_at = job.keep_at
     if job.log_samples:
         out.mkdir(parents=True, exist_ok=True)
