@@ -6,7 +6,7 @@ Conditions: the pools that the filter of 01 made, and pools of planted quality (
 pool of 10% of the tokens, a lower pool of 65%, four fifths of it bad, each read as often as the plan needs).
 The student is that of `small`. Questions are new ones of the *training* split, so that nothing is tuned on
 held-out items. Results are added to --out after every pair of runs; what it holds already is not run again.
-Planted pools stay beside it.
+Planted pools and a figure of the differences go beside it.
 """
 
 import argparse
@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from nbkit import files, params
+from nbkit import files, params, plots
 from nbkit.data import world
 from nbkit.data.skills import sample
 from nbkit.data.tokens import load_pool, pack, save_pool
-from nbkit.evals.score import estimate
 from nbkit.evals.tasks import evaluate, solution_loss
 from nbkit.generate import Generator
+from nbkit.seed_stats import over_seeds
 from nbkit.train.models import load
 from nbkit.train.pretrain import Job, train
 from nbkit.train.schedule import Stage, as_data, fg_wsd, nearest, vanilla
@@ -153,15 +153,19 @@ def main() -> None:
                     rows.append(pair(condition, seed, options.pools, options.out.parent, cfg, tasks, jail))
                     files.write_json(options.out, rows)
                     print(rows[-1], flush=True)
-    for condition in options.conditions:
+    effects = {}
+    for condition in dict.fromkeys(r["condition"] for r in rows):
         own = [r for r in rows if r["condition"] == condition]
-        gains = [r["fg"]["accuracy"] - r["vanilla"]["accuracy"] for r in own]
-        losses = [r["fg"]["loss"] - r["vanilla"]["loss"] for r in own]
-        e, loss = estimate(gains), estimate(losses)
-        print(
-            f"{condition:<22} n={e.n} seeds  accuracy {100 * e.mean:+.1f} [{100 * e.low:+.1f}, "
-            f"{100 * e.high:+.1f}]  loss {loss.mean:+.4f} [{loss.low:+.4f}, {loss.high:+.4f}]"
+        gain, loss = (
+            over_seeds({r["seed"]: {"mean": r["fg"][key] - r["vanilla"][key], "n": len(tasks)} for r in own})
+            for key in ("accuracy", "loss")
         )
+        effects[f"{condition} (n={len(own)})"] = gain
+        for label, value, scale in (("accuracy, points", gain, 100), ("solution loss", loss, 1)):
+            mean, low, high = (scale * value[key] for key in ("mean", "low", "high"))
+            print(f"{condition}, {len(own)} seeds: {label} {mean:+.3g} [{low:+.3g}, {high:+.3g}]")
+    figure = plots.forest({"": effects}, "FG-WSD minus vanilla WSD, accuracy")
+    figure.savefig(options.out.with_suffix(".png"), dpi=150, bbox_inches="tight")
 
 
 if __name__ == "__main__":

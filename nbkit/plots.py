@@ -252,8 +252,9 @@ def forest(groups: Mapping[str, Mapping[str, Mapping]], effect: str):
         axis.text(1.02, y, text, va="center", fontsize=10, transform=axis.get_yaxis_transform())
     axis.set_yticks(at, [f"{group}: {name}" if group else name for group, name, _ in rows])
     axis.set(xlabel=f"{effect} (percentage points)", ylim=(at[-1] + 0.6, -0.8))
-    seeds = len(rows[0][2]["per_seed"])
-    axis.set_title(f"mean of {seeds} seeds with its 95% interval; dots: seeds", fontsize=10, loc="left")
+    seeds = sorted({len(value["per_seed"]) for _, _, value in rows})
+    number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    axis.set_title(f"mean of {number} seeds with its 95% interval; dots: seeds", fontsize=10, loc="left")
     axis.grid(axis="y", visible=False)
     return fig
 
