@@ -82,7 +82,7 @@ def test_full_states_where_each_value_comes_from():
         4,
         10496,
     )
-    assert (plan["peak_lr"], plan["final_lr"], plan["context"]) == (4.5e-4, 1.5e-6, 65_536)
+    assert (plan["peak_lr"], plan["final_lr"], plan["decay_seq_len"]) == (4.5e-4, 1.5e-6, 65_536)
 
 
 def test_nothing_stands_between_a_missing_jail_and_the_error(tmp_path):
@@ -106,7 +106,7 @@ def test_the_baseline_has_ten_times_the_student(profile):
         for prefix in ("", "baseline_"):
             shape = {n: values[prefix + n] for n in ("hidden", "layers", "heads", "kv_heads", "mlp")}
             model = new_model(
-                tokenizer, **shape, context=values["context"], tied=values["tied_embeddings"], seed=0
+                tokenizer, **shape, context=values["decay_seq_len"], tied=values["tied_embeddings"], seed=0
             )
             sizes[prefix] = parameters(model)
     assert sizes["baseline_"] >= 10 * sizes[""], sizes
