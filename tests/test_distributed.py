@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import fields
 
 import pytest
 import tiny
@@ -162,7 +161,6 @@ main = pretrain.main
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("sharding" not in [f.name for f in fields(Job)], reason="Job has no `sharding` yet")
 def test_fsdp2_follows_one_rank_and_resumes_in_other_world_sizes(pools, trained, tmp_path, monkeypatch):
     """Each rank holds a part of every weight. Checkpoints are sharded, the model left behind is not."""
     (tmp_path / "fsdp2_on_cpu.py").write_text(FSDP2_ON_CPU)
@@ -183,7 +181,6 @@ def test_fsdp2_follows_one_rank_and_resumes_in_other_world_sizes(pools, trained,
     assert back["resumed_at"] == 12 and losses(back) == pytest.approx(losses(two), rel=1e-3)
 
 
-@pytest.mark.skipif("sharding" not in [f.name for f in fields(Job)], reason="Job has no `sharding` yet")
 def test_sharding_that_would_not_happen_is_refused(pools, tmp_path):
     with pytest.raises(ValueError, match="sharding: got 'fsdp2', wanted .* launcher torchrun"):
         run(pools, tmp_path / "inline", 1, sharding="fsdp2")

@@ -175,7 +175,7 @@ def test_plain_wsd_counts():
         ({"tokens": {"hq": 320, "mq": 352}}, "stage 'diversity': 672 tokens .* nearest: 640"),
         ({"tokens": {"hq": 312, "mq": 392}}, "312 tokens of pool 'hq' do not divide .* nearest: 320"),
         ({"seq_len": 12}, "seq_len 12, wanted a multiple of the pools' rows of 8"),
-        ({"rope_base": 20_000.0}, "rope_base rises from 10000 to 20000 but sequences stay at 8 tokens"),
+        ({"rope_base": 20_000.0}, "rope_base changes from 10000 to 20000 but sequences stay at 8 tokens"),
         ({"tokens": {"hq": 320, "mq": 320, "extra": 64}}, "pool 'extra', which holds 0"),
         ({"tokens": {"hq": 320, "mq": 6720}}, r"pool 'mq': .* 10.6 epochs of the 640 it holds, over 8"),
     ],

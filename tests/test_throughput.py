@@ -8,7 +8,7 @@ import tiny
 from nbkit import params
 from nbkit.data.mixture import stage_plan
 from nbkit.train import dry_run, throughput
-from nbkit.train.schedule import Stage, learning_rate, total_tokens
+from nbkit.train.schedule import Stage, fg_wsd, learning_rate, total_tokens
 
 
 def test_flops_per_token_by_hand():
@@ -68,6 +68,6 @@ def test_a_profile_whose_plan_cannot_be_followed_is_refused(monkeypatch):
 
 
 def test_the_plan_of_the_dry_run_is_the_one_01_would_write():
-    _, pools, row, _ = dry_run.plans("small")
-    rows = stage_plan(3_000_000, row, pools, 0.15, max_epochs=8)
-    assert sum(r["tokens"] for r in rows) == 3_000_000 // row * row
+    arms, pools, row, step = dry_run.plans("small")
+    rows = stage_plan(3_000_000, row, pools, 0.15, max_epochs=6)
+    assert arms["FG-WSD"] == fg_wsd(rows, 4e-3, 1.33e-5, step, row, 1024, 10_000.0, 100_000.0)

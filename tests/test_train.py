@@ -2,6 +2,7 @@
 schedule reaches the optimizer."""
 
 import contextlib
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from nbkit.train import common
 from nbkit.train.checkpoint import newest_valid
 from nbkit.train.models import load, new_model, parameters
 from nbkit.train.order import SampleOrder
-from nbkit.train.pretrain import Job, train
+from nbkit.train.pretrain import Job, identity, train
 from nbkit.train.pretrain_trainer import Follow, MicroBatches
 from nbkit.train.rope import rope_base
 from nbkit.train.schedule import Stage, as_data, learning_rate
@@ -190,6 +191,46 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(folder, tmp
             train(job(folder, tmp_path, save_every=4))
     found, skipped = newest_valid(tmp_path)
     assert found.name == "checkpoint-8" and not skipped
+
+
+def test_weights_that_are_not_finite_are_never_sealed(folder, tmp_path):
+    """The step before a save spoils a weight: no loss has seen it yet."""
+    on_step_end = Follow.on_step_end
+
+    def spoil(self, args, state, control, model=None, **kwargs):
+        if state.global_step == 8:
+            with torch.no_grad():
+                model.model.norm.weight[3] = float("inf")
+        return on_step_end(self, args, state, control, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Follow, "on_step_end", spoil)
+        with pytest.raises(
+            ValueError, match="not finite after step 8: model.norm.weight; checkpoints before"
+        ):
+            train(job(folder, tmp_path, save_every=4))
+    found, skipped = newest_valid(tmp_path)
+    assert found.name == "checkpoint-4" and not skipped
+
+
+def test_a_start_is_known_by_its_content_not_its_path(folder, tmp_path):
+    train(job(folder, tmp_path / "base"))
+    pools = {"hq": np.zeros((4, 32), np.uint16)}
+    before = identity(job(folder, "", model=None, start_from=str(tmp_path / "base" / "model")), pools)
+    shutil.copytree(tmp_path / "base" / "model", tmp_path / "moved")
+    assert identity(job(folder, "", model=None, start_from=str(tmp_path / "moved")), pools) == before
+    with (tmp_path / "moved" / "model.safetensors").open("r+b") as weights:
+        weights.seek(-1, 2)
+        weights.write(b"\x7f")
+    assert identity(job(folder, "", model=None, start_from=str(tmp_path / "moved")), pools) != before
+
+
+def test_pools_that_are_not_there_and_rates_that_teach_nothing(folder, tmp_path):
+    with pytest.raises(ValueError, match="holds no .*npy; run 01_data_mix"):
+        train(job(folder, tmp_path, pools=str(tmp_path)))
+    flat = as_data([Stage("diversity", {"hq": 256}, 0.0, 0.0, seq_len=32)])
+    with pytest.raises(ValueError, match="every learning rate is 0"):
+        train(job(folder, tmp_path, plan=flat))
 
 
 def test_models_have_the_asked_shape_and_round_trip(tmp_path):

@@ -121,7 +121,10 @@ def newest_valid(
             skipped.append(f"{checkpoint.name}: {wrong}")
             continue
         if identity is not None:
-            _same(manifest(checkpoint)["identity"], files.plain(identity, "identity"), str(checkpoint))
+            remedy = f"delete {checkpoint.parent} to start over"
+            _same(
+                manifest(checkpoint)["identity"], files.plain(identity, "identity"), str(checkpoint), remedy
+            )
         return checkpoint, skipped
     return None, skipped
 
@@ -131,7 +134,12 @@ def starts_like(theirs: Mapping[str, Any], ours: Mapping[str, Any], tokens_seen:
     `tokens_seen` tokens: all is equal but the stages of `plan` that begin later."""
     theirs, ours = files.plain(theirs, "identity"), files.plain(ours, "identity")
     where = f"the checkpoint to branch from, after {tokens_seen:,} tokens,"
-    _same(_so_far(theirs, tokens_seen), _so_far(ours, tokens_seen), where)
+    _same(
+        _so_far(theirs, tokens_seen),
+        _so_far(ours, tokens_seen),
+        where,
+        "branch from a checkpoint of this plan",
+    )
 
 
 def _so_far(identity: dict, tokens_seen: int) -> dict:
@@ -140,12 +148,12 @@ def _so_far(identity: dict, tokens_seen: int) -> dict:
     return identity | {"plan": begun}
 
 
-def _same(theirs: dict, ours: dict, what: str) -> None:
+def _same(theirs: dict, ours: dict, what: str, remedy: str) -> None:
     if changed := differences(theirs, ours):
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise ValueError(
             f"{what} was made by another run (was -> is now): {'; '.join(changed[:5])}{more}. "
-            "Set these back to continue it, use another `out`, or delete its folder to start over"
+            f"Set these back to continue it, or {remedy}"
         )
 
 

@@ -38,7 +38,8 @@ class Job:
     """One training run as plain data. Everything but `micro_batch`, `save_every`, `keep_at` and `progress`
     decides the result; a checkpoint made with other values of those that do is refused.
 
-    `model`: the shape for `models.new_model`, or `start_from`: a folder or hub id. `batch`, `micro_batch`:
+    `model`: the shape for `models.new_model`, or `start_from`: a folder, known by its content, or a hub id,
+    known by its name. `batch`, `micro_batch`:
     pool rows per step, and per device and pass (0: all its share). `data_id`: hash of the pools.
     `chunk`: consecutive tokens that the order keeps together (0: the longest sequence); a run that branches
     into shorter sequences keeps its source's. `keep_at`: steps whose checkpoints stay. `branch_from`:
@@ -98,7 +99,7 @@ def identity(job: Job, pools: Mapping[str, np.ndarray]) -> dict:
         "batch_tokens": job.batch * row,
         "seed": job.seed,
         "model": job.model,
-        "start_from": job.start_from,
+        "start_from": files.sha256(job.start_from) if Path(job.start_from).is_dir() else job.start_from,
         "weight_decay": job.weight_decay,
         "chunk": job.chunk or max(stage["seq_len"] for stage in job.plan),
         "pool_rows": {name: len(rows) for name, rows in sorted(pools.items())},
@@ -119,7 +120,7 @@ def arguments_for(job: Job, steps: int, micro: int, accumulate: int, peak: float
         adam_beta2=0.95,
         max_grad_norm=1.0,
         torch_compile=compiled,
-        logging_steps=max(1, steps // 100),
+        logging_steps=min(50, max(1, steps // 100)),  # a look at the losses at least every 50 steps
         eval_strategy="steps" if job.validations else "no",
         eval_steps=max(1, steps // job.validations) if job.validations else None,
         remove_unused_columns=False,
@@ -142,6 +143,10 @@ def train(job: Job) -> Result:
     plan, and losses that are not finite."""
     out, plan = Path(job.out), [Stage(**row) for row in job.plan]
     whole = {path.stem: load_pool(path) for path in sorted(Path(job.pools).glob("*.npy"))}
+    if not whole:
+        raise ValueError(f"pools: {job.pools} holds no *.npy; run 01_data_mix first")
+    if not any(max(stage.lr_from, stage.lr_to) > 0 for stage in plan):
+        raise ValueError("plan: every learning rate is 0, nothing would be learned; raise peak_lr")
     pools = {name: rows[: len(rows) - job.validation_rows] for name, rows in whole.items()}
     row = next(iter(pools.values())).shape[1]
     batch_tokens, world = job.batch * row, int(os.environ.get("WORLD_SIZE", 1))
@@ -199,6 +204,7 @@ def train(job: Job) -> Result:
     with throughput.static_shapes():
         history, seconds = run_training(trainer, resume_from_checkpoint=str(resume) if resume else None)
     trainer.check_finite()
+    trainer.check_weights()
     rate = follow.tokens_per_s()
     result = Result(
         history,

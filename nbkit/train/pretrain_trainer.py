@@ -77,6 +77,7 @@ class PretrainTrainer(AtomicCheckpoints, Trainer):
 
     def _save_checkpoint(self, model, trial):
         self.check_finite()
+        self.check_weights()
         super()._save_checkpoint(model, trial)
 
     def check_finite(self) -> None:
@@ -93,6 +94,20 @@ class PretrainTrainer(AtomicCheckpoints, Trainer):
                 f"loss is not finite at step {bad[0] + 1}, learning rate "
                 f"{learning_rate(start, self.plan):.3g}; checkpoints before it are kept. Lower the learning "
                 f"rate, or look at the batch (pool:row): {' '.join(rows)}"
+            )
+
+    def check_weights(self) -> None:
+        """The losses before a step say nothing of what it did to the weights: these are looked at before they
+        are kept. A rank that stops here keeps the others from sealing, which waits for all."""
+        parts = {
+            n: getattr(p, "to_local", lambda p=p: p)().detach() for n, p in self.model.named_parameters()
+        }
+        finite = torch.stack([part.isfinite().all() for part in parts.values()]).tolist()
+        if bad := [name for name, fine in zip(parts, finite, strict=True) if not fine]:
+            raise ValueError(
+                f"weights are not finite after step {self.state.global_step}: {bad[0]}"
+                f"{f' and {len(bad) - 1} more' if len(bad) > 1 else ''}; checkpoints before it are kept. Lower "
+                "the learning rate"
             )
 
 
@@ -127,7 +142,7 @@ class Follow(TrainerCallback):
         self.marks.append((time.perf_counter(), state.global_step))
         if self.progress and state.is_world_process_zero and (rate := self.tokens_per_s()):
             left = (state.max_steps - state.global_step) * self.batch_tokens / rate
-            text = f"{self.name} {state.global_step}/{state.max_steps}  {rate:,.0f} tok/s  {left:.0f} s left"
+            text = f"{self.name} {state.global_step}/{state.max_steps}  {rate:,.0f} tok/s  {clock(left)} left"
             files.replace_text(Path(self.progress), text)
 
     def tokens_per_s(self) -> float:
@@ -135,3 +150,9 @@ class Follow(TrainerCallback):
         spans = zip(self.marks, self.marks[1:], strict=False)
         rates = [(s1 - s0) * self.batch_tokens / (t1 - t0) for (t0, s0), (t1, s1) in spans if s1 > s0]
         return float(np.median(rates)) if rates else 0.0
+
+
+def clock(seconds: float) -> str:
+    """75 -> '0:01:15', 90_000 -> '25:00:00'."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -218,9 +218,9 @@ def check(
                     f"{where}: wants {count:,} tokens of pool {pool!r}, which holds {pools.get(pool, 0):,}, "
                     f"less than one sequence of {longest}; run 01_data_mix again"
                 )
-        if before and stage.rope_base > before.rope_base and stage.seq_len <= before.seq_len:
+        if before and stage.rope_base != before.rope_base and stage.seq_len <= before.seq_len:
             raise ValueError(
-                f"{where}: rope_base rises from {before.rope_base:g} to {stage.rope_base:g} but sequences "
+                f"{where}: rope_base changes from {before.rope_base:g} to {stage.rope_base:g} but sequences "
                 f"stay at {stage.seq_len} tokens; lengthen seq_len or keep the base"
             )
     for pool, count in pool_tokens(plan).items():
