@@ -216,7 +216,7 @@ def changed(**values):
 def test_a_valid_checkpoint_of_another_run_is_refused_naming_the_difference(saved, identity, told):
     with pytest.raises(ValueError, match="another run") as error:
         newest_valid(saved, identity)
-    for text in [*told, str(saved / "checkpoint-6"), "`out`"]:
+    for text in [*told, str(saved / "checkpoint-6"), f"delete {saved} to start over"]:
         assert text in str(error.value)
 
 

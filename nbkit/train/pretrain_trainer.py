@@ -97,8 +97,8 @@ class PretrainTrainer(AtomicCheckpoints, Trainer):
             )
 
     def check_weights(self) -> None:
-        """The losses before a step say nothing of what it did to the weights: these are looked at before they
-        are kept. A rank that stops here keeps the others from sealing, which waits for all."""
+        """The losses before a step say nothing of what it did to the weights: these are looked at before
+        they are kept. A rank that stops here keeps the others from sealing, which waits for all."""
         parts = {
             n: getattr(p, "to_local", lambda p=p: p)().detach() for n, p in self.model.named_parameters()
         }

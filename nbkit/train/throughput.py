@@ -43,8 +43,8 @@ def matmul_peak(device: str) -> float:
 
 
 def mfu(model, plan: Sequence[Stage], tokens_per_s: float) -> float:
-    """Share of the measured bf16 matmul peak that training used on a device, at the plan's mean FLOPs; the peak
-    is that of bf16 where training runs in fp32, too."""
+    """Share of the measured matmul peak that training used on a device, at the plan's mean FLOPs. The peak is
+    that of bf16, also where training runs in fp32."""
     flops = sum(stage.total * flops_per_token(model, stage.seq_len) for stage in plan) / total_tokens(plan)
     return tokens_per_s * flops / matmul_peak("cuda" if torch.cuda.is_available() else "cpu")
 
