@@ -105,9 +105,8 @@ class PretrainTrainer(AtomicCheckpoints, Trainer):
         finite = torch.stack([part.isfinite().all() for part in parts.values()]).tolist()
         if bad := [name for name, fine in zip(parts, finite, strict=True) if not fine]:
             raise ValueError(
-                f"weights are not finite after step {self.state.global_step}: {bad[0]}"
-                f"{f' and {len(bad) - 1} more' if len(bad) > 1 else ''}; checkpoints before it are kept. Lower "
-                "the learning rate"
+                f"weights are not finite after step {self.state.global_step}: {', '.join(bad[:3])} "
+                f"({len(bad)} in all); checkpoints before it are kept. Lower the learning rate"
             )
 
 
