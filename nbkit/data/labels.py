@@ -32,18 +32,21 @@ _CHARS = 3000  # of a long document, from a random paragraph: so that length doe
 
 
 def tiered(limit: int = 150, seed: int = 0) -> list[dict]:
-    """Up to `limit` different texts of every source of TIERS, with its tier; each text once.
+    """Up to `limit` different texts of every source of TIERS, with its tier; each text once, none of 50
+    characters or fewer (an excerpt may fall on the end of a book).
 
     Raises ValueError when a set is not at hand (see sources.load).
     """
     rng = random.Random(f"tiers/{seed}")
-    rows = []
+    rows, seen = [], set()
     for name, part, tier, half in TIERS:
         source = f"{name}/{part}" if part else name
         docs = _documents(name, part)
         for doc in rng.sample(docs, min(limit, len(docs))):
             text = _excerpt(doc["text"], rng)
-            rows.append({"id": doc["id"], "text": text, "source": source, "tier": tier, "half": half})
+            if len(text.strip()) > 50 and text not in seen:
+                seen.add(text)
+                rows.append({"id": doc["id"], "text": text, "source": source, "tier": tier, "half": half})
     return rows
 
 
