@@ -1,44 +1,36 @@
-"""Run generated code where it can do no harm: the trusted side of the jail (notebooks 06 and 07).
+"""Run generated code where it can do no harm: the trusted side of the jail (notebooks 02-07).
 
 Generated code is hostile. It never runs in this process, and what decides about it never enters the jail:
 code and inputs go in, tagged values come out (`jail_codec.py`), and the job is dead and reaped before
-anyone looks at them. A warm worker (`jail_worker.py`) forks one confined process per job, a few
-milliseconds each. There is no unjailed mode: where the kernel cannot confine, `SandboxUnavailable` is
-raised.
+anyone looks at them. A warm worker forks one confined process per job, a few milliseconds each. There is no
+unjailed mode: where nothing can confine (`jail_tiers.py`), `SandboxUnavailable` is raised.
 
     with Jail(wall_s=2.0) as jail:
         jail.call("def add(a, b): return a + b", "add", [[2, 3]])  # JailResult("ok", [5], "")
         jail.call("import os\ndef f(): return os.listdir('/')", "f", [[]])
         # JailResult("ok", [CallError("PermissionError: …")], "")
+        jail.run("print(int(input()) + 1)", "41\n")  # JailResult("ok", ["42\n"], "")
         jail.eval("F(1, 3) + F(1, 6)")  # JailResult("ok", [Fraction(1, 2)], "")
 
-One Jail runs one job at a time (calls from several threads queue up); use several Jails to grade in parallel.
+One Jail runs one job at a time (calls from several threads queue up); `jail_pool.py` runs several.
 """
 
-import contextlib
 import json
 import os
-import select
 import signal
-import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Self
 
-from . import jail_canary, jail_codec, jail_confine
+from . import jail_canary, jail_codec, jail_link, jail_tiers, jail_wasm
+from .jail_tiers import SandboxUnavailable, probe
 
-_WORKER = Path(__file__).with_name("jail_worker.py")
-_START_S = (
-    30.0  # a loaded machine may be slow to start a worker or a job; the wall limit counts from the job's "R"
-)
 _CANARY_EVERY = 1000
-_MAX_CODE = 100_000
+MAX_CODE = 100_000
+_MAX_QUESTION = 1 << 24  # bytes that a test may send at once
 
 _EVALUATE = """
 import math
@@ -51,10 +43,6 @@ names = {k: v for k, v in vars(math).items() if k[0] != "_"} | {"F": F, "sqrt": 
 def evaluate(text):
     return eval(text, names)
 """
-
-
-class SandboxUnavailable(RuntimeError):
-    """Generated code cannot be confined here, so it will not be run."""
 
 
 @dataclass(frozen=True)
@@ -70,30 +58,13 @@ class JailResult:
 
     status: "ok" (the code loaded; one entry per call), "error" (it did not load, died, or answered too much
     or nonsense), "timeout" (wall or CPU limit) or "infra" (the jail failed: says nothing about the code).
-    values: for "ok", one plain value or `CallError` per call; otherwise empty.
+    values: for "ok", one plain value or `CallError` per call, or the standard output of a program, or True or
+    False of a check; otherwise empty.
     """
 
     status: Literal["ok", "error", "timeout", "infra"]
     values: list
     detail: str = ""
-
-
-def probe() -> str:
-    """This machine's isolation tier, "seccomp+landlock" or "seccomp"; SandboxUnavailable when neither."""
-    switch = os.environ.get("NBKIT_JAIL", "")
-    if switch == "off":
-        raise SandboxUnavailable(
-            "NBKIT_JAIL=off: running generated code is switched off; unset it to use the jail"
-        )
-    if switch:
-        raise ValueError(f"NBKIT_JAIL={switch!r} is not understood; wanted 'off' or unset")
-    tier = jail_confine.tier()
-    if tier is None:
-        raise SandboxUnavailable(
-            "the code jail needs Linux on x86_64 or aarch64 with seccomp (kernel 4.14 or newer, not blocked "
-            "by the container); on other systems run nbkit inside a Linux container or virtual machine"
-        )
-    return tier
 
 
 class Jail:
@@ -102,10 +73,20 @@ class Jail:
     Args:
         wall_s: seconds from the start of a job's code to its end.
         memory_mb: MiB of address space a job may add to the warm worker's.
-        output_bytes: largest answer (all calls of a job together, encoded) that is read.
+        output_bytes: largest answer (all calls of a job together, encoded) that is read; the same for what a
+            program prints.
+        tier: one of jail_tiers.TIERS; by default NBKIT_JAIL, else the strongest that works here.
+        math: let jobs import sympy and Math-Verify (Linux tiers).
     """
 
-    def __init__(self, wall_s: float = 2.0, memory_mb: int = 256, output_bytes: int = 65536) -> None:
+    def __init__(
+        self,
+        wall_s: float = 2.0,
+        memory_mb: int = 256,
+        output_bytes: int = 65536,
+        tier: str | None = None,
+        math: bool = False,
+    ) -> None:
         for name, value, low, high in (
             ("wall_s", wall_s, 0.05, 600),
             ("memory_mb", memory_mb, 32, 1 << 16),
@@ -114,10 +95,11 @@ class Jail:
             if not low <= value <= high:
                 raise ValueError(f"Jail {name}={value!r}: wanted {low} to {high}")
         self.wall_s, self.memory_mb, self.output_bytes = wall_s, memory_mb, output_bytes
-        self.tier = ""
-        self._lock = threading.Lock()
-        self._worker: subprocess.Popen | None = None
-        self._control: socket.socket | None = None
+        self.layers: list[str] = []
+        self._wanted, self._math = tier, math
+        self._lock = threading.RLock()
+        self._worker: jail_link.ForkWorker | jail_wasm.WasmWorker | None = None
+        self._siblings: dict[bool, Jail] = {}
         self._owner = os.getpid()
         self._jobs = 0
 
@@ -126,6 +108,11 @@ class Jail:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    @property
+    def tier(self) -> str:
+        """What confines the jobs, such as "bubblewrap+landlock+seccomp"; "" before the start."""
+        return "+".join(self.layers)
 
     def start(self) -> Self:
         """Start the worker and check it on known jobs; raises SandboxUnavailable when it misbehaves."""
@@ -137,21 +124,41 @@ class Jail:
         """End the worker. Safe to repeat; a later call starts a fresh one."""
         with self._lock:
             self._stop()
+            for sibling in self._siblings.values():
+                sibling.close()
 
-    def call(self, code: str, entry: str, args_list: Sequence[Sequence]) -> JailResult:
+    def sibling(self, math: bool = False) -> "Jail":
+        """A second jail with the same limits, kept as long as this one: for tests, or with sympy."""
+        with self._lock:
+            if math not in self._siblings:
+                self._siblings[math] = Jail(self.wall_s, self.memory_mb, self.output_bytes, self._wanted, math)
+            return self._siblings[math]
+
+    def call(self, code: str, entry: str, args_list: Sequence[Sequence | str]) -> JailResult:
         """Load `code` in a fresh job and return `entry(*args)` for every args of `args_list`.
 
-        Arguments and results may be None, bool, int, float, str, bytes, complex, Fraction, list, tuple, set,
-        frozenset and dict, of exactly these types. Raises ValueError when an argument is anything else, and
+        An element that is a string is an expression instead, evaluated among the names of the code. Arguments
+        and results may be None, bool, int, float, str, bytes, complex, Fraction, list, tuple, set, frozenset
+        and dict, of exactly these types. Raises ValueError when an argument is anything else, and
         SandboxUnavailable when the worker cannot be (re)started.
         """
-        if len(code) > _MAX_CODE:
-            return JailResult("error", [], f"code has {len(code)} characters, more than {_MAX_CODE}")
-        args = jail_codec.encode([list(args) for args in args_list])
-        payload = json.dumps({"code": code, "entry": entry, "args": args}).encode()
-        with self._lock:
-            self._ensure()
-            return self._run(payload, len(args_list), self.wall_s)
+        args = [item if isinstance(item, str) else jail_codec.encode(list(item)) for item in args_list]
+        message = {"mode": "call", "code": code, "entry": entry, "args": args}
+        return self._guarded(code, lambda: self._call(message, self.wall_s))
+
+    def run(self, code: str, stdin: str = "") -> JailResult:
+        """Run a whole program; `values` is [what it printed]. An exit code other than 0 is an error."""
+        return self._guarded(code, lambda: self._run(code, stdin))
+
+    def check(self, code: str, entry: str, test: str) -> JailResult:
+        """Run the source `test`, which defines `check(candidate)`, against `entry` of `code`; values [passed].
+
+        The test and the code run in two jobs that share nothing: `candidate` sends its arguments to the code's
+        job and gets plain values back. A test that cannot be used so (it does not load, or passes an argument
+        that is not plain data) is "infra": no fault of the code.
+        """
+        other = self.sibling()
+        return self._guarded(code, lambda: other._guarded("", lambda: self._check(other, code, entry, test)))
 
     def eval(self, expression: str) -> JailResult:
         """Value of a Python expression that may use `math`, `F` (Fraction) and `sqrt` (exact if it can)."""
@@ -160,10 +167,91 @@ class Jail:
             return JailResult("error", [], result.values[0].detail)
         return result
 
+    # --- one job ---
+
+    def _guarded(self, code: str, job: Callable[[], JailResult]) -> JailResult:
+        """A job of ours under the lock: too much code is an error, a lost worker is infra."""
+        if len(code) > MAX_CODE:
+            return JailResult("error", [], f"code has {len(code)} characters, more than {MAX_CODE}")
+        with self._lock:
+            self._ensure()
+            try:
+                return job()
+            except (OSError, struct.error) as error:
+                self._stop()
+                return JailResult("infra", [], f"the jail worker was lost: {error}")
+            except BaseException:  # an interrupt in mid-job: the next job needs a clean worker
+                self._stop()
+                raise
+
+    def _call(self, message: dict, wall_s: float) -> JailResult:
+        answer, _, fault = self._talk(message, wall_s)
+        return fault or _read_calls(answer, len(message["args"]))
+
+    def _run(self, code: str, stdin: str) -> JailResult:
+        message = {"mode": "run", "code": code}
+        answer, output, fault = self._talk(message, self.wall_s, stdin.encode("utf-8", "surrogateescape"))
+        if fault:
+            return fault
+        if answer.get("exit") != 0:
+            detail = str(answer.get("error") or f"exit code {answer.get('exit')}")[:300]
+            return JailResult("error", [], detail)
+        return JailResult("ok", [output.decode("utf-8", "replace")])
+
+    def _talk(self, message: dict, wall_s: float, stdin: bytes | None = None):
+        """(answer, output, None) of a job with one answer, or (…, JailResult) where it has none."""
+        job, raw, cut = self._worker.open(message, self.output_bytes, stdin), b"", ""
+        job.begin()
+        try:
+            raw = job.receive(time.monotonic() + wall_s)
+        except jail_link.Cut as error:
+            cut = str(error)
+        try:
+            code = job.end()
+        except jail_link.Cut as error:  # what it had still printed
+            return {}, b"", self._fault(str(error), 0)
+        if stdin is not None and cut == "closed" and code == 0:  # os._exit(0): it said all it had to say
+            return {"exit": 0}, bytes(job.output), None
+        if cut:
+            return {}, b"", self._fault(cut, code)
+        try:
+            answer = json.loads(raw)
+            if type(answer) is not dict:
+                raise ValueError("not an object")
+        except (ValueError, RecursionError):
+            return {}, b"", self._fault("garbage", code)
+        return answer, bytes(job.output), None
+
+    def _fault(self, cut: str, code: int) -> JailResult:
+        if code == -signal.SIGXCPU:
+            return JailResult("timeout", [], "CPU limit")
+        if cut == "time":
+            return JailResult("timeout", [], f"wall limit of {self.wall_s:g} s")
+        if cut == "size":
+            return JailResult("error", [], f"answer longer than {self.output_bytes} bytes")
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return JailResult("error", [], f"the job ended with {how} and no valid answer")
+
+    def _check(self, other: "Jail", code: str, entry: str, test: str) -> JailResult:
+        ours = self._worker.open({"mode": "serve", "code": code, "entry": entry}, self.output_bytes)
+        tests = other._worker.open({"mode": "check", "code": test, "entry": entry}, _MAX_QUESTION)
+        try:
+            ours.begin()
+            tests.begin()
+            talk = _Conversation(ours, tests, time.monotonic() + self.wall_s)
+            result = talk.hold()
+            exits = ours.end(), tests.end()
+        except OSError:
+            self._stop()  # the other worker is stopped by the guard around us
+            raise
+        return result or self._fault(talk.cut, exits[0])
+
+    # --- the worker ---
+
     def _ensure(self) -> None:
         if self._owner != os.getpid():
             raise RuntimeError("a Jail cannot be used across a fork; make one in each process")
-        if self._worker is not None and self._worker.poll() is not None:
+        if self._worker is not None and not self._worker.alive:
             self._stop()
         if self._worker is None:
             self._spawn()
@@ -173,128 +261,89 @@ class Jail:
             self._canaries()
 
     def _spawn(self) -> None:
-        probe()
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # -P -s and an empty environment isolate as -I does, but let the hash seed be fixed: equal verdicts
-        # every time.
-        command = [
-            sys.executable,
-            "-P",
-            "-s",
-            "-S",
-            "-B",
-            str(_WORKER),
-            str(self.memory_mb),
-            str(int(self.wall_s) + 2),
-        ]
-        keep = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-        with theirs:
-            self._worker = subprocess.Popen(
-                command,
-                stdin=theirs,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=keep | {"PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "1", "LC_ALL": "C.UTF-8"},
-                cwd="/",
-                start_new_session=True,  # Ctrl-C in a notebook must not reach the worker
-            )
-        self._control.settimeout(_START_S)
+        tier = probe(self._wanted)
         try:
-            hello = json.loads(self._control.recv(4096))
-            self.tier = hello["tier"]
-        except (OSError, ValueError, KeyError) as error:
-            detail = hello.get("error") if isinstance(error, KeyError) else f"no answer ({error!r})"
-            self._stop()
-            raise SandboxUnavailable(f"the jail worker ({sys.executable}) did not start: {detail}") from error
+            if tier == "wasmtime":
+                self._worker = jail_wasm.WasmWorker(self.memory_mb, self._math)
+                self.layers = ["wasmtime"]
+                return
+            math = jail_tiers.math_folders() if self._math else None
+            settings = {"cpu_s": int(self.wall_s) + 2, "landlock": tier != "seccomp", "math": math}
+            command = jail_tiers.python_command(tier, math)
+            self._worker = jail_link.ForkWorker(command, settings, self.memory_mb)
+        except OSError as error:
+            raise SandboxUnavailable(f"the jail worker ({tier}) did not start: {error}") from error
+        self.layers = [*(["bubblewrap"] if tier == "bubblewrap" else []), *self._worker.layers]
 
     def _canaries(self) -> None:
         """Known-good and known-bad jobs must come out as known, or nothing is graded."""
-        for code, args, wall_s, status, values in jail_canary.jobs(self.memory_mb):
-            inputs = jail_codec.encode([args])
-            payload = json.dumps({"code": code, "entry": "canary", "args": inputs}).encode()
-            got = self._run(payload, 1, wall_s)
+        for code, args, wall_s, status, values in jail_canary.jobs(self.memory_mb, self.layers):
+            message = {"mode": "call", "code": code, "entry": "canary", "args": [jail_codec.encode(args)]}
+            try:
+                got = self._call(message, wall_s)
+            except (OSError, struct.error) as error:
+                got = JailResult("infra", [], str(error))
             plain = [value.detail if isinstance(value, CallError) else value for value in got.values]
             if (got.status, plain) != (status, values):
                 self._stop()
                 wanted = f"{status} {values}"
                 raise SandboxUnavailable(f"the jail failed its self-test: wanted {wanted}, got {got}")
 
-    def _run(self, payload: bytes, calls: int, wall_s: float) -> JailResult:
-        ours, theirs = socket.socketpair()
-        try:
-            with ours:
-                with theirs:
-                    socket.send_fds(self._control, [b"J"], [theirs.fileno()])
-                raw, cut = self._exchange(ours, payload, wall_s)
-                self._control.send(b"K")  # kill and reap, whatever state the job is in
-                (status,) = struct.unpack("i", self._control.recv(4))
-        except (OSError, struct.error) as error:
-            self._stop()
-            return JailResult("infra", [], f"the jail worker was lost: {error!r}")
-        except BaseException:  # an interrupt in mid-job: the next job needs a clean worker
-            self._stop()
-            raise
-        if raw[:1] != b"R":
-            return JailResult("infra", [], f"the job did not start: {raw[1:300].decode('utf-8', 'replace')}")
-        if cut == "time":
-            return JailResult("timeout", [], f"wall limit of {wall_s:g} s")
-        if cut == "size":
-            return JailResult("error", [], f"answer longer than {self.output_bytes} bytes")
-        return _read_answer(raw[1:], calls, status)
-
-    def _exchange(self, ours: socket.socket, payload: bytes, wall_s: float) -> tuple[bytes, str]:
-        """Send the payload, read the answer; returns it with "" (closed), "time" or "size" (cut off)."""
-        ours.setblocking(False)
-        poller = select.poll()
-        poller.register(ours, select.POLLIN | select.POLLOUT)
-        raw, left, deadline = bytearray(), memoryview(payload), time.monotonic() + _START_S
-        while (wait := deadline - time.monotonic()) > 0:
-            for _, event in poller.poll(wait * 1000 + 1):
-                if event & select.POLLOUT and left:
-                    with contextlib.suppress(BrokenPipeError, BlockingIOError):
-                        left = left[ours.send(left) :]
-                    if not left:
-                        ours.shutdown(socket.SHUT_WR)
-                        poller.modify(ours, select.POLLIN)
-                if event & (select.POLLIN | select.POLLHUP | select.POLLERR):
-                    part = ours.recv(1 << 16)
-                    if not part:
-                        return bytes(raw), ""
-                    if not raw:
-                        deadline = time.monotonic() + wall_s
-                    raw += part
-                    if len(raw) > self.output_bytes:
-                        return bytes(raw), "size"
-        return bytes(raw), "time"
-
     def _stop(self) -> None:
-        if self._control is not None:
-            self._control.close()
         if self._worker is not None:
-            try:
-                self._worker.wait(1)
-            except subprocess.TimeoutExpired:
-                self._worker.kill()  # its job dies with it (PR_SET_PDEATHSIG)
-                self._worker.wait()
-        self._control = self._worker = None
+            self._worker.close()
+        self._worker = None
 
 
-def _read_answer(raw: bytes, calls: int, status: int) -> JailResult:
+class _Conversation:
+    """A test asks, a program answers, through us: everything the program says is decoded here first."""
+
+    def __init__(self, ours: jail_link.Job, tests: jail_link.Job, deadline: float) -> None:
+        self.ours, self.tests, self.deadline, self.cut = ours, tests, deadline, ""
+
+    def hold(self) -> JailResult | None:
+        """The result; None when the program did not answer, and `cut` says how."""
+        try:
+            loaded = self._answer()
+            while "error" not in loaded:
+                try:
+                    said = json.loads(self.tests.receive(self.deadline))
+                except jail_link.Cut as cut:
+                    if str(cut) == "time":
+                        raise
+                    return JailResult("infra", [], f"the job of the test ended early: {cut}")
+                if "broken" in said:
+                    return JailResult("infra", [], f"the test cannot be used: {str(said['broken'])[:300]}")
+                if "call" not in said:
+                    return JailResult("ok", [said["passed"] is True], str(said["detail"])[:300])
+                self.ours.send(said["call"], self.deadline)
+                self.tests.send(self._answer(), self.deadline)
+            return JailResult("error", [], loaded["error"])
+        except jail_link.Cut as cut:
+            self.cut = str(cut)
+        return None
+
+    def _answer(self) -> dict:
+        try:
+            answer = json.loads(self.ours.receive(self.deadline))
+            if "error" in answer:
+                return {"error": str(answer["error"])[:300]}
+            return {"value": jail_codec.encode(jail_codec.decode(answer["value"]))}
+        except jail_codec.MALFORMED:
+            raise jail_link.Cut("garbage") from None
+
+
+def _read_calls(answer: dict, calls: int) -> JailResult:
     """Decode what a dead job wrote; anything but a well-formed answer is the job's own fault."""
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
-        return JailResult("timeout", [], "CPU limit")
     try:
-        answer = json.loads(raw)
         if "error" in answer:
             return JailResult("error", [], str(answer["error"])[:300])
-        outcomes = answer["calls"]
         values = [
-            CallError(str(item["error"])[:300]) if type(item) is dict else jail_codec.decode(item)
-            for item in outcomes
+            CallError(str(item["error"])[:300]) if "error" in item else jail_codec.decode(item["value"])
+            for item in answer["calls"]
         ]
-    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError):
-        how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {status >> 8}"
-        return JailResult("error", [], f"the job ended with {how} and no valid answer")
+    except jail_codec.MALFORMED:
+        return JailResult("error", [], "the job ended with no valid answer")
     if len(values) != calls:
         return JailResult("error", [], f"{len(values)} answers to {calls} calls")
     return JailResult("ok", values)

@@ -7,12 +7,16 @@ to trust a `__eq__` or `__reduce__` that hostile code wrote. Used by notebooks 0
 Example: `encode([1, True])` -> `["l", [["i", "0x1"], ["b", 1]]]`, and `decode` turns it back.
 """
 
+from collections import Counter, OrderedDict, defaultdict
 from fractions import Fraction
 
+# What `decode`, and reading an answer that holds such data, raises on malformed data.
+MALFORMED = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
 MAX_DEPTH = 64
 MAX_INT_BITS = 65_536
 
 _SEQUENCES = {"l": list, "t": tuple, "S": set, "F": frozenset}
+_DICTIONARIES = (dict, Counter, OrderedDict, defaultdict)  # all arrive as plain ones
 _SEQUENCE_TAGS = {kind: tag for tag, kind in _SEQUENCES.items()}
 
 
@@ -41,13 +45,13 @@ def encode(value: object, depth: int = 0) -> list:
         return ["q", encode(value.numerator), encode(value.denominator)]
     if kind in _SEQUENCE_TAGS:
         return [_SEQUENCE_TAGS[kind], [encode(item, depth + 1) for item in value]]
-    if kind is dict:
+    if kind in _DICTIONARIES:
         return ["d", [[encode(key, depth + 1), encode(item, depth + 1)] for key, item in value.items()]]
     raise ValueError(f"cannot return a value of type {kind.__name__}; use plain built-in types")
 
 
 def decode(data: object, depth: int = 0) -> object:
-    """Inverse of `encode`; a ValueError, TypeError, IndexError or ArithmeticError when malformed."""
+    """Inverse of `encode`; raises one of `MALFORMED` when malformed."""
     if type(data) is not list or depth > MAX_DEPTH:
         raise ValueError("malformed value")
     tag = data[0]

@@ -149,7 +149,7 @@ def drop_privileges() -> bool:
     if os.geteuid() != 0:
         own_count = _libc.unshare(ctypes.c_int(_CLONE_NEWUSER)) == 0
     else:
-        number = 1_500_000_000 + os.getpid()
+        number = 1_500_000_000 + int.from_bytes(os.urandom(3), "big")
         try:
             os.setgroups([])
             os.setresgid(number, number, number)
