@@ -86,7 +86,7 @@ def real_tasks(name: str, split: str, limit: int, seed: int) -> list[Task]:
 def _to_task(name: str, split: str, row: Mapping) -> Task | None:
     prompt, domain = row["prompt"], REAL_DOMAINS[name]
     if name == "mbpp":
-        from nbkit.verify.code import mbpp_calls
+        from nbkit.verify.suites import mbpp_calls
 
         parsed = mbpp_calls(row["tests"])
         if parsed is None:

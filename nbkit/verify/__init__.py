@@ -5,14 +5,19 @@ with Jail() as jail:
     verdict(extract_answer("… #### 1/2"), "0.5", jail)  # "pass"
 """
 
-from .code import Call, Verdict, extract_code, grade, mbpp_calls, mutants, mutation_score
+from .code import Call, Case, Verdict, extract_code, grade, grade_check, grade_program
 from .jail import CallError, Jail, JailResult, SandboxUnavailable, probe
+from .jail_pool import JailPool
 from .math import equivalent, extract_answer, verdict
+from .mutants import mutants, mutation_score
+from .suites import grade_humaneval, grade_mbpp, mbpp_calls
 
 __all__ = [
     "Call",
     "CallError",
+    "Case",
     "Jail",
+    "JailPool",
     "JailResult",
     "SandboxUnavailable",
     "Verdict",
@@ -20,6 +25,10 @@ __all__ = [
     "extract_answer",
     "extract_code",
     "grade",
+    "grade_check",
+    "grade_humaneval",
+    "grade_mbpp",
+    "grade_program",
     "mbpp_calls",
     "mutants",
     "mutation_score",

@@ -1,17 +1,16 @@
-"""Grade generated programs by their return values, and test suites by the mutants they kill (06, 07).
+"""Grade generated programs by what they return or print (notebooks 04, 06 and 07).
 
-The jail gets the program and the inputs. Expected outputs stay here and are compared, by exact type and
-value, after the job is dead, so a program can earn a pass in one way only: by returning the right values.
-The verdict is three-valued: "infra" means the grader failed and says nothing about the program; never count
-it as a fail.
+The jail gets the program and the inputs. Expected outputs stay here and are compared after the job is dead,
+so a program can earn a pass in one way only: by giving the right values. Three kinds of test:
 
-    entry, calls = mbpp_calls(["assert add(2, 3) == 5"])  # ("add", [Call([2, 3], 5)])
-    grade(jail, extract_code(completion), entry, calls)  # Verdict("pass", "")
+    grade(jail, code, "add", [Call([2, 3], 5)])  # function calls: exact values
+    grade_program(jail, code, [Case("2 3\n", "5\n")])  # whole programs: all of their standard output
+    grade_check(jail, code, "add", "def check(candidate):\n    assert candidate(2, 3) == 5")  # a test as code
+
+The verdict is three-valued: "infra" means the grader or the test failed and says nothing about the program;
+never count it as a fail. `suites.py` turns MBPP and HumanEval rows into such tests.
 """
 
-import ast
-import copy
-import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from . import jail_codec
-from .jail import CallError, Jail
+from .jail import CallError, Jail, JailResult
 
 _FENCE = re.compile(r"```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
 _RELATIVE = 1e-9
@@ -27,10 +26,20 @@ _RELATIVE = 1e-9
 
 @dataclass(frozen=True)
 class Call:
-    """One test: `entry(*args)` must return `expected`, of the same exact type."""
+    """One test: `entry(*args)` must return `expected`. Where `args` is a string, it is a whole expression
+    instead, evaluated among the names of the program: for arguments that are not plain data."""
 
-    args: list
+    args: list | str
     expected: object
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test of a whole program: with `stdin` it must print `expected`, all of it and no more. Space at the
+    end of lines and empty lines at the end do not count."""
+
+    stdin: str
+    expected: str
 
 
 @dataclass(frozen=True)
@@ -47,16 +56,22 @@ class Verdict:
 
 
 def same(got: object, expected: object) -> bool:
-    """Equal in exact type and value, all the way down.
+    """Equal in type and value, all the way down.
 
-    Floats may differ by 1e-9 relative (0.0 equals -0.0; NaN equals only NaN); True is not 1 and 1 is not
-    1.0; inside sets and as dictionary keys floats must be equal exactly.
+    Floats may differ by 1e-9 relative (0.0 equals -0.0; NaN equals only NaN). As in Python 4 equals 4.0, and
+    1 will do for True, but True is not 1; inside sets and as dictionary keys floats must be equal exactly.
     """
     kind = type(expected)
+    if kind in (int, float) and type(got) in (int, float):
+        if type(got) is kind is float:
+            return math.isclose(got, expected, rel_tol=_RELATIVE) or (
+                math.isnan(got) and math.isnan(expected)
+            )
+        return got == expected
+    if kind is bool and type(got) is int:
+        return got == expected
     if type(got) is not kind:
         return False
-    if kind is float:
-        return math.isclose(got, expected, rel_tol=_RELATIVE) or (math.isnan(got) and math.isnan(expected))
     if kind is complex:
         return same(got.real, expected.real) and same(got.imag, expected.imag)
     if kind in (list, tuple):
@@ -71,29 +86,25 @@ def same(got: object, expected: object) -> bool:
 
 
 def _typed(item: object) -> object:
-    """A hashable stand-in for a set member or dictionary key that also tells 1, 1.0 and True apart."""
+    """A hashable stand-in for a set member or dictionary key that also tells True from 1."""
     if type(item) is tuple:
         return (tuple, tuple(map(_typed, item)))
     if type(item) is frozenset:
         return (frozenset, frozenset(map(_typed, item)))
     if type(item) is float and math.isnan(item):
         return (float, "nan")
-    return (type(item), item)
+    return (bool if type(item) is bool else None, item)
 
 
-def grade(jail: Jail, code: str, entry: str, calls: Sequence[Call]) -> Verdict:
-    """Pass if `entry` returns the expected value in every call. Raises ValueError when calls is empty."""
-    if not calls:
-        raise ValueError("grade: calls is empty, so any program would pass; give at least one Call")
+def grade(jail: Jail, code: str, entry: str, calls: Sequence[Call], setup: str = "") -> Verdict:
+    """Pass if every call returns the expected value. `setup` is run after the code, in its job, and may build
+    arguments. Raises ValueError when calls is empty, or a value no job can return is expected."""
+    _some(calls, "calls")
     for call in calls:
-        jail_codec.encode(
-            call.expected
-        )  # a ValueError here: a value no job can return would fail every program
-    result = jail.call(code, entry, [call.args for call in calls])
-    if result.status == "infra":
-        return Verdict("infra", result.detail)
-    if result.status != "ok":
-        return Verdict("fail", f"{result.status}: {result.detail}")
+        jail_codec.encode(call.expected)  # a ValueError here: it would fail every program
+    result = jail.call(f"{code}\n{setup}" if setup else code, entry, [call.args for call in calls])
+    if refused := _refused(result):
+        return refused
     for number, (got, call) in enumerate(zip(result.values, calls, strict=True), 1):
         if isinstance(got, CallError):
             return Verdict("fail", f"call {number} of {len(calls)}: {got.detail}")
@@ -101,6 +112,44 @@ def grade(jail: Jail, code: str, entry: str, calls: Sequence[Call]) -> Verdict:
             wanted, given = _show(call.expected), _show(got)
             return Verdict("fail", f"call {number} of {len(calls)}: wanted {wanted}, got {given}")
     return Verdict("pass")
+
+
+def grade_program(jail: Jail, code: str, cases: Sequence[Case]) -> Verdict:
+    """Pass if the program prints what is expected in every case, each in a job of its own. Raises ValueError
+    when cases is empty."""
+    _some(cases, "cases")
+    for number, case in enumerate(cases, 1):
+        result = jail.run(code, case.stdin)
+        if refused := _refused(result):
+            return Verdict(refused.status, f"case {number} of {len(cases)}: {refused.detail}")
+        if _lines(result.values[0]) != _lines(case.expected):
+            wanted, given = _show(case.expected), _show(result.values[0])
+            return Verdict("fail", f"case {number} of {len(cases)}: wanted {wanted}, got {given}")
+    return Verdict("pass")
+
+
+def grade_check(jail: Jail, code: str, entry: str, test: str) -> Verdict:
+    """Pass if `check(candidate)`, defined by the source `test`, raises nothing. The test runs in a job of its
+    own and meets the program by value only: it cannot pass on objects, nor see its arguments changed."""
+    result = jail.check(code, entry, test)
+    if refused := _refused(result):
+        return refused
+    return Verdict("pass") if result.values == [True] else Verdict("fail", result.detail)
+
+
+def _some(tests: Sequence, name: str) -> None:
+    if not tests:
+        raise ValueError(f"{name} is empty, so any program would pass; give at least one test")
+
+
+def _refused(result: JailResult) -> Verdict | None:
+    if result.status == "infra":
+        return Verdict("infra", result.detail)
+    return None if result.status == "ok" else Verdict("fail", f"{result.status}: {result.detail}")
+
+
+def _lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.rstrip().split("\n")]
 
 
 def _show(value: object) -> str:
@@ -124,125 +173,3 @@ def extract_code(text: str) -> str:
         return text.strip()
     defining = [body for body in blocks if re.search(r"^\s*(?:async\s+)?(?:def|class)\s", body, re.MULTILINE)]
     return (defining or blocks)[-1].strip("\n")
-
-
-def mbpp_calls(test_list: Sequence[str]) -> tuple[str, list[Call]] | None:
-    """Calls of tests of the form `assert f(args) == literal`, all for one f; None when any is not.
-
-    Tests that compute their expectation would have to run where the program runs, and could be fooled there.
-    """
-    entries, calls = set(), []
-    for test in test_list:
-        parsed = _parse_assert(test)
-        if parsed is None:
-            return None
-        entries.add(parsed[0])
-        calls.append(parsed[1])
-    return (entries.pop(), calls) if len(entries) == 1 else None
-
-
-def _parse_assert(test: str) -> tuple[str, Call] | None:
-    try:
-        match ast.parse(test).body:
-            case [
-                ast.Assert(
-                    test=ast.Compare(
-                        left=ast.Call(func=ast.Name(id=entry), args=args, keywords=[]),
-                        ops=[ast.Eq()],
-                        comparators=[expected],
-                    )
-                )
-            ]:
-                call = Call([ast.literal_eval(arg) for arg in args], ast.literal_eval(expected))
-                jail_codec.encode([call.args, call.expected])
-                return entry, call
-    except (SyntaxError, ValueError, TypeError, RecursionError):
-        pass
-    return None
-
-
-_OPERATOR = {
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
-    ast.Mult: ast.FloorDiv,
-    ast.FloorDiv: ast.Mult,
-    ast.Div: ast.Mult,
-    ast.Mod: ast.Mult,
-    ast.Pow: ast.Mult,
-    ast.BitAnd: ast.BitOr,
-    ast.BitOr: ast.BitAnd,
-    ast.BitXor: ast.BitAnd,
-    ast.LShift: ast.RShift,
-    ast.RShift: ast.LShift,
-    ast.And: ast.Or,
-    ast.Or: ast.And,
-    ast.Lt: ast.LtE,
-    ast.LtE: ast.Lt,
-    ast.Gt: ast.GtE,
-    ast.GtE: ast.Gt,
-    ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq,
-    ast.In: ast.NotIn,
-    ast.NotIn: ast.In,
-    ast.Is: ast.IsNot,
-    ast.IsNot: ast.Is,
-}
-
-
-def _constant(value: object) -> object:
-    """The changed constant, or None to leave it (strings are mostly docstrings and messages)."""
-    if type(value) is bool:
-        return not value
-    return value + 1 if type(value) in (int, float) else None
-
-
-def mutants(code: str, limit: int) -> list[str]:
-    """At most `limit` programs that differ from `code` in one operator, comparison or constant.
-
-    The same ones every time; with more places than `limit`, evenly spread over the program.
-    Raises ValueError when it does not parse.
-    """
-    try:
-        tree = ast.parse(code)
-    except (SyntaxError, RecursionError) as error:
-        raise ValueError(f"mutants: the code does not parse: {error}") from error
-    original, found = ast.unparse(tree), []
-    for index, node in enumerate(ast.walk(tree)):
-        places = len(node.ops) if isinstance(node, ast.Compare) else 1
-        for place in range(places):
-            if not _change(copy.copy(node), place):
-                continue
-            changed = copy.deepcopy(tree)
-            _change(next(itertools.islice(ast.walk(changed), index, None)), place)
-            found.append(ast.unparse(changed))
-    unique = [text for text in dict.fromkeys(found) if text != original]
-    count = min(limit, len(unique))
-    return [unique[number * len(unique) // count] for number in range(count)]
-
-
-def _change(node: ast.AST, place: int) -> bool:
-    """Give `node` other attributes (its children stay as they are); False when there is nothing to change."""
-    if isinstance(node, ast.BinOp | ast.AugAssign | ast.BoolOp) and type(node.op) in _OPERATOR:
-        node.op = _OPERATOR[type(node.op)]()
-    elif isinstance(node, ast.Compare):
-        node.ops = [_OPERATOR[type(op)]() if i == place else op for i, op in enumerate(node.ops)]
-    elif isinstance(node, ast.Constant) and (value := _constant(node.value)) is not None:
-        node.value = value
-    else:
-        return False
-    return True
-
-
-def mutation_score(
-    jail: Jail, code: str, entry: str, calls: Sequence[Call], limit: int = 20
-) -> tuple[int, int]:
-    """(killed, total): how many one-change mutants of a correct program the calls tell from it.
-
-    A mutant whose verdict is "infra" counts in neither number. Some mutants are equivalent to the program,
-    so a perfect suite need not reach killed == total. Raises ValueError when `code` itself does not pass.
-    """
-    verdict = grade(jail, code, entry, calls)
-    if verdict.status != "pass":
-        raise ValueError(f"mutation_score: the program must pass its own tests first, got {verdict}")
-    outcomes = [grade(jail, mutant, entry, calls).status for mutant in mutants(code, limit)]
-    return outcomes.count("fail"), outcomes.count("fail") + outcomes.count("pass")

@@ -131,7 +131,9 @@ class Jail:
         """A second jail with the same limits, kept as long as this one: for tests, or with sympy."""
         with self._lock:
             if math not in self._siblings:
-                self._siblings[math] = Jail(self.wall_s, self.memory_mb, self.output_bytes, self._wanted, math)
+                self._siblings[math] = Jail(
+                    self.wall_s, self.memory_mb, self.output_bytes, self._wanted, math
+                )
             return self._siblings[math]
 
     def call(self, code: str, entry: str, args_list: Sequence[Sequence | str]) -> JailResult:
@@ -151,11 +153,12 @@ class Jail:
         return self._guarded(code, lambda: self._run(code, stdin))
 
     def check(self, code: str, entry: str, test: str) -> JailResult:
-        """Run the source `test`, which defines `check(candidate)`, against `entry` of `code`; values [passed].
+        """Run the source `test`, which defines `check(candidate)`, against `entry` of `code`; values
+        [passed].
 
-        The test and the code run in two jobs that share nothing: `candidate` sends its arguments to the code's
-        job and gets plain values back. A test that cannot be used so (it does not load, or passes an argument
-        that is not plain data) is "infra": no fault of the code.
+        The test and the code run in two jobs that share nothing: `candidate` sends its arguments to the
+        code's job and gets plain values back. A test that cannot be used so (it does not load, or passes an
+        argument that is not plain data) is "infra": no fault of the code.
         """
         other = self.sibling()
         return self._guarded(code, lambda: other._guarded("", lambda: self._check(other, code, entry, test)))

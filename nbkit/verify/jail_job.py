@@ -1,14 +1,16 @@
-"""What a job does once it is confined: load the program, answer by value (`jail_worker.py`, `jail_wasm.py`).
+"""What a job does once it is confined: load the program, answer by value (notebooks 02-07, through `Jail`).
 
-Runs inside the jail, on Linux and in WebAssembly alike, so it needs nothing but the standard library. Messages
-both ways are frames: eight hexadecimal digits of length, then JSON. A job reads one message and answers it:
+Runs inside the jail, on Linux and in WebAssembly alike, so it needs nothing but the standard library.
+Messages both ways are frames: eight hexadecimal digits of length, then JSON. A job reads one message and
+answers it:
 
-    {"mode": "call", "code", "entry", "args"}   every args (encoded, or the source of an expression) -> its value
+    {"mode": "call", "code", "entry", "args"}   every args (encoded, or source of an expression) -> its value
     {"mode": "run", "code"}                     a whole program; its standard output is the result
     {"mode": "serve", "code", "entry"}          load, then one value per further message, until end of file
-    {"mode": "check", "code", "test"}           run `check(candidate)`; `candidate` asks the other side for values
+    {"mode": "check", "code", "entry"}          run `check(candidate)`; `candidate` asks the other side
 
-Only "check" runs a test, in a job of its own that never holds the candidate; the others hold no expected value.
+Only "check" runs a test, in a job of its own that never holds the candidate; the others hold no expected
+value.
 """
 
 import builtins

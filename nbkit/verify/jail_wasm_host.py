@@ -1,8 +1,9 @@
-"""One job in WebAssembly, first to last: run as `python -P -s -B jail_wasm_host.py SETTINGS` by `jail_wasm.py`.
+"""One job in WebAssembly, first to last (started by `jail_wasm.py`).
 
-SETTINGS is JSON: {"module": path of python.wasm, "boot": source, "memory": bytes}. The process compiles (or finds
-cached) CPython, waits for one byte, then becomes the job: the only things WASI hands on are descriptors 0 (message
-and standard input), 1 (standard output) and 2 (answers). No folder, no socket, no clock to set, no other process.
+Run as `python -P -s -B jail_wasm_host.py SETTINGS`. SETTINGS is JSON: {"module": path of python.wasm,
+"boot": source, "memory": bytes}. The process compiles (or finds cached) CPython, waits for one byte, then
+becomes the job: the only things WASI hands on are descriptors 0 (message and standard input), 1 (standard
+output) and 2 (answers). No folder, no socket, no clock to set, no other process.
 """
 
 import json
@@ -15,7 +16,6 @@ import wasmtime
 def main(settings: dict) -> int:
     config = wasmtime.Config()
     config.cache = True  # compiling CPython takes seconds; wasmtime keeps the result in the user's cache
-    config.max_wasm_stack = 8 << 20
     engine = wasmtime.Engine(config)
     module = wasmtime.Module.from_file(engine, settings["module"])
     linker = wasmtime.Linker(engine)

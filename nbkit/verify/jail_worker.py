@@ -1,10 +1,10 @@
 """The jailed side of `nbkit.verify.jail` on Linux: a warm worker that forks one confined process per job.
 
-Run as `python -P -s -S -B jail_worker.py SETTINGS` with an empty environment and the control socket as descriptor
-0. SETTINGS is JSON: {"cpu_s", "landlock", "math": null or folders that hold sympy and math_verify}. It imports a
-fixed list of modules, gives up every privilege, then serves jobs for ever:
+Run as `python -P -s -S -B jail_worker.py SETTINGS` with an empty environment and the control socket as
+descriptor 0. SETTINGS is JSON: {"cpu_s", "landlock", "math": null or folders that hold sympy and
+math_verify}. It imports a fixed list of modules, gives up every privilege, then serves jobs for ever:
 
-    parent --(1 byte + sockets)--> worker --fork--> job: read its message, confine, "R", perform (`jail_job.py`)
+    parent --(1 byte + sockets)--> worker --fork--> job: read its message, confine, "R", do it (jail_job.py)
     parent --(1 byte)--> worker: kill the job, reap it, reply with its wait status
 
 The message goes from the parent straight to the forked job, so that no job can find an earlier one in the

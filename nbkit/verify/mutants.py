@@ -1,0 +1,99 @@
+"""Mutants: programs that differ from a correct one in one place, to measure what tests notice (06).
+
+mutants("def f(a):\n    return a + 1", limit=9)  # ["def f(a):\n    return a - 1", "… a + 2"]
+mutation_score(jail, solution, "f", calls)  # (killed, total)
+"""
+
+import ast
+import copy
+import itertools
+from collections.abc import Sequence
+
+from .code import Call, grade
+from .jail import Jail
+
+_OPERATOR = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.FloorDiv,
+    ast.FloorDiv: ast.Mult,
+    ast.Div: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+    ast.BitXor: ast.BitAnd,
+    ast.LShift: ast.RShift,
+    ast.RShift: ast.LShift,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+}
+
+
+def _constant(value: object) -> object:
+    """The changed constant, or None to leave it (strings are mostly docstrings and messages)."""
+    if type(value) is bool:
+        return not value
+    return value + 1 if type(value) in (int, float) else None
+
+
+def mutants(code: str, limit: int) -> list[str]:
+    """At most `limit` programs that differ from `code` in one operator, comparison or constant.
+
+    The same ones every time; with more places than `limit`, evenly spread over the program.
+    Raises ValueError when it does not parse.
+    """
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, RecursionError) as error:
+        raise ValueError(f"mutants: the code does not parse: {error}") from error
+    original, found = ast.unparse(tree), []
+    for index, node in enumerate(ast.walk(tree)):
+        places = len(node.ops) if isinstance(node, ast.Compare) else 1
+        for place in range(places):
+            if not _change(copy.copy(node), place):
+                continue
+            changed = copy.deepcopy(tree)
+            _change(next(itertools.islice(ast.walk(changed), index, None)), place)
+            found.append(ast.unparse(changed))
+    unique = [text for text in dict.fromkeys(found) if text != original]
+    count = min(limit, len(unique))
+    return [unique[number * len(unique) // count] for number in range(count)]
+
+
+def _change(node: ast.AST, place: int) -> bool:
+    """Give `node` other attributes (its children stay as they are); False when there is nothing to change."""
+    if isinstance(node, ast.BinOp | ast.AugAssign | ast.BoolOp) and type(node.op) in _OPERATOR:
+        node.op = _OPERATOR[type(node.op)]()
+    elif isinstance(node, ast.Compare):
+        node.ops = [_OPERATOR[type(op)]() if i == place else op for i, op in enumerate(node.ops)]
+    elif isinstance(node, ast.Constant) and (value := _constant(node.value)) is not None:
+        node.value = value
+    else:
+        return False
+    return True
+
+
+def mutation_score(
+    jail: Jail, code: str, entry: str, calls: Sequence[Call], limit: int = 20
+) -> tuple[int, int]:
+    """(killed, total): how many one-change mutants of a correct program the calls tell from it.
+
+    A mutant whose verdict is "infra" counts in neither number. Some mutants are equivalent to the program,
+    so a perfect suite need not reach killed == total. Raises ValueError when `code` itself does not pass.
+    """
+    verdict = grade(jail, code, entry, calls)
+    if verdict.status != "pass":
+        raise ValueError(f"mutation_score: the program must pass its own tests first, got {verdict}")
+    outcomes = [grade(jail, mutant, entry, calls).status for mutant in mutants(code, limit)]
+    return outcomes.count("fail"), outcomes.count("fail") + outcomes.count("pass")
