@@ -150,7 +150,8 @@ class Jail:
 
     def run(self, code: str, stdin: str = "") -> JailResult:
         """Run a whole program; `values` is [what it printed]. An exit code other than 0 is an error."""
-        return self._guarded(code, lambda: self._run(code, stdin))
+        data = stdin.encode()  # a ValueError here: lone surrogates are no text
+        return self._guarded(code, lambda: self._run(code, data))
 
     def check(self, code: str, entry: str, test: str) -> JailResult:
         """Run the source `test`, which defines `check(candidate)`, against `entry` of `code`; values
@@ -191,9 +192,8 @@ class Jail:
         answer, _, fault = self._talk(message, wall_s)
         return fault or _read_calls(answer, len(message["args"]))
 
-    def _run(self, code: str, stdin: str) -> JailResult:
-        message = {"mode": "run", "code": code}
-        answer, output, fault = self._talk(message, self.wall_s, stdin.encode("utf-8", "surrogateescape"))
+    def _run(self, code: str, stdin: bytes) -> JailResult:
+        answer, output, fault = self._talk({"mode": "run", "code": code}, self.wall_s, stdin)
         if fault:
             return fault
         if answer.get("exit") != 0:

@@ -1,0 +1,182 @@
+"""The final answer of a solution, and its markup brought to one plain form (notebooks 04, 06 and 07).
+
+`extract_answer` finds the text a solution commits to. `clean` rewrites that text so that the parsers behind
+it (`structures.py`, `formula.py`) see one spelling of everything: LaTeX commands and Unicode variants become
+the same single characters, and wrappers, delimiters and spacing commands go. The value is untouched.
+
+    extract_answer("so x = \\boxed{\\frac{1}{2}}.")  # "\\frac{1}{2}"
+    clean(r"$\\left\\{ 2\\,\\pi , \\text{five} \\right\\}$.")  # "⦃ 2 π , five ⦄": ⦃⦄ are set braces, {} group
+"""
+
+import re
+import unicodedata
+
+MAX_ANSWER = 1000  # characters of an answer as written; a longer one is not an answer
+_WIDE = str.maketrans("０１２３４５６７８９，．％（）：−–＋／＝", "0123456789,.%():--+/=")
+_MARKER = re.compile(
+    r"\\(?:boxed|fbox)\s*\{|####|\b(?:final\s+)?answer\s*(?:is\b\s*:?|:)|答案(?:是|为|:)?:?", re.IGNORECASE
+)
+_NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+"
+_IN_TEXT = re.compile(rf"(?<![\w.])-?(?:{_NUMBER})(?:/[0-9]+)?%?")
+_BOLD = re.compile(r"(?<!\S)\*\*([^\s*][^*]*)\*\*(?![\w(])")
+
+FUNCTIONS = frozenset(
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp sqrt cbrt abs".split()
+)
+_SYMBOLS = {
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "varepsilon": "ε", "zeta": "ζ",
+    "eta": "η", "theta": "θ", "vartheta": "θ", "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ",
+    "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "varphi": "φ", "chi": "χ", "psi": "ψ",
+    "omega": "ω", "Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Sigma": "Σ", "Phi": "Φ",
+    "Psi": "Ψ", "Omega": "Ω", "infty": "∞", "cup": "∪", "cap": "∩", "in": "∈", "le": "≤", "leq": "≤",
+    "leqslant": "≤", "ge": "≥", "geq": "≥", "geqslant": "≥", "ne": "≠", "neq": "≠", "lt": "<", "gt": ">",
+    "pm": "±", "mp": "∓", "cdot": "*", "times": "*", "ast": "*", "div": "/", "emptyset": "∅",
+    "varnothing": "∅", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lbrace": "⦃", "rbrace": "⦄",
+    "langle": "⟨", "rangle": "⟩", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈", "rceil": "⌉", "sqrt": "√",
+    "approx": "≈", "setminus": "∖", "backslash": "∖", "degree": "°", "circ": "°", "colon": ":", "ldots": "…",
+    "dots": "…", "cdots": "…", "lor": " or ", "vee": " or ", "land": " and ", "wedge": " and ", "R": "ℝ",
+    "imath": "i", "jmath": "j", "prime": "'", "int": "∫", "sum": "∑", "to": "→", "rightarrow": "→",
+}  # fmt: skip
+_DROPPED = set(
+    "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr displaystyle textstyle limits "
+    "quad qquad rm bf it tiny small large hspace hfill thinspace enspace angle".split()
+)
+_SAME = str.maketrans(
+    {
+        "−": "-", "–": "-", "—": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "⁄": "/",
+        "∕": "/", "⩽": "≤", "≦": "≤", "⩾": "≥", "≧": "≥", "º": "°", "˚": "°", "、": ",", "。": ".",
+        "“": '"', "”": '"', "‘": "'", "’": "'", "′": "'", "〈": "⟨", "〉": "⟩", "∣": "|", "ϕ": "φ", "ϵ": "ε",
+        "ø": "∅", "Ø": "∅", "∨": " or ", "∧": " and ",
+    }
+)  # fmt: skip
+_RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "₀₁₂₃₄₅₆₇₈₉"
+_VULGAR = re.compile("[¼-¾⅐-⅞]")
+# Direction marks can make an answer read differently from what it is; control characters have no use here.
+_FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
+_WRAPPER = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|cal|normal)|mbox|hbox|operatorname\*?|boldsymbol|bm"
+    r"|vec|hat|widehat|boxed|fbox|underline)(?![a-zA-Z])\s*(?:\{([^{}]*)\})?"
+)
+_REWRITES = [
+    (re.compile(r"\\\\(?:\[[^\]]*\])?"), " ↵ "),  # the end of a matrix row
+    (re.compile(r"\{,\}"), ","),
+    (re.compile(r"(?<=[0-9])\\[,;:! ](?=[0-9]{3}(?![0-9]))"), ""),  # thin space between thousands
+    (re.compile(r"\\mathbb\s*\{?\s*([RNZQC])\s*\}?"), lambda m: "ℝℕℤℚℂ"["RNZQC".index(m[1])]),
+    (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac "),
+    (re.compile(r"\\[dt]binom(?![a-zA-Z])"), r"\\binom "),
+    (re.compile(r"\\(?:left|right|[bB]igg?[lr]?)\s*\."), " "),
+    (re.compile(r"\\[,;:!> ]|~"), " "),
+    (re.compile(r"\\[()\[\]]"), " "),
+    (re.compile(r"\\\{"), "⦃"),
+    (re.compile(r"\\\}"), "⦄"),
+    (re.compile(r"\\\|"), "|"),
+    (re.compile(r"\\([%#&_])"), r"\1"),
+]
+_LAST = [
+    (re.compile(r"\^\s*\{?\s*°\s*\}?"), "°"),
+    (re.compile(r"\^\s*\{\s*'+\s*\}|\^\s*'"), "'"),
+    (re.compile(r"\*\*"), "^"),
+    (re.compile(r"<=|=<"), "≤"),
+    (re.compile(r">=|=>"), "≥"),
+    (re.compile(r"!="), "≠"),
+    (re.compile(r"\+\s*/\s*-"), "±"),
+    (re.compile(r"\s+"), " "),
+]
+_LEAD = re.compile(r"(?:[≈=]|(?:approximately|about|exactly|only)\b)\s*", re.IGNORECASE)
+
+
+def extract_answer(text: str) -> str:
+    """The final answer a solution states, as written; "" when there is none.
+
+    Only text after `</think>` counts (an unfinished thought has no answer). The last explicit marker wins:
+    `\\boxed{}`, `####`, "Answer:", "The answer is". Without one: the last line if it is a formula (what
+    follows its last "="), else the last number, else the last line.
+    """
+    if "<think>" in text and "</think>" not in text:
+        return ""
+    text = text.rpartition("</think>")[2].translate(_WIDE).strip()
+    markers = list(_MARKER.finditer(text))
+    if markers:
+        return _after_marker(text, markers[-1])
+    last_line = text.rpartition("\n")[2].strip()
+    if not re.search(r"(?<!\\)\b(?!sqrt|pi\b)[^\W\d_]{2}", last_line):  # no word, so the line is a formula
+        return last_line.rpartition("=")[2].strip("$ ")
+    numbers = _IN_TEXT.findall(text)
+    return numbers[-1] if numbers else last_line
+
+
+def _after_marker(text: str, marker: re.Match) -> str:
+    rest = text[marker.end() :]
+    if marker.group().endswith("{"):
+        depth = 1
+        for position, character in enumerate(rest):
+            depth += {"{": 1, "}": -1}.get(character, 0)
+            if depth == 0:
+                return rest[:position].strip()
+        return ""  # the box never closes: the answer was cut off
+    line = _BOLD.sub(r"\1", rest.strip().partition("\n")[0]).strip("* ")
+    sentence = re.match(r"(.*?)[.。](?:\s+[A-Z\u4e00-\u9fff].*)?$", line)
+    return (sentence.group(1) if sentence else line).strip("* ")
+
+
+def acceptable(text: object) -> bool:
+    """Is this an answer that may be looked at: a string of bounded length, no control or direction marks?"""
+    return isinstance(text, str) and 0 < len(text) <= MAX_ANSWER and not _FORBIDDEN.search(text)
+
+
+def balanced(text: str) -> bool:
+    """Do the LaTeX groups of a text close, none before it opens?"""
+    depth = 0
+    for brace in re.findall(r"(?<!\\)[{}]", text.replace("\\\\", "")):
+        depth += 1 if brace == "{" else -1
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def clean(text: str) -> str:
+    """One spelling for markup, Unicode variants and spacing; see the top of this file."""
+    text = _BOLD.sub(r"\1", _unicode(text))
+    for pattern, replacement in _REWRITES:
+        text = pattern.sub(replacement, text)
+    text = _dollars(text)
+    for _ in range(3):  # wrappers nest; what is left of one is its group
+        text = _WRAPPER.sub(lambda match: f" {match[1] or ''} ", text)
+    text = re.sub(r"\\([a-zA-Z]+)", _command, text)
+    for pattern, replacement in _LAST:
+        text = pattern.sub(replacement, text)
+    text = text.strip(" \t\n`\"").rstrip(".,; \"")
+    return _LEAD.sub("", text, count=1) if _LEAD.match(text) else text
+
+
+def _unicode(text: str) -> str:
+    text = _INVISIBLE.sub("", text)
+    text = _VULGAR.sub(lambda m: r"\frac{%s}{%s}" % tuple(unicodedata.normalize("NFKC", m[0]).split("⁄")), text)
+    for script, sign in ((_RAISED, "^"), (_LOWERED, "_")):
+        plain = str.maketrans(script, "0123456789+-n"[: len(script)])
+        text = re.sub(f"[{script}]+", lambda m, p=plain, s=sign: f"{s}{{{m[0].translate(p)}}}", text)
+    text = text.replace("ℝ", r"\mathbb{R}").replace("ℤ", r"\mathbb{Z}").replace("ℕ", r"\mathbb{N}")
+    text = text.replace("ℚ", r"\mathbb{Q}").replace("ℂ", r"\mathbb{C}").replace("∛", r"\sqrt[3]")
+    text = text.replace("…", r"\ldots ").replace("∖", r"\setminus ").replace("\u2033", "''")
+    return unicodedata.normalize("NFKC", text).translate(_SAME)
+
+
+def _dollars(text: str) -> str:
+    r"""`$…$` delimits a formula and goes; `\$` and a lone `$` before a number are money and stay as "$"."""
+    text = text.replace(r"\$", "\x00").replace("$$", " ")
+    if text.count("$") % 2:
+        text = re.sub(r"\$(?=\s*-?[0-9.])", "\x00", text, count=1)
+    return text.replace("$", " ").replace("\x00", "$")
+
+
+def _command(match: re.Match) -> str:
+    name = match[1]
+    if name in FUNCTIONS and name != "sqrt":
+        return f" {name} "
+    if name in _DROPPED:
+        return " "
+    symbol = _SYMBOLS.get(name)
+    if symbol is None:
+        return f"\\{name} "
+    return symbol
