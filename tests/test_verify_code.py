@@ -157,6 +157,7 @@ def test_mutants_change_one_thing():
             "a + 1 if 0 < a < 3 else True",
             "a + 1 if 0 < a <= 4 else True",
             "a + 1 if 0 < a <= 3 else False",
+            "a + 1 if not 0 < a <= 3 else True",
         ]
     )
     assert mutants(code, 3) == mutants(code, 3) and len(mutants(code, 3)) == 3

@@ -21,9 +21,30 @@ _IN_TEXT = re.compile(rf"(?<![\w.])-?(?:{_NUMBER})(?:/[0-9]+)?%?")
 _BOLD = re.compile(r"(?<!\S)\*\*([^\s*][^*]*)\*\*(?![\w(])")
 
 FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp sqrt cbrt abs".split()
+    [
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "ln",
+        "log",
+        "lg",
+        "exp",
+        "sqrt",
+        "cbrt",
+        "cis",
+        "abs",
+    ]
 )
-_SYMBOLS = {
+SYMBOLS = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "varepsilon": "ε", "zeta": "ζ",
     "eta": "η", "theta": "θ", "vartheta": "θ", "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ",
     "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "varphi": "φ", "chi": "χ", "psi": "ψ",
@@ -38,8 +59,38 @@ _SYMBOLS = {
     "imath": "i", "jmath": "j", "prime": "'", "int": "∫", "sum": "∑", "to": "→", "rightarrow": "→",
 }  # fmt: skip
 _DROPPED = set(
-    "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr displaystyle textstyle limits "
-    "quad qquad rm bf it tiny small large hspace hfill thinspace enspace angle".split()
+    [
+        "left",
+        "right",
+        "big",
+        "Big",
+        "bigg",
+        "Bigg",
+        "bigl",
+        "bigr",
+        "Bigl",
+        "Bigr",
+        "biggl",
+        "biggr",
+        "Biggl",
+        "Biggr",
+        "displaystyle",
+        "textstyle",
+        "limits",
+        "quad",
+        "qquad",
+        "rm",
+        "bf",
+        "it",
+        "tiny",
+        "small",
+        "large",
+        "hspace",
+        "hfill",
+        "thinspace",
+        "enspace",
+        "angle",
+    ]
 )
 _SAME = str.maketrans(
     {
@@ -56,11 +107,11 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
 _WRAPPER = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|cal|normal)|mbox|hbox|operatorname\*?|boldsymbol|bm"
-    r"|vec|hat|widehat|boxed|fbox|underline)(?![a-zA-Z])\s*(?:\{([^{}]*)\})?"
+    r"|vec|hat|widehat|boxed|fbox|underline)(?![a-zA-Z])\s*(?:\{((?:[^{}]|\{[^{}]*\})*)\})?"
 )
 _REWRITES = [
     (re.compile(r"\\\\(?:\[[^\]]*\])?"), " ↵ "),  # the end of a matrix row
-    (re.compile(r"\{,\}"), ","),
+    (re.compile(r"\{,\}|,\\!"), ","),
     (re.compile(r"(?<=[0-9])\\[,;:! ](?=[0-9]{3}(?![0-9]))"), ""),  # thin space between thousands
     (re.compile(r"\\mathbb\s*\{?\s*([RNZQC])\s*\}?"), lambda m: "ℝℕℤℚℂ"["RNZQC".index(m[1])]),
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac "),
@@ -81,9 +132,14 @@ _LAST = [
     (re.compile(r">=|=>"), "≥"),
     (re.compile(r"!="), "≠"),
     (re.compile(r"\+\s*/\s*-"), "±"),
+    (re.compile(r"百分之 ?([0-9.]+)"), r"\1%"),
     (re.compile(r"\s+"), " "),
+    (re.compile(r"(?<=[0-9}]) ?\((?:[a-z]{3,} ?)+\)\.?$"), ""),  # 5 (five)
 ]
-_LEAD = re.compile(r"(?:[≈=]|(?:approximately|about|exactly|only)\b)\s*", re.IGNORECASE)
+_LEAD = re.compile(
+    r"(?:[≈=]|(?:approximately|about|exactly|only|either|both)\b|(?:the )?(?:final )?answer(?: is\b)?:?)\s*",
+    re.IGNORECASE,
+)
 
 
 def extract_answer(text: str) -> str:
@@ -146,13 +202,15 @@ def clean(text: str) -> str:
     text = re.sub(r"\\([a-zA-Z]+)", _command, text)
     for pattern, replacement in _LAST:
         text = pattern.sub(replacement, text)
-    text = text.strip(" \t\n`\"").rstrip(".,; \"")
+    text = text.strip(' \t\n`"*_').rstrip('.,; "')
     return _LEAD.sub("", text, count=1) if _LEAD.match(text) else text
 
 
 def _unicode(text: str) -> str:
     text = _INVISIBLE.sub("", text)
-    text = _VULGAR.sub(lambda m: r"\frac{%s}{%s}" % tuple(unicodedata.normalize("NFKC", m[0]).split("⁄")), text)
+    text = _VULGAR.sub(
+        lambda m: r"\frac{%s}{%s}" % tuple(unicodedata.normalize("NFKC", m[0]).split("⁄")), text
+    )
     for script, sign in ((_RAISED, "^"), (_LOWERED, "_")):
         plain = str.maketrans(script, "0123456789+-n"[: len(script)])
         text = re.sub(f"[{script}]+", lambda m, p=plain, s=sign: f"{s}{{{m[0].translate(p)}}}", text)
@@ -176,7 +234,7 @@ def _command(match: re.Match) -> str:
         return f" {name} "
     if name in _DROPPED:
         return " "
-    symbol = _SYMBOLS.get(name)
+    symbol = SYMBOLS.get(name)
     if symbol is None:
         return f"\\{name} "
     return symbol

@@ -33,7 +33,31 @@ _GREEK = "αβγδεζηθκλμνξρστφχψωΓΔΘΛΣΦΨΩ"
 _NAMED = {"pi": "π", "infty": "∞", "infinity": "∞", "inf": "∞", "theta": "θ", "alpha": "α", "beta": "β",
           "lambda": "λ", "phi": "φ", "omega": "ω", "mu": "μ", "rho": "ρ", "sigma": "σ"}  # fmt: skip
 _PLAIN_WORDS = frozenset(
-    "or and to of is in on at no not if the for all yes odd even none any are was has true only mod per".split()
+    [
+        "or",
+        "and",
+        "to",
+        "of",
+        "is",
+        "no",
+        "not",
+        "if",
+        "the",
+        "for",
+        "all",
+        "yes",
+        "odd",
+        "even",
+        "none",
+        "any",
+        "are",
+        "was",
+        "has",
+        "true",
+        "only",
+        "mod",
+        "per",
+    ]
 )
 _CLOSING = {"(": ")", "[": "]", "{": "}", "⌊": "⌋", "⌈": "⌉"}
 _INVERSE = {name: "arc" + name for name in ("sin", "cos", "tan")}
@@ -135,7 +159,10 @@ class _Parser:
             elif self._accept("/"):
                 # 1/2x is (1/2)x, but a/bc is a/(bc).
                 numeric = plain and self._next()[0] == "number"
-                value, plain = value + self._signed(self._power if numeric else self._product) + ["div"], False
+                value, plain = (
+                    value + self._signed(self._power if numeric else self._product) + ["div"],
+                    False,
+                )
             elif self._starts():
                 value = value + self._product()[0] + ["mul"]
             else:

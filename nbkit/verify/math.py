@@ -1,233 +1,240 @@
-"""Find the final answer in a solution and decide whether it equals the reference (notebooks 04, 06 and 07).
+"""Decide whether an answer equals the reference (notebooks 04, 06 and 07).
 
-Both sides are cleaned of markup, then compared as text, as exact fractions (integers, decimals, fractions,
-percentages, thousands separators, units), and, given a jail, as arithmetic. Arithmetic such as 9^9^9 can
-eat a machine, so an expression first passes a character, length and nesting allow-list and is then
-evaluated in the jail, each side in a job of its own. Nothing is parsed by `eval` or sympy in this process,
-and the reference never meets the prediction inside the jail.
+Cheap and exact paths first, in this process: cleaned text (`answers.py`), exact numbers with percent signs and
+units (`units.py`), letters of multiple choice, structures compared part by part (`structures.py`). What is left
+are formulas. Only what the grammar of `formula.py` covers goes on, as plain tokens, into the jail, where sympy
+and Math-Verify's parser evaluate each side in a job of its own (`values.py`): a tower such as 9^9^9 can eat a
+machine, and the reference never meets the prediction. What none of this can read, a model with a Python tool
+may judge (`agent.py`). Nothing is parsed by `eval` or sympy in this process.
 
     answer = extract_answer(completion)  # "\\frac{1}{2}" from "… so \\boxed{\\frac{1}{2}}."
-    verdict(answer, "0.5", jail)  # "pass"
+    verdict(answer, "0.5")  # "pass"
+    verdict("2\\\\sqrt{3}", "\\\\sqrt{12}", jail)  # "pass"; without a jail "fail"
 """
 
-import math
 import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
+from . import formula, units
+from .answers import acceptable, balanced, clean, extract_answer
 from .jail import Jail
+from .reading import read
+from .structures import Leaf, Node, compare
+from .values import Hopeless, Key, Values, equal, evaluate, latex, proportion
+
+__all__ = ["Status", "equivalent", "extract_answer", "verdict"]
 
 Status = Literal["pass", "fail", "infra"]
 
-_MAX_TEXT = 300
-_MAX_PREDICTION = 1000
-_MAX_NESTING = 20
-_RELATIVE = 1e-9
-_WIDE = str.maketrans("０１２３４５６７８９，．％（）：−–＋／＝", "0123456789,.%():--+/=")
-_MARKER = re.compile(
-    r"\\(?:boxed|fbox)\s*\{|####|\b(?:final\s+)?answer\s*(?:is\b\s*:?|:)|答案(?:是|为|:)?:?", re.IGNORECASE
+_PHRASE = re.compile(r"[^\W\d_]{2,}(?:[ '-]+[^\W\d_]+)*")
+_SYNONYMS = {"dne": "does not exist", "doesn't exist": "does not exist"}
+_OPTION = re.compile(
+    r"(?:(?:the )?(?:correct )?(?:option|choice|answer)(?: is)?:? |选项?|答案(?:是|为|选)?)?[: ]*"
+    r"(?:\(([A-Ja-j])\)|\[([A-J])\]|([A-Ja-j])(?=$|[.):]))[.):]?(?: (.*))?",
+    re.IGNORECASE,
 )
-_NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+"
-_IN_TEXT = re.compile(rf"(?<![\w.])-?(?:{_NUMBER})(?:/[0-9]+)?%?")
-_VALUE = re.compile(
-    rf"(?P<sign>[+-]?)\s*(?P<money>[$€£¥]?)\s*(?P<sign2>-?)(?P<top>{_NUMBER})(?:\s*/\s*(?P<bottom>{_NUMBER}))?"
-    r"\s*(?P<percent>%?)\s*(?P<unit>.*)"
-)
-_UNIT = re.compile(
-    r"(?:[^\W\d_]{2,}|[mgshlLKJNWVCF]|°[CF]?)(?:[ /][^\W\d_]+|[²³]| ?\^\{?[23]\}?){0,3}\.?"
-    r"|[\u4e00-\u9fff]{1,4}"
-)
-_NOT_UNITS = {
-    "or",
-    "and",
-    "to",
-    "not",
-    "is",
-    "isn",
-    "if",
-    "than",
-    "plus",
-    "minus",
-    "times",
-    "over",
-    "pi",
-    "sqrt",
-    "mod",
-}
-_BOLD = re.compile(r"(?<!\S)\*\*([^\s*][^*]*)\*\*(?![\w(])")
-_WORDS = {"sqrt", "pi"}
-_TOKEN = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[a-zA-Z]+|\S")
-_GROUPS = [
-    (re.compile(r"(?<![0-9.])([0-9]+) ?\\frac ?\{([0-9]+)\} ?\{([0-9]+)\}"), r"(\1+\2/\3)"),  # mixed number
-    (re.compile(r"\\frac ?\{([^{}]*)\} ?\{([^{}]*)\}"), r"((\1)/(\2))"),
-    (re.compile(r"(?:\\sqrt|√) ?(?:\{([^{}]*)\}|([0-9]+))"), r"sqrt(\1\2)"),
-    (re.compile(r"\^ ?\{([^{}]*)\}"), r"^(\1)"),
-    (re.compile(r"\\(?:cdot|times)(?![a-zA-Z])|[·×]"), "*"),
-    (re.compile(r"\\div(?![a-zA-Z])|÷"), "/"),
-    (re.compile(r"\\pi(?![a-zA-Z])|π"), " pi "),
-    (re.compile(r"\*\*"), "^"),
-]
-_REWRITES = [
-    (re.compile(r"\\(?:left|right|displaystyle|limits|!|,|;|:|quad|qquad)(?![a-zA-Z])"), " "),
-    (re.compile(r"\\[dtc]frac"), r"\\frac"),
-    (re.compile(r"\\frac\s*([0-9])\s*([0-9])"), r"\\frac{\1}{\2}"),
-    (re.compile(r"\\(?:text|mathrm|textbf|mathbf|mbox|operatorname)\s*\{([^{}]*)\}"), r" \1 "),
-    (re.compile(r"\\([$%{}])"), r"\1"),
-    (re.compile(r" ?\bper ?cent\b", re.IGNORECASE), "%"),
-    (re.compile(r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\degree|\\circ"), "°"),
-]
+_LETTERS = re.compile(r"\(?[A-H]\)?(?:(?:,| |and|&)*\(?[A-H]\)?)+")
+_OPPOSITE = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
+_TO_RADIANS = ("π", "mul", "180", "div")
 
 
-def extract_answer(text: str) -> str:
-    """The final answer a solution states, as written; "" when there is none.
+def verdict(
+    prediction: str, gold: str, jail: Jail | None = None, model: Callable[[list[dict]], str] | None = None
+) -> Status:
+    """Does an extracted answer equal the reference? "pass", "fail", or "infra": cannot say, do not count it.
 
-    Only text after `</think>` counts (an unfinished thought has no answer). The last explicit marker wins:
-    `\\boxed{}`, `####`, "Answer:", "The answer is". Without one: the last line if it is a formula (what
-    follows its last "="), else the last number, else the last line.
+    Infra means a malformed reference (empty, unbalanced braces, no value, symbols that nothing can read) or a
+    jail that failed. Equality is exact: a rounded decimal is not the irrational number. A unit may be missing on
+    either side, but two different ones must convert. Without a jail, what needs one is "fail". `model` maps
+    chat messages to a reply; it is asked only where a side cannot be read (`agent.judge`).
     """
-    if "<think>" in text and "</think>" not in text:
-        return ""
-    text = text.rpartition("</think>")[2].translate(_WIDE).strip()
-    markers = list(_MARKER.finditer(text))
-    if markers:
-        return _after_marker(text, markers[-1])
-    last_line = text.rpartition("\n")[2].strip()
-    if not re.search(r"(?<!\\)\b(?!sqrt|pi\b)[^\W\d_]{2}", last_line):  # no word, so the line is a formula
-        return last_line.rpartition("=")[2].strip("$ ")
-    numbers = _IN_TEXT.findall(text)
-    return numbers[-1] if numbers else last_line
+    if not acceptable(gold) or not balanced(gold) or not (wanted := clean(gold)):
+        return "infra"
+    if not acceptable(prediction) or not (ours := clean(prediction)):
+        return "fail"
+    if _text(ours) == _text(wanted):
+        return "pass"
+    option, gold_option = _option(ours), _option(wanted)
+    if gold_option and (option or not gold_option[1]):
+        if option and len(gold_option[0]) == 1 or option and option[0] == gold_option[0]:
+            return "pass" if option[0] == gold_option[0] else "fail"
+    elif gold_option:
+        wanted = gold_option[1]
+    status, why = _decide(ours, wanted, jail)
+    if why == "unread" and model is not None and jail is not None:
+        from .agent import judge
+
+        return judge(ours, wanted, model, jail).status
+    return status
 
 
-def _after_marker(text: str, marker: re.Match) -> str:
-    rest = text[marker.end() :]
-    if marker.group().endswith("{"):
-        depth = 1
-        for position, character in enumerate(rest):
-            depth += {"{": 1, "}": -1}.get(character, 0)
-            if depth == 0:
-                return rest[:position].strip()
-        return ""  # the box never closes: the answer was cut off
-    line = _BOLD.sub(r"\1", rest.strip().partition("\n")[0]).strip("* ")
-    sentence = re.match(r"(.*?)[.。](?:\s+[A-Z\u4e00-\u9fff].*)?$", line)
-    return (sentence.group(1) if sentence else line).strip("* ")
+def _decide(ours: str, wanted: str, jail: Jail | None) -> tuple[Status, str]:
+    """(status, "" or "unread": a side could not be read, so the status is only a default)."""
+    sides, question = (read(ours), read(wanted)), _Question()
+    result = compare(*sides, question.same)
+    if result is None and jail is not None:
+        try:
+            # The reference first: without it no prediction is at fault.
+            found = _look_up([gold for _, gold in question.open], jail, "infra")
+            found |= _look_up([ours for ours, _ in question.open], jail, "fail")
+        except _Settled as settled:
+            return settled.status, ""
+        question = _Question(found)
+        result = compare(*sides, question.same)
+    if result is not None:
+        return ("pass" if result else "fail"), ""
+    malformed = any(_malformed(gold, question.found, jail) for _, gold in question.open)
+    unread = any(not _keys(side) for pair in question.open for side in pair)
+    return ("infra" if malformed else "fail"), "unread" if unread else ""
 
 
-def _clean(text: str) -> str:
-    """Markup, spacing and wide characters unified; the value is untouched."""
-    text = _BOLD.sub(r"\1", text.translate(_WIDE))
-    for pattern, replacement in _REWRITES:
-        text = pattern.sub(replacement, text)
-    text = re.sub(r"\s+", " ", text).strip().removesuffix(".").strip()
-    if len(text) >= 2 and text[0] == text[-1] == "$":
-        text = text.strip("$").strip()
-    text = re.sub(r"^[a-zA-Z]\s*=\s*(?=[^=]+$)", "", text)
-    choice = re.fullmatch(r"\(?([A-Za-z])\)?[.)]?", text)
-    return choice.group(1) if choice else text
+class _Settled(Exception):
+    def __init__(self, status: Status) -> None:
+        self.status = status
 
 
-def _number(text: str) -> tuple[Fraction, str, str] | None:
-    """(value, "%" or "", unit) of a cleaned text that is one number; None for anything else."""
-    match = _VALUE.fullmatch(text) if len(text) <= _MAX_TEXT else None
-    if match is None or (match["sign"] and match["sign2"]):
-        return None
-    unit = match["unit"].strip().removesuffix(".").casefold()
-    if (
-        match["unit"]
-        and not _UNIT.fullmatch(match["unit"])
-        or _NOT_UNITS & set(re.findall(r"[^\W\d_]+", unit))
-    ):
-        return None
-    bottom = Fraction((match["bottom"] or "1").replace(",", ""))
-    if bottom == 0:
-        return None
-    value = Fraction(match["top"].replace(",", "")) / bottom
-    negative = "-" in (match["sign"], match["sign2"])
-    return (-value if negative else value), match["percent"], unit
+def _look_up(nodes: list, jail: Jail, fault: Status) -> dict[Key, Values]:
+    keys = [key for node in nodes for key in _keys(node)]
+    try:
+        return evaluate(keys, jail) if keys else {}
+    except Hopeless as reason:
+        raise _Settled("infra" if str(reason) == "infra" else fault) from None
 
 
-def _same_number(ours: tuple[Fraction, str, str], gold: tuple[Fraction, str, str]) -> bool:
-    (value, percent, unit), (gold_value, gold_percent, gold_unit) = ours, gold
-    if unit and gold_unit and unit.rstrip("s") != gold_unit.rstrip("s"):
+def _malformed(gold: Leaf | Node, found: dict, jail: Jail | None) -> bool:
+    """A reference that is neither a phrase nor anything with a value."""
+    if isinstance(gold, Leaf) and (gold.is_words or gold.value is not None):
         return False
-    if percent == gold_percent:
-        return value == gold_value
+    keys = _keys(gold)
+    return not keys or (jail is not None and not any(key in found for key in keys))
+
+
+def _keys(node: Leaf | Node) -> list[Key]:
+    """What to evaluate of a leaf or relation; nothing when it cannot be read."""
+    if isinstance(node, Leaf):
+        if node.tokens is None:
+            text = latex(node.text)
+            return [("latex", text)] if text else []
+        keys = [("formula", node.tokens)]
+        return [*keys, ("formula", node.tokens + _TO_RADIANS)] if _is_degrees(node) else keys
+    if node.kind == "named":
+        sides = formula.parse(node.name), getattr(node.items[0], "tokens", None)
+    elif node.kind == "relation":
+        sides = tuple(item.tokens for item in node.items)
+    else:
+        return []
+    if None in sides:
+        return []
+    if node.name in _OPPOSITE:
+        return [("formula", (*sides[0], *sides[1], "sub"))]
+    return [("equation", *sides)]
+
+
+@dataclass
+class _Question:
+    """Compares leaves; those it cannot decide with the values it has are noted in `open`."""
+
+    found: dict[Key, Values] = field(default_factory=dict)
+    open: list[tuple] = field(default_factory=list)
+
+    def same(self, ours: Leaf | Node, gold: Leaf | Node) -> bool | None:
+        both = isinstance(ours, Leaf) and isinstance(gold, Leaf)
+        answer = self._leaves(ours, gold) if both else self._relations(ours, gold)
+        if answer is None:
+            self.open.append((ours, gold))
+        return answer
+
+    def _leaves(self, ours: Leaf, gold: Leaf) -> bool | None:
+        if _text(ours.text) == _text(gold.text):
+            return True
+        if ours.tokens is None or gold.tokens is None:
+            words = [leaf.is_words and re.fullmatch(r"[^\W\d_]+", leaf.text) for leaf in (ours, gold)]
+            if all(words):
+                return False  # two different words
+            if not (latex(ours.text) or latex(gold.text)):
+                return None
+        factor = units.ratio(ours.unit, gold.unit)
+        if factor is None:
+            return self._angles(ours, gold) if _is_degrees(ours) or _is_degrees(gold) else False
+        if ours.tokens == gold.tokens and factor == 1 and ours.percent == gold.percent:
+            return True
+        if ours.value is not None and gold.value is not None:
+            answer = _same_number(ours, gold, factor)
+            angle = not answer and _is_degrees(ours) != _is_degrees(gold)
+            return self._angles(ours, gold) if angle and not (ours.unit and gold.unit) else answer
+        for one, other in ((ours, gold), (gold, ours)):
+            if one.value is not None and other.tokens and len(other.tokens) == 1 and other.tokens[0] != "π":
+                return False  # a number against a lone letter
+        mine, theirs = self._values(ours), self._values(gold)
+        if mine is None or theirs is None:
+            return None
+        scales = [factor]
+        if ours.percent != gold.percent:
+            scales = [factor / 100 if ours.percent else factor * 100]
+        answers = [equal(mine.times(scale), theirs) for scale in scales]
+        if True not in answers and _is_degrees(ours) != _is_degrees(gold):
+            answers.append(self._angles(ours, gold))
+        return True if True in answers else None if None in answers else False
+
+    def _values(self, leaf: Leaf, index: int = 0) -> Values | None:
+        if isinstance(leaf.value, Fraction) and index == 0:
+            return Values.of(leaf.value)
+        return self.found.get(_keys(leaf)[index]) if len(_keys(leaf)) > index else None
+
+    def _angles(self, ours: Leaf, gold: Leaf) -> bool | None:
+        """90° is π/2, whether or not the latter says radians."""
+        if "π" not in (ours.tokens or ()) + (gold.tokens or ()):
+            return False
+        for leaf in (ours, gold):
+            if leaf.unit is not None and leaf.unit.powers not in ((("degree", 1),), (("radian", 1),)):
+                return False
+        sides = [self._values(leaf, int(_is_degrees(leaf))) for leaf in (ours, gold)]
+        return None if None in sides else equal(*sides)
+
+    def _relations(self, ours: Leaf | Node, gold: Leaf | Node) -> bool | None:
+        keys = [_keys(node) if isinstance(node, Node) else [] for node in (ours, gold)]
+        if not all(keys):
+            return None
+        kinds = ["=" if node.kind == "named" else node.name for node in (ours, gold)]
+        opposite = kinds[0] in _OPPOSITE and _OPPOSITE[kinds[0]] == kinds[1]
+        if kinds[0] != kinds[1] and not opposite:
+            return False
+        sides = [self.found.get(key[0]) for key in keys]
+        if None in sides:
+            return None
+        sign = proportion(*sides)
+        if kinds[0] in _OPPOSITE:
+            return sign == (-1 if opposite else 1)
+        return sign is not None
+
+
+def _is_degrees(leaf: Leaf) -> bool:
+    return leaf.unit is not None and leaf.unit.powers == (("degree", 1),)
+
+
+def _same_number(ours: Leaf, gold: Leaf, factor: Fraction) -> bool:
+    value, wanted = ours.value, gold.value
+    if isinstance(value, float) or isinstance(wanted, float):
+        return value == wanted
+    value *= factor
+    if ours.percent == gold.percent:
+        return value == wanted
     # "18%" against "18" reads the sign as a unit; below 1 that would make 0.5% equal 0.5.
-    share, other = (value, gold_value) if percent else (gold_value, value)
+    share, other = (value, wanted) if ours.percent else (wanted, value)
     return share / 100 == other or (share == other and abs(share) >= 1)
 
 
-def _expression(text: str) -> str | None:
-    """Cleaned arithmetic as a Python expression over exact fractions; None for anything else."""
-    if not 0 < len(text) <= _MAX_TEXT:
-        return None
-    before = ""
-    while before != text:  # innermost group first
-        before = text
-        for pattern, replacement in _GROUPS:
-            text = pattern.sub(replacement, text)
-    depth, parts, previous = 0, [], ""
-    for token in _TOKEN.findall(text):
-        number, word, operator = token[-1] in "0123456789", token in _WORDS, token in "+-*/^"
-        if not (number or word or operator or token in "()"):
-            return None
-        depth += (token == "(") - (token == ")")
-        if not 0 <= depth <= _MAX_NESTING or (token in "*/^" and previous in ("*", "/", "^")):
-            return None
-        if (number or word or token == "(") and (previous in (")", "pi") or previous[-1:].isdigit()):
-            if number and previous != ")":
-                return None  # "3 4" is no product
-            parts.append("*")
-        parts.append(f"F('{token.replace(',', '')}')" if number else {"^": "**"}.get(token, token))
-        previous = token
-    return "".join(parts) if depth == 0 else None
-
-
-def _evaluate(expression: str, jail: Jail) -> Fraction | float | str:
-    """Value of an allow-listed expression, computed in the jail; "fail" or "infra" when there is none."""
-    result = jail.eval(expression)
-    if result.status == "infra":
-        return "infra"
-    value = result.values[0] if result.status == "ok" else None
-    return value if type(value) is Fraction or (type(value) is float and math.isfinite(value)) else "fail"
-
-
-def _compare_arithmetic(prediction: str, gold: str, jail: Jail) -> Status:
-    gold_expression = _expression(gold)
-    if gold_expression is None:
-        return "fail"
-    wanted = _evaluate(gold_expression, jail)
-    if isinstance(wanted, str):
-        return "infra"  # a reference without a value cannot judge anybody
-    expression = _expression(prediction)
-    got = _evaluate(expression, jail) if expression else "fail"
-    if isinstance(got, str):
-        return "infra" if got == "infra" else "fail"
-    if type(got) is type(wanted) is Fraction:
-        return "pass" if got == wanted else "fail"
-    try:
-        return "pass" if math.isclose(got, wanted, rel_tol=_RELATIVE) else "fail"
-    except OverflowError:
-        return "fail"
-
-
-def verdict(prediction: str, gold: str, jail: Jail | None = None) -> Status:
-    """Does an extracted answer equal the reference? "pass", "fail", or "infra": cannot say, do not count it.
-
-    Infra means a malformed reference (empty, unbalanced braces, arithmetic without a value) or a jail that
-    failed. Numbers must be equal exactly; values that involve an irrational root or pi within 1e-9
-    relative. A unit is optional on either side, but two different units differ.
-    """
-    if not isinstance(gold, str) or not gold.strip() or gold.count("{") != gold.count("}"):
-        return "infra"
-    if not isinstance(prediction, str) or not prediction.strip() or len(prediction) > _MAX_PREDICTION:
-        return "fail"
-    ours, wanted = _clean(prediction), _clean(gold)
-    if ours and _text(ours) == _text(wanted):
-        return "pass"
-    numbers = _number(ours), _number(wanted)
-    if numbers[0] and numbers[1]:
-        return "pass" if _same_number(*numbers) else "fail"
-    return _compare_arithmetic(ours, wanted, jail) if jail else "fail"
+def _option(text: str) -> tuple[str, str] | None:
+    """(letter or letters, text behind it) of a multiple choice answer."""
+    if match := _OPTION.fullmatch(text):
+        return next(filter(None, match.groups()[:3])).upper(), match[4] or ""
+    if _LETTERS.fullmatch(text):
+        letters = re.findall("[A-H]", text)
+        return ("".join(sorted(letters)), "") if len(set(letters)) == len(letters) else None
+    return None
 
 
 def equivalent(prediction: str, gold: str, jail: Jail | None = None) -> bool:
@@ -242,4 +249,8 @@ def equivalent(prediction: str, gold: str, jail: Jail | None = None) -> bool:
 
 def _text(cleaned: str) -> str:
     # Space between words or digits carries meaning ("1 1/2" is not "11/2"); around punctuation it does not.
-    return re.sub(r" ?([^\w ]) ?", r"\1", cleaned).casefold()
+    text = re.sub(r" ?([^\w ]) ?", r"\1", cleaned)
+    phrase = re.sub("^(?:the|an?) (?=..)", "", text.rstrip("!?").casefold().replace("-", " "))
+    if _PHRASE.fullmatch(phrase):  # in formulas and units the case matters
+        return _SYNONYMS.get(phrase, phrase)
+    return text

@@ -37,7 +37,23 @@ _OPERATOR = {
     ast.NotIn: ast.In,
     ast.Is: ast.IsNot,
     ast.IsNot: ast.Is,
+    ast.USub: ast.UAdd,
+    ast.UAdd: ast.USub,
+    ast.Not: ast.UAdd,  # + keeps the truth of what it stands before
 }
+# Functions and methods that a program may mistake for each other.
+_NAMES = {"sum": "len", "len": "sum", "sorted": "list", "append": "extend", "update": "clear", "abs": "int"}
+for _pair in (
+    "max min",
+    "any all",
+    "upper lower",
+    "startswith endswith",
+    "lstrip rstrip",
+    "find rfind",
+    "add discard",
+):
+    _one, _other = _pair.split()
+    _NAMES |= {_one: _other, _other: _one}
 
 
 def _constant(value: object) -> object:
@@ -48,7 +64,7 @@ def _constant(value: object) -> object:
 
 
 def mutants(code: str, limit: int) -> list[str]:
-    """At most `limit` programs that differ from `code` in one operator, comparison or constant.
+    """At most `limit` programs that differ from `code` in one operator, condition, constant or function.
 
     The same ones every time; with more places than `limit`, evenly spread over the program.
     Raises ValueError when it does not parse.
@@ -73,8 +89,14 @@ def mutants(code: str, limit: int) -> list[str]:
 
 def _change(node: ast.AST, place: int) -> bool:
     """Give `node` other attributes (its children stay as they are); False when there is nothing to change."""
-    if isinstance(node, ast.BinOp | ast.AugAssign | ast.BoolOp) and type(node.op) in _OPERATOR:
+    if isinstance(node, ast.BinOp | ast.AugAssign | ast.BoolOp | ast.UnaryOp) and type(node.op) in _OPERATOR:
         node.op = _OPERATOR[type(node.op)]()
+    elif isinstance(node, ast.If | ast.IfExp | ast.While):
+        node.test = ast.UnaryOp(ast.Not(), node.test)
+    elif isinstance(node, ast.Name) and node.id in _NAMES:
+        node.id = _NAMES[node.id]
+    elif isinstance(node, ast.Attribute) and node.attr in _NAMES:
+        node.attr = _NAMES[node.attr]
     elif isinstance(node, ast.Compare):
         node.ops = [_OPERATOR[type(op)]() if i == place else op for i, op in enumerate(node.ops)]
     elif isinstance(node, ast.Constant) and (value := _constant(node.value)) is not None:

@@ -85,16 +85,85 @@ _MAGNITUDES = {
 }  # fmt: skip
 # Words that change a number's meaning are no label of it.
 _NO_LABEL = FUNCTIONS | set(
-    "or and to not no is isn are was if than plus minus times over pi mod more less squared cubed factorial root "
-    "half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths seventh sevenths eighth "
-    "eighths ninth ninths tenth tenths hundredth hundredths thousandth thousandths infinity undefined percent "
-    "except but choose base with without when where for all from between at through by negative wrong".split()
+    [
+        "or",
+        "and",
+        "to",
+        "not",
+        "no",
+        "is",
+        "isn",
+        "are",
+        "was",
+        "if",
+        "than",
+        "plus",
+        "minus",
+        "times",
+        "over",
+        "pi",
+        "mod",
+        "more",
+        "less",
+        "squared",
+        "cubed",
+        "factorial",
+        "root",
+        "half",
+        "halves",
+        "third",
+        "thirds",
+        "quarter",
+        "quarters",
+        "fourth",
+        "fourths",
+        "fifth",
+        "fifths",
+        "sixth",
+        "sixths",
+        "seventh",
+        "sevenths",
+        "eighth",
+        "eighths",
+        "ninth",
+        "ninths",
+        "tenth",
+        "tenths",
+        "hundredth",
+        "hundredths",
+        "thousandth",
+        "thousandths",
+        "infinity",
+        "undefined",
+        "percent",
+        "except",
+        "but",
+        "choose",
+        "base",
+        "with",
+        "without",
+        "when",
+        "where",
+        "for",
+        "all",
+        "from",
+        "between",
+        "at",
+        "through",
+        "by",
+        "negative",
+        "wrong",
+    ]
 )
 _ANY = {("unit",), ("square", "unit"), ("cubic", "unit"), ("sq", "unit")}
 _IRREGULAR = {"people": "person", "men": "man", "women": "woman", "children": "child", "mice": "mouse"}
 _TAIL = re.compile(r"(?<![^\W\d_πei])(?<![a-zA-Z]{2})[^\W\d_]|[°Ω¢€£$¥₹]")
 _PIECE = re.compile(r"°[CF]|[°¢€£$¥₹℃℉]|[a-zA-ZμΩÅ']+\.?|[\u4e00-\u9fff]+|\^\s*\{?\s*-?[1-9]\s*\}?|[/*()\-]")
 _TIGHT = set("mgshL")  # single letters that are a unit even right behind a digit: "5m", but "5x", "5K"
+
+
+# 25 C beside 25 °C is no charge.
+_SAME_LETTER = [{(("celsius", 1),), (("A", 1), ("s", 1))}, {(("fahrenheit", 1),), (("A", 2), ("kg", -1), ("m", -2), ("s", 4))}]
 
 
 @functools.cache
@@ -119,7 +188,9 @@ def _powers(text: str) -> Powers:
 
 def candidates(text: str) -> Iterator[tuple[str, Unit | None]]:
     """Ways to read a cleaned text as (a quantity, its unit), longest unit first; Unit None is "units"."""
-    money = re.fullmatch(r"([+-]?)\s*(?:([$€£¥₹])|(USD|EUR|GBP|CNY|RMB|INR|Rs)\.?)\s*([+-]?.*?[0-9}].*)", text)
+    money = re.fullmatch(
+        r"([+-]?)\s*(?:([$€£¥₹])|(USD|EUR|GBP|CNY|RMB|INR|Rs)\.?)\s*([+-]?.*?[0-9}].*)", text
+    )
     if money:
         sign, currency, amount = money[1], (money[2] or money[3]).lower(), money[4]
         if rate := re.fullmatch(r"(.*?[0-9])\s*((?:per\b|/\s*[a-z]).*)", amount):
@@ -131,24 +202,37 @@ def candidates(text: str) -> Iterator[tuple[str, Unit | None]]:
     for match in _TAIL.finditer(text):
         head, tail = text[: match.start()], text[match.start() :].strip()
         head, tail, scale = _magnitude(head, tail)
-        tight = not head.endswith(" ") and len(tail) == 1 and tail.isascii() and tail not in _TIGHT
-        if not re.search("[0-9πe∞]", head) or tight:
+        if not re.search("[0-9πe∞]", head):
             continue
         if not tail:
             yield f"({head.strip()})*{scale}", None
             continue
         unit = _parse(tail)
-        if unit:
+        if unit and _plausible(unit, tail, tight=not head.endswith(" ")):
             head = head.strip() if scale == 1 else f"({head.strip()})*{scale}"
             yield head, None if tuple(sorted(unit.words)) in _ANY_SORTED else unit
 
 
+_LITTLE = {"of", "a", "an"}
+_ORDINALS = {"st", "nd", "rd", "th"}
 _OFTEN_CAPITAL = {"kg", "km", "cm", "mm", "ml", "ft", "in", "hr", "lb"}
 _ANY_SORTED = {tuple(sorted(words)) for words in _ANY}
 
 
+def _plausible(unit: Unit, tail: str, tight: bool) -> bool:
+    """Not rather a product of variables? "2xy", "5K" and "2gh" are formulas, "5 K", "5m" and "5 boys" are not."""
+    if not tail.isascii() or tail in _ORDINALS:
+        return True
+    if unit.powers is not None:
+        return not (tight and len(tail) == 1 and tail not in _TIGHT)
+    words = re.findall("[a-zA-Z]+", tail)
+    return (not tight or len(tail) > 4) and all(
+        len(word) > 2 and re.search("[aeiouyAEIOUY]", word) for word in words
+    )
+
+
 def _magnitude(head: str, tail: str) -> tuple[str, str, int]:
-    """"5 million people" is 5000000 people."""
+    """ "5 million people" is 5000000 people."""
     match = re.match(r"([a-z]+|[百千万亿](?![米克瓦]))\s*", tail)
     scale = _MAGNITUDES.get(match[1], 1) if match else 1
     return (head, tail[match.end() :], scale) if scale > 1 else (head, tail, 1)
@@ -158,6 +242,8 @@ def _magnitude(head: str, tail: str) -> tuple[str, str, int]:
 def _parse(text: str) -> Unit | None:
     """The unit that a whole text spells, or a label; None when it is neither."""
     text = re.sub(r"\\frac ?\{([^{}]*)\} ?\{([^{}]*)\}", r"\1/\2", text).replace("μ ", "μ")
+    text = re.sub(r" (?:long|tall|high|wide|deep|thick|away|apart|old|each|in total|total)$", "", text)
+    text = re.sub(r"(?<=[a-z])([23])(?![0-9a-z])", r"^\1", text)  # cm2
     if len(text) > 60:
         return None
     pieces = _PIECE.findall(text)
@@ -228,7 +314,8 @@ def _physical(pieces: list[str], words: frozenset[str]) -> Unit | None:
 def _label(pieces: list[str], words: list[str]) -> Unit | None:
     if not 0 < len(words) <= 4 or any(piece[0] in "^*()-" for piece in pieces):
         return None
-    if any(word.casefold() in _NO_LABEL or (len(word) < 2 and word.isascii()) for word in words):
+    plain = {piece.rstrip(".").casefold() for piece in pieces} | {word.casefold() for word in words}
+    if plain & _NO_LABEL or any( len(word) < 2 and word.isascii() and word != "a" for word in words):
         return None
     return Unit(Fraction(1), None, frozenset(word.casefold() for word in words))
 
@@ -239,6 +326,8 @@ def ratio(ours: Unit | None, gold: Unit | None) -> Fraction | None:
         return Fraction(1)
     if ours.powers is not None and ours.powers == gold.powers:
         return ours.scale / gold.scale
+    if {ours.powers, gold.powers} in _SAME_LETTER:
+        return Fraction(1)
     if ours.words <= gold.words or gold.words <= ours.words:
         return Fraction(1) if ours.powers is None or gold.powers is None else None
     return None
@@ -246,7 +335,9 @@ def ratio(ours: Unit | None, gold: Unit | None) -> Fraction | None:
 
 def compound(text: str) -> tuple[Fraction, Unit] | None:
     """The total of "2 hours 30 minutes" in its smallest unit; None for anything else."""
-    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]+\.?|[\u4e00-\u9fff]+)\s*(?:,\s*)?(?:and\s+)?", text)
+    parts = re.findall(
+        r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]+\.?|[\u4e00-\u9fff]+)\s*(?:,\s*)?(?:and\s+)?", text
+    )
     rebuilt = re.sub(r",|\band\b|\s", "", text)
     if not 2 <= len(parts) <= 4 or "".join(map("".join, parts)) != rebuilt or len(text) > 80:
         return None

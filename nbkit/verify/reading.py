@@ -1,0 +1,334 @@
+"""Cleaned text into structures, by splitting it at the top level (used by `math.py`).
+
+read("x < 1 or x ≥ 3")  # Node("union", (Node("span", …), Node("span", …)))
+read("(3, 30°)")  # Node("tuple", (Leaf("3", …), Leaf("30°", …)), "()")
+"""
+
+import re
+from dataclasses import replace
+from fractions import Fraction
+
+from . import formula, units
+from .structures import Leaf, Node, as_region, is_infinite, is_region, span
+
+MAX_STRUCTURE = 600  # characters
+_MAX_DEPTH = 8
+_OPEN, _CLOSE = "([{⦃⟨⌊⌈", ")]}⦄⟩⌋⌉"
+_NAME = r"[a-zA-Zα-ωΑ-Ω](?: ?_ ?(?:\{[^{}]*\}|[a-zA-Z0-9]))?'*"
+_NAMED = re.compile(
+    rf"{_NAME}|{_NAME} ?\( ?{_NAME}(?: ?, ?{_NAME})* ?\)|[fghpquvwFGHPEVASTQR]'* ?\([^()]*\)|\|[^|]+\|"
+    r"|[a-zA-Z]{2,12}(?: [a-zA-Z]{2,12}){0,3}|d[a-z]/d[a-z]|\\frac ?\{d[a-z]?\} ?\{d[a-z]\}|\\overline ?\{[A-Z]+\}"
+    rf"|(?:sin|cos|tan|cot|sec|csc) ?(?:{_NAME}|\( ?{_NAME} ?\))"
+)
+_THOUSANDS = re.compile(r"[^,]*?(?<![0-9])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])[^,]*")
+_EMPTY = re.compile(r"∅|⦃ ?⦄|no (?:real )?solutions?(?: exists?)?|none|empty set|无解", re.IGNORECASE)
+_REALS = re.compile(r"ℝ|all (?:real numbers|reals)|real numbers|实数|全体实数", re.IGNORECASE)
+_FLIP = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
+_WORD_SPLITS = re.compile(r"\b(or|and)\b|(或者?|和|以及|且)")
+_DOMAIN = re.compile(rf"(?:where |for |with )?{_NAME} ?(?:∈ ?[ℤℕ].*|is an(?:y)? integer|any integer)")
+_PERCENT = re.compile(r"(.*?) ?(?:%|per ?cent\b|pct\.?|percentage points?)", re.IGNORECASE)
+_BASE = re.compile(r"(-?)((?=[A-F]*[0-9])[0-9A-F]+) ?_ ?\{? ?([0-9]{1,2}) ?\}?")
+_CLOCK = re.compile(r"([0-9]{1,2})(?: ?: ?([0-5][0-9]))?(?: ?([AaPp])\.? ?[Mm]\.?)?")
+
+
+def read(text: str, depth: int = 0) -> Node | Leaf:
+    """The structure of a cleaned text; whatever has none is a Leaf."""
+    text = text.strip()
+    if depth > _MAX_DEPTH or len(text) > MAX_STRUCTURE or not text:
+        return Leaf(text)
+    if _EMPTY.fullmatch(text):
+        return Node("set")
+    if whole := _REALS.fullmatch(text):
+        return span("(", _leaf("-∞"), _leaf("∞"), ")") if whole else None
+    if "≈" in text:  # the exact value, where an approximation follows it
+        exact, _, rounded = text.partition("≈")
+        return read(rounded if _NAMED.fullmatch(exact.strip()) else exact, depth + 1)
+    if units.compound(text) or _THOUSANDS.fullmatch(text) or re.fullmatch(r"[0-9]{1,3}(?: [0-9]{3})+", text):
+        return _leaf(text)
+    if _is_clock(text):
+        return _leaf(text)
+    if match := re.fullmatch(rf"({_NAME}) ?≠ ?(.*)", text):  # also x ≠ 1, 2 and x ≠ 1, x ≠ 2
+        rest = re.sub(rf"(?<![a-zA-Z]){re.escape(match[1])} ?≠", " ", match[2])
+        if not re.search("[=<>≤≥≠]", rest) and (node := _without(read(rest, depth + 1), match[1])):
+            return node
+    if match := re.fullmatch(r"(?:[A-Z]'? ?(?=\())?([(\[⟨].*,.*[)\]⟩])(?:\^ ?\{? ?(?:T|\\top) ?\}?)?", text):
+        if match[1] != text and _closes_at_end(match[1]):  # the point A(1, 2), the column [1, 2]^T
+            return read(match[1], depth + 1)
+    for reader in (
+        _read_list,
+        _read_union,
+        _read_except,
+        _read_relation,
+        _read_enclosed,
+        _read_signs,
+        _read_ratio,
+        _read_matrix,
+    ):
+        if (node := reader(text, depth + 1)) is not None:
+            return node
+    return _leaf(text)
+
+
+def _split(text: str, separators: str) -> list[str] | None:
+    """Parts between separators outside all brackets; None when brackets do not match."""
+    parts, start, depth, environments = [], 0, 0, 0
+    for at, character in enumerate(text):
+        if character in _OPEN:
+            depth += 1
+        elif character in _CLOSE:
+            depth -= 1
+        elif character == "\\":
+            environments += text.startswith("\\begin", at) - text.startswith("\\end", at)
+        elif character in separators and depth == 0 and environments == 0:
+            parts.append(text[start:at])
+            start = at + 1
+        if depth < 0 and character != "[":
+            return None
+    return [*parts, text[start:]] if depth == 0 and environments == 0 else None
+
+
+def _read_list(text: str, depth: int) -> Node | Leaf | None:
+    marked, joined = [], set()
+    for match in _WORD_SPLITS.finditer(text):
+        marked.append(match.span())
+        joined.add("or" if match[0][0] in "o或" else "and")
+    plain = text
+    for start, end in reversed(marked):
+        plain = plain[:start] + ";" + plain[end:]
+    parts = _split(plain, ",;")
+    if parts is None or len(parts) < 2:
+        return None
+    parts = [part.strip() for part in parts if part.strip()]
+    kept = [part for part in parts if not _DOMAIN.fullmatch(part)] or parts
+    items = [read(part, depth) for part in kept]
+    if len(items) == 1:
+        return items[0]
+    if all(is_region(item) for item in items):
+        return _join_regions(items, "or" in joined)
+    return Node("list", tuple(_flat(items, "list")))
+
+
+def _flat(items: list, kind: str) -> list:
+    return [part for item in items for part in (item.items if getattr(item, "kind", "") == kind else [item])]
+
+
+def _join_regions(items: list, either: bool) -> Node:
+    """x < 1 or x > 3 is a union; x > 1 and x < 3 is one span."""
+    if not either and len(items) == 2 and all(item.kind == "span" for item in items):
+        lows = [item for item in items if is_infinite(item.items[1])]
+        highs = [item for item in items if is_infinite(item.items[0])]
+        if len(lows) == len(highs) == 1 and lows[0].name == highs[0].name:
+            (low, _), (_, high) = lows[0].items, highs[0].items
+            if low.value is None or high.value is None or low.value < high.value:
+                return Node("span", (low, high), low and lows[0].name, lows[0].sides[0] + highs[0].sides[1])
+    return Node("union", tuple(_flat(items, "union")))
+
+
+def _read_union(text: str, depth: int) -> Node | None:
+    text = re.sub(r"(?<=[\])⦄]) ?[Uu] ?(?=[\[(⦃])", "∪", text)
+    parts = _split(text, "∪") if "∪" in text else None
+    if parts is None or len(parts) < 2:
+        return None
+    items = [as_region(read(part, depth)) or read(part, depth) for part in parts]
+    if all(isinstance(item, Node) and item.kind == "set" for item in items):
+        return Node("set", tuple(_flat(items, "set")))
+    return Node("union", tuple(_flat(items, "union")))
+
+
+def _read_except(text: str, depth: int) -> Node | None:
+    """ℝ ∖ ⦃0, 1⦄ and "all real numbers except 0" as a union of spans."""
+    match = re.fullmatch(
+        r"(?:ℝ ?[∖-]|all (?:real numbers|reals)(?: \w)? except(?: for)?|\(-∞, ?∞\) ?[∖-]) ?(?:x = )?(.*)",
+        text,
+    )
+    return _without(read(match[1], depth), "") if match else None
+
+
+def _without(node: Node | Leaf, name: str) -> Node | None:
+    points = list(node.items) if isinstance(node, Node) and node.kind in ("set", "list") else [node]
+    if not all(isinstance(point, Leaf) for point in points):
+        return None
+    if len(points) > 1:
+        if any(point.value is None for point in points):
+            return None
+        points.sort(key=lambda point: point.value)
+    ends = [_leaf("-∞"), *points, _leaf("∞")]
+    spans = [span("(", low, high, ")", name) for low, high in zip(ends, ends[1:], strict=False)]
+    return Node("union", tuple(spans))
+
+
+def _read_relation(text: str, depth: int) -> Node | Leaf | None:
+    parts = _split(text, "=<>≤≥≠∈")
+    if parts is None or len(parts) < 2 or not all(part.strip() for part in parts):
+        return None
+    parts, signs, at = [part.strip() for part in parts], [], 0
+    for part in _split(text, "=<>≤≥≠∈")[:-1]:
+        at += len(part)
+        signs.append(text[at])
+        at += 1
+    if signs[-1] == "∈" and len(parts) == 2:
+        inner = as_region(read(parts[1], depth)) or read(parts[1], depth)
+        return replace(inner, name=parts[0]) if is_region(inner) and inner.kind == "span" else inner
+    if set(signs) == {"="}:
+        return _read_equation(parts, depth)
+    leaves = [_leaf(part) for part in parts]
+    if len(parts) == 3 and set(signs) in ({"<"}, {"≤"}, {"<", "≤"}, {">"}, {"≥"}, {">", "≥"}):
+        if signs[0] in ">≥":
+            leaves, parts, signs = leaves[::-1], parts[::-1], [_FLIP[sign] for sign in signs[::-1]]
+        if _NAMED.fullmatch(parts[1]):
+            left, right = "([)]"[signs[0] == "≤"], ")]"[signs[1] == "≤"]
+            return span(left, leaves[0], leaves[2], right, parts[1])
+    if len(parts) == 2:
+        return _read_inequality(parts, signs[0], leaves)
+    return Leaf(text)
+
+
+def _read_equation(parts: list[str], depth: int) -> Node | Leaf:
+    left, right = parts[0], parts[-1]
+    if len(parts) > 2 or re.fullmatch(r"[0-9 +*/().^-]+", left):  # a calculation that ends in its value
+        value = read(right, depth)
+        return Node("named", (value,), left) if _NAMED.fullmatch(left) else value
+    if re.fullmatch(rf"\( ?{_NAME}(?: ?, ?{_NAME})+ ?\)", left):
+        return read(right, depth)
+    if _NAMED.fullmatch(left):
+        return Node("named", (read(right, depth),), left.replace(" ", ""))
+    if _NAMED.fullmatch(right) and not re.search(rf"(?<![a-zA-Z\\]){re.escape(right)}(?![a-zA-Z])", left):
+        return Node("named", (read(left, depth),), right.replace(" ", ""))
+    return Node("relation", (_leaf(left), _leaf(right)), "=")
+
+
+def _read_inequality(parts: list[str], sign: str, leaves: list[Leaf]) -> Node | None:
+    for ours, other, direction in ((0, 1, sign), (1, 0, _FLIP.get(sign, sign))):
+        name, bound = parts[ours], leaves[other]
+        if _NAMED.fullmatch(name) and bound.tokens and "$" + name not in bound.tokens:
+            if direction == "≠":
+                return _without(bound, name)
+            left, right = ("[" if direction == "≥" else "("), ("]" if direction == "≤" else ")")
+            if direction in ">≥":
+                return span(left, bound, _leaf("∞"), ")", name)
+            return span("(", _leaf("-∞"), bound, right, name)
+        if match := re.fullmatch(rf"\| ?({_NAME}) ?(?:([+-]) ?([^|]+))?\|", name):
+            if direction != "≠" and bound.tokens:
+                return _read_distance(match, parts[other], direction)
+    return Node("relation", tuple(leaves), sign)
+
+
+def _read_distance(match: re.Match, bound: str, sign: str) -> Node:
+    """|x - a| < b lies between a - b and a + b; |x - a| > b outside."""
+    centre = f"{'-' if match[2] == '+' else ''}({match[3] or '0'})"
+    low, high = _leaf(f"{centre}-({bound})"), _leaf(f"{centre}+({bound})")
+    closed = sign in "≤≥"
+    if sign in "<≤":
+        return span("[" if closed else "(", low, high, "]" if closed else ")", match[1])
+    outer = (_leaf("-∞"), low, "(", "]" if closed else ")"), (high, _leaf("∞"), "[" if closed else "(", ")")
+    return Node("union", tuple(span(left, a, b, right, match[1]) for a, b, left, right in outer))
+
+
+def _read_enclosed(text: str, depth: int) -> Node | Leaf | None:
+    first, last = text[0], text[-1]
+    if first + last in ("[)", "(]", "][") or first + last in ("]]", "[["):
+        parts = _split(text[1:-1], ",;")
+        if parts and len(parts) == 2:
+            left, right = ("(" if first in "(]" else "["), (")" if last in ")[" else "]")
+            return span(left, _leaf(parts[0]), _leaf(parts[1]), right)
+        return None
+    if first not in _OPEN or last != _CLOSE[_OPEN.index(first)] or first in "⌊⌈" or not _closes_at_end(text):
+        return None
+    if first in "([⟨" and "±" in text:
+        return None
+    content = text[1:-1].strip()
+    if first == "⦃" and (parts := _split(content, "|:")) and len(parts) == 2:
+        inner = read(parts[1], depth)
+        return inner if is_region(inner) else Leaf(text)
+    parts = _split(content, ",;")
+    if parts is None or (len(parts) < 2 and first != "⦃"):
+        inner = read(content, depth) if content else Leaf(text)
+        return inner if isinstance(inner, Node) else None if first != "{" else inner
+    items = [read(part, depth) for part in parts]
+    if first in "⦃{":
+        return Node("set", tuple(_flat(items, "list")))
+    if first == "[" and all(isinstance(item, Node) and item.kind == "tuple" for item in items):
+        return Node("matrix", tuple(item.items for item in items))
+    return Node("tuple", tuple(items), "[]" if first == "[" else "()")
+
+
+def _closes_at_end(text: str) -> bool:
+    depth = 0
+    for at, character in enumerate(text):
+        depth += (character in _OPEN) - (character in _CLOSE)
+        if depth == 0:
+            return at == len(text) - 1
+    return False
+
+
+def _read_signs(text: str, depth: int) -> Node | None:
+    """2 ± √3 is the list of both."""
+    if "±" not in text and "∓" not in text:
+        return None
+    signs = [text.translate({ord("±"): a, ord("∓"): b}) for a, b in ("+-", "-+")]
+    return Node("list", tuple(_flat([read(one, depth) for one in signs], "list")))
+
+
+def _read_ratio(text: str, depth: int) -> Node | Leaf | None:
+    if ":" not in text or not (parts := _split(text, ":")) or not 2 <= len(parts) <= 6 or not all(parts):
+        return None
+    shares = [_leaf(f"({part})/({parts[-1]})") for part in parts[:-1]]
+    return shares[0] if len(shares) == 1 else Node("tuple", tuple(shares), ":")
+
+
+_MATRIX = re.compile(
+    r"(?P<left>.*?)\\begin ?\{(?:[pbBvV]?matrix|smallmatrix|array)\}(?: ?\{[lcr| ]*\})?(?P<rows>.*)"
+    r"\\end ?\{\w+\}(?P<right>.*)",
+    re.DOTALL,
+)
+
+
+def _read_matrix(text: str, depth: int) -> Node | Leaf | None:
+    match = _MATRIX.fullmatch(text)
+    if match is None or "\\begin" in match["rows"] or "{vmatrix}" in text or "{Vmatrix}" in text:
+        return None
+    left, right = match["left"].strip(), match["right"].strip()
+    if (left, right) in (("[", "]"), ("(", ")")):
+        left = right = ""
+    factor = f"({left})*" if left else ""
+    if right or (left and formula.parse(left) is None):
+        return None
+    rows = [row.split("&") for row in match["rows"].split("↵") if row.strip()]
+    return Node("matrix", tuple(tuple(_cell(factor, cell.strip(), depth) for cell in row) for row in rows))
+
+
+def _cell(factor: str, text: str, depth: int) -> Node | Leaf:
+    return _leaf(f"{factor}({text})") if factor else read(text, depth)
+
+
+def _is_clock(text: str) -> re.Match | None:
+    """A time of day, not a ratio: 3:00, 05:30, 3 p.m."""
+    match = _CLOCK.fullmatch(text)
+    return match if match and (match[3] or match[2] == "00" or (match[2] and text[0] == "0")) else None
+
+
+def _number(text: str, value: int, label: str) -> Leaf:
+    unit = units.Unit(Fraction(1), None, frozenset({label})) if label else None
+    return Leaf(text, (str(value),), Fraction(value), unit)
+
+
+def _leaf(text: str) -> Leaf:
+    """A formula with what may stand behind it: a percent sign, a unit, a label."""
+    text = text.strip()
+    if total := units.compound(text):
+        return Leaf(text, (str(total[0]),), total[0], total[1])
+    if match := _BASE.fullmatch(text):
+        value = int(match[2], 10 if match[2].isdigit() else 36) * (-1 if match[1] else 1)
+        return _number(text, value, f"base {int(match[3])}")
+    if match := _is_clock(text):
+        return _number(text, int(match[1]) * 60 + int(match[2] or 0), (match[3] or "").lower())
+    number = text.replace(" ", "") if re.fullmatch(r"[0-9]{1,3}(?: [0-9]{3})+", text) else text
+    if match := _PERCENT.fullmatch(number):
+        tokens = formula.parse(match[1])
+        return Leaf(text, tokens, tokens and formula.exact(tokens), percent=True)
+    for head, unit in units.candidates(number):
+        tokens = formula.parse(head)
+        if tokens and not formula.variables(tokens):
+            return Leaf(text, tokens, formula.exact(tokens), unit)
+    tokens = formula.parse(number)
+    return Leaf(text, tokens, tokens and formula.exact(tokens))

@@ -1,0 +1,188 @@
+"""What an answer is made of, and how two of them compare part by part (used by `math.py`).
+
+`compare` walks two nodes (`reading.py` makes them from text) and asks `same` about leaves and relations. Both
+answer True, False or None: "these two need more than a look".
+
+    compare(read("⦃1, 2⦄"), read("2, 1"), same)  # True
+    compare(read("x > 3"), read("[3, ∞)"), same)  # False
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from . import formula, units
+from .answers import FUNCTIONS
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A formula, number or phrase. `tokens` None: no formula. `value` is exact and small, or None."""
+
+    text: str
+    tokens: formula.Tokens | None = None
+    value: Fraction | float | None = None
+    unit: units.Unit | None = None
+    percent: bool = False
+
+    @property
+    def is_words(self) -> bool:
+        """A phrase rather than a formula that could not be read?"""
+        if re.fullmatch("[ℤℕℚℂ].?", self.text):
+            return True
+        runs = re.findall(r"(?<!\\)[^\W\d_]{2,}", re.sub(r"\\[a-zA-Z]+", " ", self.text))
+        return self.tokens is None and any(run not in FUNCTIONS for run in runs) and "\\" not in self.text
+
+
+@dataclass(frozen=True)
+class Node:
+    """kind: list (no order), set, tuple (name: its brackets), span (name: its variable; sides: "[)"), union,
+    matrix (items: rows), named (name = item), relation (name: the sign; items: both sides)."""
+
+    kind: str
+    items: tuple = ()
+    name: str = ""
+    sides: str = ""
+
+
+Same = Callable[[object, object], bool | None]
+
+
+def is_region(node: object) -> bool:
+    return isinstance(node, Node) and node.kind in ("span", "union")
+
+
+def is_infinite(leaf: object) -> bool:
+    return isinstance(leaf, Leaf) and isinstance(leaf.value, float)
+
+
+def span(left: str, low: object, high: object, right: str, name: str = "") -> Node:
+    sides = ("(" if is_infinite(low) else left) + (")" if is_infinite(high) else right)
+    return Node("span", (low, high), name, sides)
+
+
+def as_region(node: object) -> Node | None:
+    if is_region(node):
+        return node
+    if isinstance(node, Node) and node.kind == "tuple" and len(node.items) == 2 and ":" not in node.name:
+        return span(node.name[0], *node.items, node.name[1])
+    return None
+
+
+def compare(ours: object, gold: object, same: Same) -> bool | None:
+    """Are two structures equal? None when that hangs on leaves that `same` cannot decide."""
+    if isinstance(ours, tuple) and isinstance(gold, tuple):  # rows of matrices
+        return _in_order(ours, gold, same)
+    if isinstance(ours, Leaf) and isinstance(gold, Leaf):
+        return same(ours, gold)
+    names = [node.kind if isinstance(node, Node) else "leaf" for node in (ours, gold)]
+    if "named" in names:
+        return _compare_named(ours, gold, same)
+    if "relation" in names:
+        pair = [_as_relation(node) for node in (ours, gold)]
+        if all(pair):
+            return same(*pair)
+    regions = as_region(ours), as_region(gold)
+    if all(regions) and ("span" in names or "union" in names):
+        return _compare_regions(*regions, same)
+    for kind in ("list", "set"):
+        if kind in names and names[0] != names[1]:
+            single = [
+                n.items[0] if isinstance(n, Node) and n.kind == kind and len(n.items) == 1 else n
+                for n in (ours, gold)
+            ]
+            if single != [ours, gold]:
+                return compare(*single, same)
+    if names[0] == names[1] == "matrix":
+        return _in_order(ours.items, gold.items, same)
+    if set(names) == {"matrix", "tuple"}:
+        return _in_order(_vector(ours), _vector(gold), same)
+    if names[0] == names[1] == "tuple":
+        fits = ours.name == gold.name or (":" not in ours.name + gold.name and len(gold.items) != 2)
+        return _in_order(ours.items, gold.items, same) if fits else False
+    if set(names) == {"list", "tuple"}:
+        return _in_order(ours.items, gold.items, same)
+    if set(names) <= {"list", "set"}:
+        return _any_order(ours.items, gold.items, same)
+    unread = any(isinstance(node, Leaf) and node.tokens is None for node in (ours, gold))
+    return same(ours, gold) if unread else False
+
+
+def _as_relation(node: object) -> Node | None:
+    """x > 3 was read as a span; beside 2x > 6 it is a relation again."""
+    if not isinstance(node, Node) or node.kind not in ("relation", "span"):
+        return None
+    if node.kind == "relation":
+        return node
+    ends = [at for at in (0, 1) if is_infinite(node.items[at])]
+    if len(ends) != 1 or not node.name:
+        return None
+    at = 1 - ends[0]
+    sign = "><"[at] if node.sides[at] in "()" else "≥≤"[at]
+    return Node("relation", (Leaf(node.name, formula.parse(node.name)), node.items[at]), sign)
+
+
+def _vector(node: Node) -> tuple:
+    if node.kind == "tuple":
+        return node.items
+    rows = node.items
+    return rows[0] if len(rows) == 1 else tuple(row[0] if len(row) == 1 else row for row in rows)
+
+
+def _compare_regions(ours: Node, gold: Node, same: Same) -> bool | None:
+    spans = [node.items if node.kind == "union" else (node,) for node in (ours, gold)]
+    return _any_order(*spans, lambda a, b: _same_span(a, b, same), direct=True)
+
+
+def _same_span(ours: Node | Leaf, gold: Node | Leaf, same: Same) -> bool | None:
+    if not (is_region(ours) and is_region(gold)):
+        return compare(ours, gold, same)
+    if ours.sides != gold.sides:
+        return False
+    simple = [name for name in (ours.name, gold.name) if name and len(name) == 1]
+    if len(simple) == 2 and simple[0] != simple[1]:
+        return False
+    return _in_order(ours.items, gold.items, same)
+
+
+def _compare_named(ours: object, gold: object, same: Same) -> bool | None:
+    """y = 2x + 1 is 2x + 1, and 2x - y + 1 = 0; x = 1 is 1, but not y = 1."""
+    kinds = [node.kind if isinstance(node, Node) else "" for node in (ours, gold)]
+    if kinds == ["named", "named"]:
+        simple = all(len(node.name) == 1 for node in (ours, gold))
+        if ours.name == gold.name or not simple:
+            return compare(ours.items[0], gold.items[0], same)
+        return same(ours, gold)
+    if "relation" in kinds:
+        return same(ours, gold)
+    return compare(
+        *(n.items[0] if kind == "named" else n for n, kind in zip((ours, gold), kinds, strict=True)), same
+    )
+
+
+def _in_order(ours: tuple, gold: tuple, same: Same) -> bool | None:
+    if len(ours) != len(gold):
+        return False
+    verdict: bool | None = True
+    for one, other in zip(ours, gold, strict=True):
+        equal = compare(one, other, same)
+        if equal is False:
+            return False
+        verdict = None if equal is None else verdict
+    return verdict
+
+
+def _any_order(ours: tuple, gold: tuple, same: Same, direct: bool = False) -> bool | None:
+    """Every element of each side has an equal one on the other; repeats do not count."""
+    if bool(ours) != bool(gold):
+        return False
+    ask = same if direct else lambda a, b: compare(a, b, same)
+    table = [[ask(one, other) for other in gold] for one in ours]
+    verdict: bool | None = True
+    for row in (*table, *zip(*table, strict=True)):
+        if True not in row:
+            if None not in row:
+                return False
+            verdict = None
+    return verdict

@@ -1,0 +1,121 @@
+"""Synthetic tests: the solution answers, mutants fail, weak suites are dropped, texts leak nothing."""
+
+import ast
+import random
+
+import pytest
+
+from nbkit.verify import Call, Jail, SandboxUnavailable, grade, mutation_score, probe
+from nbkit.verify.synthesis import (
+    Rejected,
+    Suite,
+    problem_fault,
+    problem_request,
+    synthesize,
+    vary,
+    write_problems,
+)
+
+CLAMP = "def clamp(x, low, high):\n    if x < low:\n        return low\n    return high if x > high else x"
+LARGEST = "def largest(xs):\n    return max(xs) if xs else None"
+
+
+@pytest.fixture(scope="module")
+def jail():
+    try:
+        probe()
+    except SandboxUnavailable as reason:
+        pytest.skip(f"no jail on this machine: {reason}")
+    with Jail(wall_s=0.5) as warm:
+        yield warm
+
+
+def test_a_suite_catches_more_than_its_examples(jail):
+    examples = [[5, 0, 10], [7, 1, 9]]  # inside the bounds: every mistake at a bound passes
+    suite = synthesize(jail, CLAMP, "clamp", examples, private=6)
+    assert isinstance(suite, Suite)
+    shown = [Call(args, args[0]) for args in examples]
+    assert suite.public == shown[:1]
+    weak, total = mutation_score(jail, CLAMP, "clamp", shown)
+    strong, same_total = mutation_score(jail, CLAMP, "clamp", suite.private)
+    assert total == same_total == suite.mutants - 2 and weak < strong
+    equivalent = [CLAMP.replace("x < low", "x <= low"), CLAMP.replace("x > high", "x >= high")]
+    assert sorted(suite.survivors) == sorted(ast.unparse(ast.parse(code)) for code in equivalent)
+    assert 1 <= len(suite.private) <= 6
+    strict = synthesize(jail, CLAMP, "clamp", examples, min_score=0.9)
+    assert isinstance(strict, Rejected) and "catch 4 of 6 mutants, wanted 90%" in strict.reason
+    assert grade(jail, CLAMP, "clamp", suite.private).status == "pass"
+    for code in suite.survivors:
+        assert grade(jail, code, "clamp", suite.private).status == "pass"
+    for code in set(suite.suspects) - set(suite.survivors):
+        assert grade(jail, code, "clamp", suite.private).status == "fail"
+    private = [repr(call.args) for call in suite.private]
+    assert len(set(private)) == len(private) and not {repr(args) for args in examples} & set(private)
+
+
+def test_remembering_the_public_tests_does_not_pay(jail):
+    suite = synthesize(jail, LARGEST, "largest", [[[3, 1, 2]], [[5]]], public=2)
+    parrot = "def largest(xs): return {'[3, 1, 2]': 3, '[5]': 5}.get(repr(xs), 3)"
+    assert grade(jail, parrot, "largest", suite.public).status == "pass"
+    assert grade(jail, parrot, "largest", suite.private).status == "fail"
+    assert not {repr(call.args) for call in suite.public} & {repr(call.args) for call in suite.private}
+
+
+def test_equal_seeds_give_equal_suites(jail):
+    first, again, other = (synthesize(jail, CLAMP, "clamp", [[5, 0, 10]], seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("solution", "examples", "words"),
+    [
+        ("def f(", [[1]], "does not parse"),
+        ("def f(x): return 1 / 0", [[1]], "answers none"),
+        ("def g(x): return x", [[1]], "answers none"),
+        ("def f(x): return object()", [[1]], "answers none"),
+        ("def f(x):\n    while True: pass", [[1]], "answers none"),
+        ("def f(x): return 5", [[1], [2]], "constant would pass"),
+        ("def f(): return 5", [[]], "no new test"),
+        ("n = 0\ndef f(x):\n    global n\n    n += 1\n    return n * x", [[1]], "same answers twice"),
+    ],
+)
+def test_solutions_without_a_suite_are_rejected_with_the_reason(jail, solution, examples, words):
+    got = synthesize(jail, solution, "f", examples)
+    assert isinstance(got, Rejected) and words in got.reason, got
+
+
+def test_wrong_numbers_are_value_errors(jail):
+    with pytest.raises(ValueError, match="private=0"):
+        synthesize(jail, CLAMP, "clamp", [[1, 0, 2]], private=0)
+
+
+VALUES = [True, 3, 2.5, "abc", "", [1, 2], [], (1, "a"), {1, 2}, {"a": [1]}, {}, None]
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_variations_keep_the_type(value):
+    rng = random.Random(0)
+    found = [vary(value, rng) for _ in range(60)]
+    assert {type(one) for one in found} == {type(value)}
+    assert value in (None, {}) or any(one != value for one in found)
+
+
+def test_problem_texts_are_checked(jail):
+    suite = synthesize(jail, CLAMP, "clamp", [[5, 0, 10]])
+    request = problem_request(suite)
+    assert CLAMP in request and "clamp(5, 0, 10) == 5" in request
+    hidden = ", ".join(map(repr, suite.private[0].args))
+    good = "Write clamp(x, low, high): it limits x to the range from low to high."
+    answers = {
+        good: None,
+        f"<think>{CLAMP}</think>{good}": None,
+        "": "0 characters",
+        "Write a function that limits x to a range.": "does not name clamp",
+        f"{good} Hint: return high if x > high else x": "shows a line of the solution",
+        f"{good} So clamp({hidden}) is easy.": "shows a private test",
+    }
+    texts = write_problems([suite] * len(answers), lambda requests: [*answers][: len(requests)])
+    for text, fault in zip(texts, answers.values(), strict=True):
+        assert isinstance(text, Rejected) == (fault is not None), text
+        assert fault in text.reason if fault else text == f"{good}\n\nIt must pass:\nclamp(5, 0, 10) == 5"
+    assert problem_fault(good, suite) is None
