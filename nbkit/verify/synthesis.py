@@ -233,8 +233,8 @@ def problem_request(suite: Suite) -> str:
         f"Here is a Python function.\n\n{suite.solution}\n\n"
         f"It passes these tests:\n{public_tests(suite)}\n\n"
         "Write the programming problem that it solves, for somebody who sees neither: say what "
-        f"{suite.entry} takes and returns, edge cases included, in plain words. Show no code of the solution. "
-        "Answer with the text of the problem alone."
+        f"{suite.entry} takes and returns, edge cases included, in plain words. Show no code of the "
+        "solution. Answer with the text of the problem alone."
     )
 
 
