@@ -140,6 +140,11 @@ class Endpoint:
             self._seconds += time.monotonic() - started
         return results
 
+    def texts(self, requests: Sequence[str], **sampling: Any) -> list[str]:
+        """The answer to every request, a user turn of its own; "" where there is none (see `report`)."""
+        answers = self.complete([[{"role": "user", "content": text}] for text in requests], **sampling)
+        return [answer.text if isinstance(answer, Completion) else "" for answer in answers]
+
     def report(self) -> dict[str, Any]:
         """What the calls so far used. Tokens and cost are of the requests answered by the server in this
         process: cached ones are free, and what a retried or failed request burnt is not known. `unmetered`

@@ -204,6 +204,10 @@ class Distil(Common):
 class Reinforce(Common):
     task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry")
     preference_sets: list[str] = par([], "real preference pairs of the registry to add")
+    private_tests: int = par(8, "synthetic tests of a code question that decide its reward, at most", lo=1)
+    problem_writer: str = par("template", "who writes code questions: 'template', or the URL of an endpoint")
+    problem_writer_model: str = par("", "name of the model at that endpoint")
+    problem_writer_key: str = par("", "environment variable that holds its API key, if it wants one")
     pool: int = par(240, "questions sampled before each stage's filter", lo=4)
     pass_samples: int = par(16, "samples per question of the filter", lo=2, source="report")
     pass_low: float = par(0.1, "keep questions above this pass rate", lo=0.0, hi=1.0, source="report")
@@ -226,6 +230,12 @@ class Reinforce(Common):
     def check(self) -> None:
         if self.pass_low >= self.pass_high:
             raise ValueError(f"pass_low: got {self.pass_low}, wanted less than pass_high={self.pass_high}")
+        if (self.problem_writer == "template") != (self.problem_writer_model == ""):
+            raise ValueError(
+                f"problem_writer: got {self.problem_writer!r} with problem_writer_model="
+                f"{self.problem_writer_model!r}, wanted 'template' and no name, or the URL of an endpoint "
+                "and a name"
+            )
 
 
 @dataclass(frozen=True)

@@ -223,6 +223,7 @@ def test_a_start_is_known_by_its_content_not_its_path(folder, tmp_path):
         weights.seek(-1, 2)
         weights.write(b"\x7f")
     assert identity(job(folder, "", model=None, start_from=str(tmp_path / "moved")), pools) != before
+    assert identity(job(folder, ""), pools)["start_from"] == ""  # and not the hash of the working folder
 
 
 def test_pools_that_are_not_there_and_rates_that_teach_nothing(folder, tmp_path):

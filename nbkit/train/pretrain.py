@@ -94,12 +94,14 @@ class Result:
 def identity(job: Job, pools: Mapping[str, np.ndarray]) -> dict:
     """What decides the result of a run, as plain data: checkpoints of another identity are refused."""
     row = next(iter(pools.values())).shape[1]
+    start = job.start_from
     return {
         "plan": job.plan,
         "batch_tokens": job.batch * row,
         "seed": job.seed,
         "model": job.model,
-        "start_from": files.sha256(job.start_from) if Path(job.start_from).is_dir() else job.start_from,
+        # without a start, Path("") would be the working folder, whatever is in it
+        "start_from": files.sha256(start) if start and Path(start).is_dir() else start,
         "weight_decay": job.weight_decay,
         "chunk": job.chunk or max(stage["seq_len"] for stage in job.plan),
         "pool_rows": {name: len(rows) for name, rows in sorted(pools.items())},

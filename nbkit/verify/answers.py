@@ -20,30 +20,10 @@ _NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+"
 _IN_TEXT = re.compile(rf"(?<![\w.])-?(?:{_NUMBER})(?:/[0-9]+)?%?")
 _BOLD = re.compile(r"(?<!\S)\*\*([^\s*][^*]*)\*\*(?![\w(])")
 
-FUNCTIONS = frozenset(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "ln",
-        "log",
-        "lg",
-        "exp",
-        "sqrt",
-        "cbrt",
-        "cis",
-        "abs",
-    ]
-)
+FUNCTIONS = frozenset({
+    "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "ln",
+    "log", "lg", "exp", "sqrt", "cbrt", "cis", "abs",
+})  # fmt: skip
 SYMBOLS = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "varepsilon": "ε", "zeta": "ζ",
     "eta": "η", "theta": "θ", "vartheta": "θ", "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ",
@@ -58,40 +38,11 @@ SYMBOLS = {
     "dots": "…", "cdots": "…", "lor": " or ", "vee": " or ", "land": " and ", "wedge": " and ", "R": "ℝ",
     "imath": "i", "jmath": "j", "prime": "'", "int": "∫", "sum": "∑", "to": "→", "rightarrow": "→",
 }  # fmt: skip
-_DROPPED = set(
-    [
-        "left",
-        "right",
-        "big",
-        "Big",
-        "bigg",
-        "Bigg",
-        "bigl",
-        "bigr",
-        "Bigl",
-        "Bigr",
-        "biggl",
-        "biggr",
-        "Biggl",
-        "Biggr",
-        "displaystyle",
-        "textstyle",
-        "limits",
-        "quad",
-        "qquad",
-        "rm",
-        "bf",
-        "it",
-        "tiny",
-        "small",
-        "large",
-        "hspace",
-        "hfill",
-        "thinspace",
-        "enspace",
-        "angle",
-    ]
-)
+_DROPPED = {
+    "left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr",
+    "Biggl", "Biggr", "displaystyle", "textstyle", "limits", "quad", "qquad", "rm", "bf", "it", "tiny",
+    "small", "large", "hspace", "hfill", "thinspace", "enspace", "angle",
+}  # fmt: skip
 _SAME = str.maketrans(
     {
         "−": "-", "–": "-", "—": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "⁄": "/",
@@ -134,10 +85,11 @@ _LAST = [
     (re.compile(r"\+\s*/\s*-"), "±"),
     (re.compile(r"百分之 ?([0-9.]+)"), r"\1%"),
     (re.compile(r"\s+"), " "),
-    (re.compile(r"(?<=[0-9}]) ?\((?:[a-z]{3,} ?)+\)\.?$"), ""),  # 5 (five)
+    (re.compile(r"(?<=[0-9}]) ?\((?:[a-z]{3,} ?)+\)\.? ?$"), ""),  # 5 (five)
 ]
 _LEAD = re.compile(
-    r"(?:[≈=]|(?:approximately|about|exactly|only|either|both)\b|(?:the )?(?:final )?answer(?: is\b)?:?)\s*",
+    r"[≈=]\s*|(?:approximately|about|exactly|only|either|both|(?:the )?(?:final )?answer(?: is\b)?:?)"
+    r"\s+(?=\S)",
     re.IGNORECASE,
 )
 
@@ -208,9 +160,7 @@ def clean(text: str) -> str:
 
 def _unicode(text: str) -> str:
     text = _INVISIBLE.sub("", text)
-    text = _VULGAR.sub(
-        lambda m: r"\frac{%s}{%s}" % tuple(unicodedata.normalize("NFKC", m[0]).split("⁄")), text
-    )
+    text = _VULGAR.sub(_vulgar, text)
     for script, sign in ((_RAISED, "^"), (_LOWERED, "_")):
         plain = str.maketrans(script, "0123456789+-n"[: len(script)])
         text = re.sub(f"[{script}]+", lambda m, p=plain, s=sign: f"{s}{{{m[0].translate(p)}}}", text)
@@ -218,6 +168,11 @@ def _unicode(text: str) -> str:
     text = text.replace("ℚ", r"\mathbb{Q}").replace("ℂ", r"\mathbb{C}").replace("∛", r"\sqrt[3]")
     text = text.replace("…", r"\ldots ").replace("∖", r"\setminus ").replace("\u2033", "''")
     return unicodedata.normalize("NFKC", text).translate(_SAME)
+
+
+def _vulgar(match: re.Match) -> str:
+    top, bottom = unicodedata.normalize("NFKC", match[0]).split("⁄")
+    return f"\\frac{{{top}}}{{{bottom}}}"
 
 
 def _dollars(text: str) -> str:

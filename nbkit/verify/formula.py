@@ -4,13 +4,11 @@ It is the allow-list in front of the jail: what it does not know is refused, and
 plain postfix tokens, never as text that anything could evaluate. Reads cleaned text (`answers.clean`).
 
     parse(r"\\frac{1}{2} + 2x")  # ("1", "2", "div", "2", "$x", "mul", "add")
-    exact(parse("2^{10} - 1"))  # Fraction(1023); None for what is irrational, too big or holds a variable
 
 Conventions: log and lg have base 10, ln base e; e and i are constants ("i" is a unit vector beside a "j");
 "1\\frac{1}{2}" and "1 1/2" are mixed numbers; "1/2x" is half of x, but "a/bc" divides by bc.
 """
 
-import math
 import re
 from fractions import Fraction
 
@@ -21,7 +19,6 @@ Tokens = tuple[str, ...]
 MAX_FORMULA = 300  # characters
 MAX_NESTING = 20  # brackets
 _MAX_DEPTH = 120  # calls of `_Parser._atom` inside each other
-_MAX_BITS = 8192  # of an exact value computed in this process
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 _TOKEN = re.compile(
     rf"(?P<repeating>[0-9]*\.[0-9]*\\(?:overline|bar|dot) ?\{{?[0-9]+\}}?)"
@@ -32,33 +29,10 @@ _TOKEN = re.compile(
 _GREEK = "αβγδεζηθκλμνξρστφχψωΓΔΘΛΣΦΨΩ"
 _NAMED = {"pi": "π", "infty": "∞", "infinity": "∞", "inf": "∞", "theta": "θ", "alpha": "α", "beta": "β",
           "lambda": "λ", "phi": "φ", "omega": "ω", "mu": "μ", "rho": "ρ", "sigma": "σ"}  # fmt: skip
-_PLAIN_WORDS = frozenset(
-    [
-        "or",
-        "and",
-        "to",
-        "of",
-        "is",
-        "no",
-        "not",
-        "if",
-        "the",
-        "for",
-        "all",
-        "yes",
-        "odd",
-        "even",
-        "none",
-        "any",
-        "are",
-        "was",
-        "has",
-        "true",
-        "only",
-        "mod",
-        "per",
-    ]
-)
+_PLAIN_WORDS = frozenset({
+    "or", "and", "to", "of", "is", "no", "not", "if", "the", "for", "all", "yes", "odd", "even", "none",
+    "any", "are", "was", "has", "true", "only", "mod", "per",
+})  # fmt: skip
 _CLOSING = {"(": ")", "[": "]", "{": "}", "⌊": "⌋", "⌈": "⌉"}
 _INVERSE = {name: "arc" + name for name in ("sin", "cos", "tan")}
 _STARTS = set("([{|√⌊⌈π∞") | set(_GREEK)
@@ -354,87 +328,3 @@ class _Parser:
             value = self._product(in_function=True)[0]
         value = value + (base + ["log"] if base else [text])
         return value + power + ["pow"] if power else value
-
-
-def exact(tokens: Tokens) -> Fraction | float | None:
-    """The value of a small rational formula, or ±infinity; None for everything else."""
-    stack: list[Fraction] = []
-    if tokens in (("∞",), ("∞", "neg")):
-        return math.inf if len(tokens) == 1 else -math.inf
-    try:
-        for token in tokens:
-            if token[0].isdigit():
-                stack.append(Fraction(token))
-            elif token in _UNARY:
-                stack.append(_UNARY[token](stack.pop()))
-            elif token in _BINARY:
-                right, left = stack.pop(), stack.pop()
-                stack.append(_BINARY[token](left, right))
-            else:
-                return None
-            value = stack[-1]
-            if value.numerator.bit_length() + value.denominator.bit_length() > _MAX_BITS:
-                return None
-    except (Refused, ZeroDivisionError):
-        return None
-    return stack[0]
-
-
-def _whole(value: Fraction, limit: int) -> int:
-    if value.denominator != 1 or abs(value) > limit:
-        raise Refused("not a small whole number")
-    return value.numerator
-
-
-def _raise(base: Fraction, exponent: Fraction) -> Fraction:
-    power = _whole(exponent, _MAX_BITS)
-    if (base.numerator.bit_length() + base.denominator.bit_length()) * abs(power) > 4 * _MAX_BITS:
-        raise Refused("too big")
-    if base == 0 and power == 0:
-        raise Refused("0^0")
-    return base**power
-
-
-def _take_root(value: Fraction, index: Fraction) -> Fraction:
-    degree = _whole(index, 64)
-    if degree < 1 or value < 0 and degree % 2 == 0:
-        raise Refused("no real root")
-    parts = []
-    for part in (abs(value.numerator), value.denominator):
-        guess = math.isqrt(part) if degree == 2 else round(part ** (1 / degree)) if part < 1 << 300 else 0
-        if guess**degree != part:
-            raise Refused("irrational")
-        parts.append(guess)
-    return Fraction(parts[0] if value >= 0 else -parts[0], parts[1])
-
-
-def _choose(top: Fraction, bottom: Fraction) -> Fraction:
-    n, k = _whole(top, 1000), _whole(bottom, 1000)
-    if n < 0 or k < 0:
-        raise Refused("negative")
-    return Fraction(math.comb(n, k))
-
-
-def _factorial(value: Fraction) -> Fraction:
-    n = _whole(value, 500)
-    if n < 0:
-        raise Refused("negative")
-    return Fraction(math.factorial(n))
-
-
-_UNARY = {
-    "neg": lambda x: -x,
-    "abs": abs,
-    "floor": lambda x: Fraction(math.floor(x)),
-    "ceil": lambda x: Fraction(math.ceil(x)),
-    "fact": _factorial,
-}
-_BINARY = {
-    "add": lambda x, y: x + y,
-    "sub": lambda x, y: x - y,
-    "mul": lambda x, y: x * y,
-    "div": lambda x, y: x / y,
-    "pow": _raise,
-    "root": _take_root,
-    "binom": _choose,
-}

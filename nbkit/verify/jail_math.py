@@ -5,10 +5,10 @@ reference never meets the prediction, and a job that lies can only spoil its own
 postfix tokens of `formula.py`; what that grammar does not cover (integrals, sums, limits) comes as LaTeX, for
 Math-Verify's parser. Nothing here evaluates text, and `warm_up` leaves nothing to import or open later.
 
-    values("formula", ["$x", "2", "pow"])         # (60, [["0.09", "0"], …]): digits, and (real, imaginary) at each point
-    values("formula", ["2", "2", "root"])         # (330, [["1.4142…", "0"]]): no variable, so one point and more digits
-    values("equation", ["$y"], ["$x"])            # values of y - x, up to a common denominator
-    values("latex", r"\\int_0^1 x dx")            # (50, [["0.5", "0"]])
+    values("formula", ["$x", "2", "pow"])  # (60, [["0.09", "0"], …]): digits; real, imaginary at each point
+    values("formula", ["2", "2", "root"])  # (330, [["1.4142…", "0"]]): a constant has one point, more digits
+    values("equation", ["$y"], ["$x"])  # values of y - x, up to a common denominator
+    values("latex", r"\\int_0^1 x dx")  # (50, [["0.5", "0"]])
 """
 
 import random
@@ -22,20 +22,30 @@ from mpmath import mp
 _DIGITS_CONSTANT = 330
 _DIGITS_POINT = 60
 _DIGITS_LATEX = 50
-_POINTS = 8
+_POINTS = 10
 _WHOLE = {"n", "k", "m", "N"}  # usually counts: identities such as cos(n pi) = (-1)^n hold for whole numbers
 
 
 def evaluate(tokens: list[str]) -> tuple:
     """(digits, values) of a formula; a point where it is undefined is None."""
     names = _names(tokens)
+    if names and "i" not in tokens:  # a real function is undefined where a part of it is complex
+        digits, real = _evaluate(tokens, names, real=True)
+        if len(real) - real.count(None) >= 2:
+            return digits, real
+    return _evaluate(tokens, names, real=False)
+
+
+def _evaluate(tokens: list[str], names: list[str], real: bool) -> tuple:
     digits = _DIGITS_POINT if names else _DIGITS_CONSTANT
     values = []
     with mp.workdps(digits + 15):
         for at in range(_POINTS if names else 1):
             point = {name: mp.mpf(p) / q for name in names for p, q in [_coordinate(name[1:], at)]}
             try:
-                values.append(_pair(_run(tokens, _NUMERIC, point, lambda t: _rational(t, mp.mpf)), digits))
+                values.append(
+                    _pair(_run(tokens, _NUMERIC, point, lambda t: _rational(t, mp.mpf), real), digits)
+                )
             except (ArithmeticError, ValueError, TypeError, mpmath.libmp.NoConvergence):
                 values.append(None)
     return digits, values
@@ -100,12 +110,12 @@ def _coordinate(name: str, at: int) -> tuple[int, int]:
     draw = random.Random(f"{name} {at}")
     if name in _WHOLE:
         return draw.randint(2, 12) + at, 1
-    sign = draw.choice((-1, 1)) if at >= _POINTS - 3 else 1
+    sign = draw.choice((-1, 1)) if at >= _POINTS // 2 else 1
     return sign * draw.randint(101, 996), (1009, 331)[at % 2]
 
 
-def _run(tokens, table, names, number):
-    """Evaluate postfix tokens by a table of operators."""
+def _run(tokens, table, names, number, real=False):
+    """Evaluate postfix tokens by a table of operators; ValueError where `real` and a part is not."""
     stack = []
     for token in tokens:
         if token[0] == "$":
@@ -116,6 +126,8 @@ def _run(tokens, table, names, number):
             arity, operate = table[token]
             args = [stack.pop() for _ in range(arity)][::-1]
             stack.append(operate(*args))
+            if real and mp.im(stack[-1]) != 0:
+                raise ValueError("complex")
     (value,) = stack
     return value
 

@@ -1,11 +1,11 @@
 """Decide whether an answer equals the reference (notebooks 04, 06 and 07).
 
-Cheap and exact paths first, in this process: cleaned text (`answers.py`), exact numbers with percent signs and
-units (`units.py`), letters of multiple choice, structures compared part by part (`structures.py`). What is left
-are formulas. Only what the grammar of `formula.py` covers goes on, as plain tokens, into the jail, where sympy
-and Math-Verify's parser evaluate each side in a job of its own (`values.py`): a tower such as 9^9^9 can eat a
-machine, and the reference never meets the prediction. What none of this can read, a model with a Python tool
-may judge (`agent.py`). Nothing is parsed by `eval` or sympy in this process.
+Cheap and exact paths first, in this process: cleaned text (`answers.py`), exact numbers with percent signs
+and units (`units.py`), letters of multiple choice, structures compared part by part (`structures.py`). What is left
+are formulas. Only what the grammar of `formula.py` covers goes on, as plain tokens, into the jail, where
+sympy and Math-Verify's parser evaluate each side in a job of its own (`values.py`): a tower such as 9^9^9 can
+eat a machine, and the reference never meets the prediction. What none of this can read, a model with a Python
+tool may judge (`agent.py`). Nothing is parsed by `eval` or sympy in this process.
 
     answer = extract_answer(completion)  # "\\frac{1}{2}" from "… so \\boxed{\\frac{1}{2}}."
     verdict(answer, "0.5")  # "pass"
@@ -46,9 +46,9 @@ def verdict(
 ) -> Status:
     """Does an extracted answer equal the reference? "pass", "fail", or "infra": cannot say, do not count it.
 
-    Infra means a malformed reference (empty, unbalanced braces, no value, symbols that nothing can read) or a
-    jail that failed. Equality is exact: a rounded decimal is not the irrational number. A unit may be missing on
-    either side, but two different ones must convert. Without a jail, what needs one is "fail". `model` maps
+    Infra means a malformed reference (empty, unbalanced braces, no value, unreadable symbols) or a jail that
+    failed. Equality is exact: a rounded decimal is not the irrational number. A unit may be missing
+    on either side, but two different ones must convert. Without a jail, what needs one is "fail". `model` maps
     chat messages to a reply; it is asked only where a side cannot be read (`agent.judge`).
     """
     if not acceptable(gold) or not balanced(gold) or not (wanted := clean(gold)):
@@ -67,7 +67,7 @@ def verdict(
     if why == "unread" and model is not None and jail is not None:
         from .agent import judge
 
-        return judge(ours, wanted, model, jail).status
+        return judge(prediction, gold, model, jail).status
     return status
 
 
@@ -189,7 +189,7 @@ class _Question:
         if "π" not in (ours.tokens or ()) + (gold.tokens or ()):
             return False
         for leaf in (ours, gold):
-            if leaf.unit is not None and leaf.unit.powers not in ((("degree", 1),), (("radian", 1),)):
+            if leaf.unit is not None and leaf.unit.powers not in (units.DEGREE, units.RADIAN):
                 return False
         sides = [self._values(leaf, int(_is_degrees(leaf))) for leaf in (ours, gold)]
         return None if None in sides else equal(*sides)
@@ -212,7 +212,7 @@ class _Question:
 
 
 def _is_degrees(leaf: Leaf) -> bool:
-    return leaf.unit is not None and leaf.unit.powers == (("degree", 1),)
+    return leaf.unit is not None and leaf.unit.powers == units.DEGREE
 
 
 def _same_number(ours: Leaf, gold: Leaf, factor: Fraction) -> bool:

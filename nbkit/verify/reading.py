@@ -6,9 +6,9 @@ read("(3, 30°)")  # Node("tuple", (Leaf("3", …), Leaf("30°", …)), "()")
 
 import re
 from dataclasses import replace
-from fractions import Fraction
 
 from . import formula, units
+from .leaves import is_clock, read_leaf
 from .structures import Leaf, Node, as_region, is_infinite, is_region, span
 
 MAX_STRUCTURE = 600  # characters
@@ -25,10 +25,9 @@ _EMPTY = re.compile(r"∅|⦃ ?⦄|no (?:real )?solutions?(?: exists?)?|none|emp
 _REALS = re.compile(r"ℝ|all (?:real numbers|reals)|real numbers|实数|全体实数", re.IGNORECASE)
 _FLIP = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
 _WORD_SPLITS = re.compile(r"\b(or|and)\b|(或者?|和|以及|且)")
+# The point A(1, 2), the column [1, 2]^T.
+_DRESSED = re.compile(r"(?:[A-Z]'? ?(?=\())?([(\[⟨].*,.*[)\]⟩])(?:\^ ?\{? ?(?:T|\\top) ?\}?)?")
 _DOMAIN = re.compile(rf"(?:where |for |with )?{_NAME} ?(?:∈ ?[ℤℕ].*|is an(?:y)? integer|any integer)")
-_PERCENT = re.compile(r"(.*?) ?(?:%|per ?cent\b|pct\.?|percentage points?)", re.IGNORECASE)
-_BASE = re.compile(r"(-?)((?=[A-F]*[0-9])[0-9A-F]+) ?_ ?\{? ?([0-9]{1,2}) ?\}?")
-_CLOCK = re.compile(r"([0-9]{1,2})(?: ?: ?([0-5][0-9]))?(?: ?([AaPp])\.? ?[Mm]\.?)?")
 
 
 def read(text: str, depth: int = 0) -> Node | Leaf:
@@ -39,21 +38,20 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
     if _EMPTY.fullmatch(text):
         return Node("set")
     if whole := _REALS.fullmatch(text):
-        return span("(", _leaf("-∞"), _leaf("∞"), ")") if whole else None
+        return span("(", read_leaf("-∞"), read_leaf("∞"), ")") if whole else None
     if "≈" in text:  # the exact value, where an approximation follows it
-        exact, _, rounded = text.partition("≈")
-        return read(rounded if _NAMED.fullmatch(exact.strip()) else exact, depth + 1)
+        left, _, right = text.partition("≈")
+        return read(right if _NAMED.fullmatch(left.strip()) else left, depth + 1)
     if units.compound(text) or _THOUSANDS.fullmatch(text) or re.fullmatch(r"[0-9]{1,3}(?: [0-9]{3})+", text):
-        return _leaf(text)
-    if _is_clock(text):
-        return _leaf(text)
+        return read_leaf(text)
+    if is_clock(text):
+        return read_leaf(text)
     if match := re.fullmatch(rf"({_NAME}) ?≠ ?(.*)", text):  # also x ≠ 1, 2 and x ≠ 1, x ≠ 2
         rest = re.sub(rf"(?<![a-zA-Z]){re.escape(match[1])} ?≠", " ", match[2])
         if not re.search("[=<>≤≥≠]", rest) and (node := _without(read(rest, depth + 1), match[1])):
             return node
-    if match := re.fullmatch(r"(?:[A-Z]'? ?(?=\())?([(\[⟨].*,.*[)\]⟩])(?:\^ ?\{? ?(?:T|\\top) ?\}?)?", text):
-        if match[1] != text and _closes_at_end(match[1]):  # the point A(1, 2), the column [1, 2]^T
-            return read(match[1], depth + 1)
+    if (match := _DRESSED.fullmatch(text)) and match[1] != text and _closes_at_end(match[1]):
+        return read(match[1], depth + 1)
     for reader in (
         _read_list,
         _read_union,
@@ -66,7 +64,7 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
     ):
         if (node := reader(text, depth + 1)) is not None:
             return node
-    return _leaf(text)
+    return read_leaf(text)
 
 
 def _split(text: str, separators: str) -> list[str] | None:
@@ -152,7 +150,7 @@ def _without(node: Node | Leaf, name: str) -> Node | None:
         if any(point.value is None for point in points):
             return None
         points.sort(key=lambda point: point.value)
-    ends = [_leaf("-∞"), *points, _leaf("∞")]
+    ends = [read_leaf("-∞"), *points, read_leaf("∞")]
     spans = [span("(", low, high, ")", name) for low, high in zip(ends, ends[1:], strict=False)]
     return Node("union", tuple(spans))
 
@@ -171,7 +169,7 @@ def _read_relation(text: str, depth: int) -> Node | Leaf | None:
         return replace(inner, name=parts[0]) if is_region(inner) and inner.kind == "span" else inner
     if set(signs) == {"="}:
         return _read_equation(parts, depth)
-    leaves = [_leaf(part) for part in parts]
+    leaves = [read_leaf(part) for part in parts]
     if len(parts) == 3 and set(signs) in ({"<"}, {"≤"}, {"<", "≤"}, {">"}, {"≥"}, {">", "≥"}):
         if signs[0] in ">≥":
             leaves, parts, signs = leaves[::-1], parts[::-1], [_FLIP[sign] for sign in signs[::-1]]
@@ -185,7 +183,10 @@ def _read_relation(text: str, depth: int) -> Node | Leaf | None:
 
 def _read_equation(parts: list[str], depth: int) -> Node | Leaf:
     left, right = parts[0], parts[-1]
-    if len(parts) > 2 or re.fullmatch(r"[0-9 +*/().^-]+", left):  # a calculation that ends in its value
+    value = formula.parse(right)
+    if len(parts) > 2 or (
+        value and not formula.variables(value) and re.fullmatch(r"[0-9 +*/().^-]+", left)
+    ):  # a calculation that ends in its value
         value = read(right, depth)
         return Node("named", (value,), left) if _NAMED.fullmatch(left) else value
     if re.fullmatch(rf"\( ?{_NAME}(?: ?, ?{_NAME})+ ?\)", left):
@@ -194,33 +195,36 @@ def _read_equation(parts: list[str], depth: int) -> Node | Leaf:
         return Node("named", (read(right, depth),), left.replace(" ", ""))
     if _NAMED.fullmatch(right) and not re.search(rf"(?<![a-zA-Z\\]){re.escape(right)}(?![a-zA-Z])", left):
         return Node("named", (read(left, depth),), right.replace(" ", ""))
-    return Node("relation", (_leaf(left), _leaf(right)), "=")
+    return Node("relation", (read_leaf(left), read_leaf(right)), "=")
 
 
 def _read_inequality(parts: list[str], sign: str, leaves: list[Leaf]) -> Node | None:
     for ours, other, direction in ((0, 1, sign), (1, 0, _FLIP.get(sign, sign))):
         name, bound = parts[ours], leaves[other]
+        match = re.fullmatch(rf"\| ?({_NAME}) ?(?:([+-]) ?([^|]+))?\|", name)
+        if match and direction != "≠" and bound.tokens:
+            return _read_distance(match, parts[other], direction)
         if _NAMED.fullmatch(name) and bound.tokens and "$" + name not in bound.tokens:
             if direction == "≠":
                 return _without(bound, name)
             left, right = ("[" if direction == "≥" else "("), ("]" if direction == "≤" else ")")
             if direction in ">≥":
-                return span(left, bound, _leaf("∞"), ")", name)
-            return span("(", _leaf("-∞"), bound, right, name)
-        if match := re.fullmatch(rf"\| ?({_NAME}) ?(?:([+-]) ?([^|]+))?\|", name):
-            if direction != "≠" and bound.tokens:
-                return _read_distance(match, parts[other], direction)
+                return span(left, bound, read_leaf("∞"), ")", name)
+            return span("(", read_leaf("-∞"), bound, right, name)
     return Node("relation", tuple(leaves), sign)
 
 
 def _read_distance(match: re.Match, bound: str, sign: str) -> Node:
     """|x - a| < b lies between a - b and a + b; |x - a| > b outside."""
     centre = f"{'-' if match[2] == '+' else ''}({match[3] or '0'})"
-    low, high = _leaf(f"{centre}-({bound})"), _leaf(f"{centre}+({bound})")
+    low, high = read_leaf(f"{centre}-({bound})"), read_leaf(f"{centre}+({bound})")
     closed = sign in "≤≥"
     if sign in "<≤":
         return span("[" if closed else "(", low, high, "]" if closed else ")", match[1])
-    outer = (_leaf("-∞"), low, "(", "]" if closed else ")"), (high, _leaf("∞"), "[" if closed else "(", ")")
+    outer = (
+        (read_leaf("-∞"), low, "(", "]" if closed else ")"),
+        (high, read_leaf("∞"), "[" if closed else "(", ")"),
+    )
     return Node("union", tuple(span(left, a, b, right, match[1]) for a, b, left, right in outer))
 
 
@@ -230,7 +234,7 @@ def _read_enclosed(text: str, depth: int) -> Node | Leaf | None:
         parts = _split(text[1:-1], ",;")
         if parts and len(parts) == 2:
             left, right = ("(" if first in "(]" else "["), (")" if last in ")[" else "]")
-            return span(left, _leaf(parts[0]), _leaf(parts[1]), right)
+            return span(left, read_leaf(parts[0]), read_leaf(parts[1]), right)
         return None
     if first not in _OPEN or last != _CLOSE[_OPEN.index(first)] or first in "⌊⌈" or not _closes_at_end(text):
         return None
@@ -272,7 +276,7 @@ def _read_signs(text: str, depth: int) -> Node | None:
 def _read_ratio(text: str, depth: int) -> Node | Leaf | None:
     if ":" not in text or not (parts := _split(text, ":")) or not 2 <= len(parts) <= 6 or not all(parts):
         return None
-    shares = [_leaf(f"({part})/({parts[-1]})") for part in parts[:-1]]
+    shares = [read_leaf(f"({part})/({parts[-1]})") for part in parts[:-1]]
     return shares[0] if len(shares) == 1 else Node("tuple", tuple(shares), ":")
 
 
@@ -298,37 +302,4 @@ def _read_matrix(text: str, depth: int) -> Node | Leaf | None:
 
 
 def _cell(factor: str, text: str, depth: int) -> Node | Leaf:
-    return _leaf(f"{factor}({text})") if factor else read(text, depth)
-
-
-def _is_clock(text: str) -> re.Match | None:
-    """A time of day, not a ratio: 3:00, 05:30, 3 p.m."""
-    match = _CLOCK.fullmatch(text)
-    return match if match and (match[3] or match[2] == "00" or (match[2] and text[0] == "0")) else None
-
-
-def _number(text: str, value: int, label: str) -> Leaf:
-    unit = units.Unit(Fraction(1), None, frozenset({label})) if label else None
-    return Leaf(text, (str(value),), Fraction(value), unit)
-
-
-def _leaf(text: str) -> Leaf:
-    """A formula with what may stand behind it: a percent sign, a unit, a label."""
-    text = text.strip()
-    if total := units.compound(text):
-        return Leaf(text, (str(total[0]),), total[0], total[1])
-    if match := _BASE.fullmatch(text):
-        value = int(match[2], 10 if match[2].isdigit() else 36) * (-1 if match[1] else 1)
-        return _number(text, value, f"base {int(match[3])}")
-    if match := _is_clock(text):
-        return _number(text, int(match[1]) * 60 + int(match[2] or 0), (match[3] or "").lower())
-    number = text.replace(" ", "") if re.fullmatch(r"[0-9]{1,3}(?: [0-9]{3})+", text) else text
-    if match := _PERCENT.fullmatch(number):
-        tokens = formula.parse(match[1])
-        return Leaf(text, tokens, tokens and formula.exact(tokens), percent=True)
-    for head, unit in units.candidates(number):
-        tokens = formula.parse(head)
-        if tokens and not formula.variables(tokens):
-            return Leaf(text, tokens, formula.exact(tokens), unit)
-    tokens = formula.parse(number)
-    return Leaf(text, tokens, tokens and formula.exact(tokens))
+    return read_leaf(f"{factor}({text})") if factor else read(text, depth)

@@ -97,7 +97,7 @@ def equal(ours: Values, gold: Values) -> bool | None:
 
 
 def proportion(ours: Values, gold: Values) -> int | None:
-    """Sign of the constant that turns gold's values into ours; None when there is none, or none that is real."""
+    """Sign of the real constant that turns gold's values into ours; None when there is none."""
     tolerance = _tolerance(ours, gold)
     ratio, seen = None, 0
     for a, b in _pairs(ours, gold):
@@ -135,7 +135,7 @@ def _is_real(point: tuple, tolerance: decimal.Decimal) -> bool:
 
 
 def latex(text: str) -> str | None:
-    """LaTeX of a cleaned integral, sum, product or limit, made of known parts only; None for anything else."""
+    """LaTeX of a cleaned integral, sum, product or limit, of known parts only; None for anything else."""
     if not _LATEX_ONLY.search(text) or len(text) > 200:
         return None
     parts = []
