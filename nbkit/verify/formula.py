@@ -26,8 +26,9 @@ _TOKEN = re.compile(
     r"|(?P<word>[a-zA-Z]+)|\\(?P<command>[a-zA-Z]+)|(?P<sign>.)",
     re.DOTALL,
 )
+_HUGE = re.compile(r"[0-9][eE][+-]?[0-9]{4}")  # 1e9999
 _GREEK = "αβγδεζηθκλμνξρστφχψωΓΔΘΛΣΦΨΩ"
-_NAMED = {"pi": "π", "infty": "∞", "infinity": "∞", "inf": "∞", "theta": "θ", "alpha": "α", "beta": "β",
+NAMED = {"pi": "π", "infty": "∞", "infinity": "∞", "inf": "∞", "theta": "θ", "alpha": "α", "beta": "β",
           "lambda": "λ", "phi": "φ", "omega": "ω", "mu": "μ", "rho": "ρ", "sigma": "σ"}  # fmt: skip
 _PLAIN_WORDS = frozenset({
     "or", "and", "to", "of", "is", "no", "not", "if", "the", "for", "all", "yes", "odd", "even", "none",
@@ -44,7 +45,7 @@ class Refused(ValueError):
 
 def parse(text: str) -> Tokens | None:
     """A formula in postfix order; None for anything that the grammar does not cover."""
-    if not 0 < len(text) <= MAX_FORMULA or _nesting(text) > MAX_NESTING:
+    if not 0 < len(text) <= MAX_FORMULA or _nesting(text) > MAX_NESTING or _HUGE.search(text):
         return None
     try:
         return tuple(_Parser(text).whole())
@@ -87,8 +88,8 @@ class _Parser:
         """A run of letters: a function, a named constant, or a product of letters."""
         if run in FUNCTIONS:
             self.tokens.append(("function", run, space))
-        elif run in _NAMED:
-            self.tokens.append(("sign", _NAMED[run], space))
+        elif run in NAMED:
+            self.tokens.append(("sign", NAMED[run], space))
         elif run[:-1] in FUNCTIONS:
             self.tokens += [("function", run[:-1], space), ("letter", run[-1], False)]
         elif len(run) <= 4 and run.casefold() not in _PLAIN_WORDS:

@@ -72,6 +72,10 @@ class JailPool:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self.lend, function, *args)
 
+    def sibling(self, math: bool = False) -> Jail:
+        """One jail of that kind, shared by all who ask here; what `lend`, `map` and `do` run has its own."""
+        return self._jails[0].sibling(math)
+
     def call(self, code: str, entry: str, args_list: Sequence[Sequence | str]) -> JailResult:
         return self.lend(Jail.call, code, entry, args_list)
 

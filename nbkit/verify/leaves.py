@@ -29,9 +29,18 @@ def _number(text: str, value: int, label: str) -> Leaf:
     return Leaf(text, (str(value),), Fraction(value), unit)
 
 
+def _is_phrase(text: str) -> bool:
+    """Words such as "red" or "red car", which could pass for products of letters."""
+    runs = re.split("[ '-]", text) if re.fullmatch("[a-zA-Z]+(?:[ '-][a-zA-Z]+)*", text) else []
+    known = formula.NAMED.keys() | FUNCTIONS
+    return any(len(run) > 2 and re.search("[aeiouAEIOU]", run) for run in runs) and not known & set(runs)
+
+
 def read_leaf(text: str) -> Leaf:
     """A formula with what may stand behind it: a percent sign, a unit, a label."""
     text = text.strip()
+    if _is_phrase(text):
+        return Leaf(text)
     if total := units.compound(text):
         return Leaf(text, (str(total[0]),), total[0], total[1])
     if match := _BASE.fullmatch(text):
@@ -45,9 +54,8 @@ def read_leaf(text: str) -> Leaf:
         return Leaf(text, tokens, tokens and exact(tokens), percent=True)
     for head, unit in units.candidates(number):
         tokens = formula.parse(head)
-        inside = (
-            unit is not None and unit.powers == units.DEGREE and FUNCTIONS & set(tokens or ())
-        )  # sin 30° is no angle
+        # sin 30° is no angle
+        inside = unit is not None and unit.powers == units.DEGREE and FUNCTIONS & set(tokens or ())
         if tokens and not formula.variables(tokens) and not inside:
             return Leaf(text, tokens, exact(tokens), unit)
     tokens = formula.parse(number)

@@ -1,8 +1,8 @@
 """Decide whether an answer equals the reference (notebooks 04, 06 and 07).
 
 Cheap and exact paths first, in this process: cleaned text (`answers.py`), exact numbers with percent signs
-and units (`units.py`), letters of multiple choice, structures compared part by part (`structures.py`). What is left
-are formulas. Only what the grammar of `formula.py` covers goes on, as plain tokens, into the jail, where
+and units (`units.py`), letters of multiple choice, structures part by part (`structures.py`). What is left
+are formulas. Only what the grammar of `formula.py` covers goes on, as plain tokens, into the jail. There
 sympy and Math-Verify's parser evaluate each side in a job of its own (`values.py`): a tower such as 9^9^9 can
 eat a machine, and the reference never meets the prediction. What none of this can read, a model with a Python
 tool may judge (`agent.py`). Nothing is parsed by `eval` or sympy in this process.
@@ -12,6 +12,7 @@ tool may judge (`agent.py`). Nothing is parsed by `eval` or sympy in this proces
     verdict("2\\\\sqrt{3}", "\\\\sqrt{12}", jail)  # "pass"; without a jail "fail"
 """
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -47,9 +48,9 @@ def verdict(
     """Does an extracted answer equal the reference? "pass", "fail", or "infra": cannot say, do not count it.
 
     Infra means a malformed reference (empty, unbalanced braces, no value, unreadable symbols) or a jail that
-    failed. Equality is exact: a rounded decimal is not the irrational number. A unit may be missing
-    on either side, but two different ones must convert. Without a jail, what needs one is "fail". `model` maps
-    chat messages to a reply; it is asked only where a side cannot be read (`agent.judge`).
+    failed. Equality is exact: a rounded decimal is not the irrational number. A unit may be missing on either
+    side, but two different ones must convert. Without a jail, what needs one is "fail". `model` maps chat
+    messages to a reply; it is asked only where a side cannot be read (`agent.judge`).
     """
     if not acceptable(gold) or not balanced(gold) or not (wanted := clean(gold)):
         return "infra"
@@ -79,16 +80,18 @@ def _decide(ours: str, wanted: str, jail: Jail | None) -> tuple[Status, str]:
         try:
             # The reference first: without it no prediction is at fault.
             found = _look_up([gold for _, gold in question.open], jail, "infra")
-            found |= _look_up([ours for ours, _ in question.open], jail, "fail")
+            found |= _look_up([ours for ours, gold in question.open if _readable(gold)], jail, "fail")
         except _Settled as settled:
             return settled.status, ""
         question = _Question(found)
         result = compare(*sides, question.same)
     if result is not None:
         return ("pass" if result else "fail"), ""
-    malformed = any(_malformed(gold, question.found, jail) for _, gold in question.open)
     unread = any(not _keys(side) for pair in question.open for side in pair)
-    return ("infra" if malformed else "fail"), "unread" if unread else ""
+    # Values of both sides, but too few or too coarse to tell.
+    untold = any(question.untold(*pair) for pair in question.open)
+    malformed = any(_malformed(gold, question.found, jail) for _, gold in question.open)
+    return ("infra" if malformed or untold else "fail"), "unread" if unread else ""
 
 
 class _Settled(Exception):
@@ -97,16 +100,26 @@ class _Settled(Exception):
 
 
 def _look_up(nodes: list, jail: Jail, fault: Status) -> dict[Key, Values]:
-    keys = [key for node in nodes for key in _keys(node)]
+    keys = [key for node in nodes for key in _keys(node) if not _is_known(node, key)]
     try:
         return evaluate(keys, jail) if keys else {}
     except Hopeless as reason:
         raise _Settled("infra" if str(reason) == "infra" else fault) from None
 
 
+def _readable(node: Leaf | Node) -> bool:
+    return bool(_keys(node)) or getattr(node, "value", None) is not None
+
+
+def _is_known(node: Leaf | Node, key: Key) -> bool:
+    return getattr(node, "value", None) is not None and key == ("formula", node.tokens)
+
+
 def _malformed(gold: Leaf | Node, found: dict, jail: Jail | None) -> bool:
     """A reference that is neither a phrase nor anything with a value."""
     if isinstance(gold, Leaf) and (gold.is_words or gold.value is not None):
+        return False
+    if isinstance(gold, Node) and (gold.kind not in ("named", "relation") or _keys(gold.items[0])):
         return False
     keys = _keys(gold)
     return not keys or (jail is not None and not any(key in found for key in keys))
@@ -148,6 +161,8 @@ class _Question:
         return answer
 
     def _leaves(self, ours: Leaf, gold: Leaf) -> bool | None:
+        if {type(ours.value), type(gold.value)} == {Fraction} and not (ours.unit or gold.unit):
+            return _same_number(ours, gold, Fraction(1))
         if _text(ours.text) == _text(gold.text):
             return True
         if ours.tokens is None or gold.tokens is None:
@@ -171,13 +186,15 @@ class _Question:
         mine, theirs = self._values(ours), self._values(gold)
         if mine is None or theirs is None:
             return None
-        scales = [factor]
         if ours.percent != gold.percent:
-            scales = [factor / 100 if ours.percent else factor * 100]
-        answers = [equal(mine.times(scale), theirs) for scale in scales]
-        if True not in answers and _is_degrees(ours) != _is_degrees(gold):
-            answers.append(self._angles(ours, gold))
-        return True if True in answers else None if None in answers else False
+            factor = factor / 100 if ours.percent else factor * 100
+        answer = equal(mine.times(factor), theirs)
+        if answer is False and _is_degrees(ours) != _is_degrees(gold):
+            return self._angles(ours, gold)
+        return answer
+
+    def untold(self, ours: Leaf | Node, gold: Leaf | Node) -> bool:
+        return all(isinstance(side, Leaf) and self._values(side) for side in (ours, gold))
 
     def _values(self, leaf: Leaf, index: int = 0) -> Values | None:
         if isinstance(leaf.value, Fraction) and index == 0:
@@ -247,6 +264,7 @@ def equivalent(prediction: str, gold: str, jail: Jail | None = None) -> bool:
     return status == "pass"
 
 
+@functools.lru_cache(8192)
 def _text(cleaned: str) -> str:
     # Space between words or digits carries meaning ("1 1/2" is not "11/2"); around punctuation it does not.
     text = re.sub(r" ?([^\w ]) ?", r"\1", cleaned)

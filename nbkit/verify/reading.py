@@ -11,13 +11,14 @@ from . import formula, units
 from .leaves import is_clock, read_leaf
 from .structures import Leaf, Node, as_region, is_infinite, is_region, span
 
-MAX_STRUCTURE = 600  # characters
+MAX_STRUCTURE = 1000  # characters
 _MAX_DEPTH = 8
 _OPEN, _CLOSE = "([{⦃⟨⌊⌈", ")]}⦄⟩⌋⌉"
 _NAME = r"[a-zA-Zα-ωΑ-Ω](?: ?_ ?(?:\{[^{}]*\}|[a-zA-Z0-9]))?'*"
 _NAMED = re.compile(
     rf"{_NAME}|{_NAME} ?\( ?{_NAME}(?: ?, ?{_NAME})* ?\)|[fghpquvwFGHPEVASTQR]'* ?\([^()]*\)|\|[^|]+\|"
-    r"|[a-zA-Z]{2,12}(?: [a-zA-Z]{2,12}){0,3}|d[a-z]/d[a-z]|\\frac ?\{d[a-z]?\} ?\{d[a-z]\}|\\overline ?\{[A-Z]+\}"
+    r"|[A-Z]{2}|[a-zA-Z]{3,12}(?: [a-zA-Z]{2,12}){0,3}|d[a-z]/d[a-z]|\\frac ?\{d[a-z]?\} ?\{d[a-z]\}"
+    r"|\\overline ?\{[A-Z]+\}"
     rf"|(?:sin|cos|tan|cot|sec|csc) ?(?:{_NAME}|\( ?{_NAME} ?\))"
 )
 _THOUSANDS = re.compile(r"[^,]*?(?<![0-9])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])[^,]*")
@@ -37,8 +38,8 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
         return Leaf(text)
     if _EMPTY.fullmatch(text):
         return Node("set")
-    if whole := _REALS.fullmatch(text):
-        return span("(", read_leaf("-∞"), read_leaf("∞"), ")") if whole else None
+    if _REALS.fullmatch(text):
+        return span("(", read_leaf("-∞"), read_leaf("∞"), ")")
     if "≈" in text:  # the exact value, where an approximation follows it
         left, _, right = text.partition("≈")
         return read(right if _NAMED.fullmatch(left.strip()) else left, depth + 1)
@@ -80,7 +81,7 @@ def _split(text: str, separators: str) -> list[str] | None:
         elif character in separators and depth == 0 and environments == 0:
             parts.append(text[start:at])
             start = at + 1
-        if depth < 0 and character != "[":
+        if depth < 0:
             return None
     return [*parts, text[start:]] if depth == 0 and environments == 0 else None
 
@@ -118,7 +119,7 @@ def _join_regions(items: list, either: bool) -> Node:
         if len(lows) == len(highs) == 1 and lows[0].name == highs[0].name:
             (low, _), (_, high) = lows[0].items, highs[0].items
             if low.value is None or high.value is None or low.value < high.value:
-                return Node("span", (low, high), low and lows[0].name, lows[0].sides[0] + highs[0].sides[1])
+                return Node("span", (low, high), lows[0].name, lows[0].sides[0] + highs[0].sides[1])
     return Node("union", tuple(_flat(items, "union")))
 
 
@@ -127,10 +128,14 @@ def _read_union(text: str, depth: int) -> Node | None:
     parts = _split(text, "∪") if "∪" in text else None
     if parts is None or len(parts) < 2:
         return None
-    items = [as_region(read(part, depth)) or read(part, depth) for part in parts]
+    items = [_region_first(read(part, depth)) for part in parts]
     if all(isinstance(item, Node) and item.kind == "set" for item in items):
         return Node("set", tuple(_flat(items, "set")))
     return Node("union", tuple(_flat(items, "union")))
+
+
+def _region_first(node: Node | Leaf) -> Node | Leaf:
+    return as_region(node) or node
 
 
 def _read_except(text: str, depth: int) -> Node | None:
@@ -165,7 +170,7 @@ def _read_relation(text: str, depth: int) -> Node | Leaf | None:
         signs.append(text[at])
         at += 1
     if signs[-1] == "∈" and len(parts) == 2:
-        inner = as_region(read(parts[1], depth)) or read(parts[1], depth)
+        inner = _region_first(read(parts[1], depth))
         return replace(inner, name=parts[0]) if is_region(inner) and inner.kind == "span" else inner
     if set(signs) == {"="}:
         return _read_equation(parts, depth)

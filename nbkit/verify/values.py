@@ -20,8 +20,10 @@ from .jail import Jail, JailResult, SandboxUnavailable
 
 Key = tuple  # ("formula", tokens), ("equation", tokens, tokens) or ("latex", text)
 _CONTEXT = decimal.Context(prec=400, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
+_MAX_EXPONENT = 10**12  # numbers beyond it are not compared
 _MARGIN = 20  # digits that rounding may spoil
 _EXACT = 330
+_PER_JOB = 32  # what a job may answer is limited
 _FLOAT = 29  # so that floats of plain arithmetic must agree to nine digits
 _LATEX_ONLY = re.compile(r"[∫∑]|\\(?:lim|prod)(?![a-zA-Z])")
 _LATEX_TOKEN = re.compile(r"\\(?:frac|lim|prod|binom)(?![a-zA-Z])|[a-z]+|[0-9]+(?:\.[0-9]+)?|.")
@@ -56,8 +58,14 @@ class Values:
 
 
 def evaluate(keys: Iterable[Key], jail: Jail) -> dict[Key, Values]:
-    """Values of all keys that have some, in one job. Raises Hopeless."""
-    keys = list(dict.fromkeys(keys))
+    """Values of all keys that have some, in one job or few. Raises Hopeless."""
+    keys, found = list(dict.fromkeys(keys)), {}
+    for at in range(0, len(keys), _PER_JOB):
+        found |= _evaluate(keys[at : at + _PER_JOB], jail)
+    return found
+
+
+def _evaluate(keys: list[Key], jail: Jail) -> dict[Key, Values]:
     args = [[list(part) if isinstance(part, tuple) else part for part in key] for key in keys]
     try:
         result = jail.sibling(math=True).call("from jail_math import values", "values", args)
@@ -74,10 +82,14 @@ def _read(value: object) -> Values | None:
     try:
         digits, points = value
         parts = [p and tuple(_CONTEXT.create_decimal(part) for part in p) for p in points]
-        sound = digits in (_EXACT, 60, 50) and all(p is None or len(p) == 2 for p in parts)
+        sound = digits in (_EXACT, 60, 50) and all(p is None or _sound(*p) for p in parts)
         return Values(digits, tuple(parts)) if sound else None
     except (TypeError, ValueError, decimal.DecimalException):
         return None
+
+
+def _sound(real: decimal.Decimal, imaginary: decimal.Decimal) -> bool:
+    return all(part.is_finite() and abs(part.adjusted()) < _MAX_EXPONENT for part in (real, imaginary))
 
 
 def equal(ours: Values, gold: Values) -> bool | None:
@@ -126,12 +138,16 @@ def _tolerance(ours: Values, gold: Values) -> decimal.Decimal:
 
 
 def _near(a: decimal.Decimal, b: decimal.Decimal, tolerance: decimal.Decimal) -> bool:
-    size = max(abs(a), abs(b), decimal.Decimal(1), key=lambda value: _CONTEXT.abs(value))
-    return abs(_CONTEXT.subtract(a, b)) <= _CONTEXT.multiply(size, tolerance)
+    size = max(a.copy_abs(), b.copy_abs(), decimal.Decimal(1))
+    return _CONTEXT.subtract(a, b).copy_abs() <= _CONTEXT.multiply(size, tolerance)
 
 
 def _is_real(point: tuple, tolerance: decimal.Decimal) -> bool:
-    return abs(point[1]) <= _CONTEXT.multiply(max(abs(point[0]), decimal.Decimal(1)), tolerance)
+    return _near(
+        point[1],
+        decimal.Decimal(0),
+        _CONTEXT.multiply(tolerance, max(point[0].copy_abs(), decimal.Decimal(1))),
+    )
 
 
 def latex(text: str) -> str | None:
