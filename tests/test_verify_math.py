@@ -227,8 +227,8 @@ def test_a_malformed_reference_is_infra(jail, gold):
     "prediction",
     [None, 5, 2.0, b"2", ["2"], "", " ", "@@##", "(((", "x=", "NaN", "1" * 10_000_000, "\u202e2", "\ud800",
      "٢", "\x00", r"\foo{1}", "≈" * 300, "x<" * 200 + "3", "and " * 100,
-     "\\text{" * 100 + "2", "±" * 99 + "1"],
-    ids=range(22),
+     r"\lim_{x\to 0} \frac{1}{x}", "∫∫∫", "\\text{" * 100 + "2", "±" * 99 + "1"],
+    ids=range(24),
 )  # fmt: skip
 def test_bad_predictions_fail(jail, prediction, gold):
     assert verdict(prediction, gold, jail) == verdict(prediction, gold) == "fail"

@@ -169,12 +169,12 @@ class _Question:
             words = [leaf.is_words and re.fullmatch(r"[^\W\d_]+", leaf.text) for leaf in (ours, gold)]
             if all(words):
                 return False  # two different words
-            if not (latex(ours.text) or latex(gold.text)):
+            if not (_keys(ours) and _keys(gold)):
                 return None
         factor = units.ratio(ours.unit, gold.unit)
         if factor is None:
             return self._angles(ours, gold) if _is_degrees(ours) or _is_degrees(gold) else False
-        if ours.tokens == gold.tokens and factor == 1 and ours.percent == gold.percent:
+        if ours.tokens and ours.tokens == gold.tokens and factor == 1 and ours.percent == gold.percent:
             return True
         if ours.value is not None and gold.value is not None:
             answer = _same_number(ours, gold, factor)
