@@ -2,7 +2,6 @@
 
 import math
 import os
-import random
 import secrets
 import shutil
 import signal
@@ -14,6 +13,7 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
+import psutil
 import pytest
 
 from nbkit.verify import (
@@ -26,7 +26,7 @@ from nbkit.verify import (
     jail_wasm,
     probe,
 )
-from nbkit.verify.jail import _read_calls
+from nbkit.verify.jail_answers import read_calls
 from nbkit.verify.jail_tiers import available
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -166,6 +166,12 @@ def test_nothing_of_the_parent_is_visible(jail):
     assert not {"torch", "numpy", "nbkit", "site"} & set(modules)
 
 
+def test_bubblewrap_gives_the_worker_process_numbers_of_its_own(jail):
+    status = Path(f"/proc/{jail._worker.pid}/status").read_text()
+    numbers = next(line for line in status.splitlines() if line.startswith("NSpid")).split()[1:]
+    assert numbers[-1] == ("1" if jail.layers[0] == "bubblewrap" else str(jail._worker.pid))
+
+
 def test_jobs_do_not_see_each_other(jail):
     secret = "PREVIOUS" + secrets.token_hex(8)
     jail.call(f"import sys, builtins\nsys.X = builtins.X = X = '{secret}'\ndef f(): return X", "f", [[]])
@@ -265,9 +271,9 @@ def test_codec_refuses_malformed_data():
         with pytest.raises((ValueError, TypeError, LookupError)):
             jail_codec.decode(bad)
     answer = {"calls": [{"value": ["l", [["i", "0x1"], ["b", 1]]]}]}
-    assert _read_calls(answer, 1) == JailResult("ok", [[1, True]])
+    assert read_calls(answer, 1) == JailResult("ok", [[1, True]])
     for bad in [{"calls": 5}, {"calls": [["i", "0x1"]]}, {"calls": [{}]}, {}]:
-        assert _read_calls(bad, 1).status == "error"
+        assert read_calls(bad, 1).status == "error"
 
 
 def test_equal_jobs_give_equal_answers():
@@ -363,18 +369,38 @@ def test_filter_structure():
         assert steps[-1] == bytes.fromhex("0600000001000500")
 
 
-@pytest.mark.slow
+MIXED = [
+    ADD,
+    "import os\nos._exit(0)",
+    "def add(a, b): return [0] * 10**9",
+    "def add(a, b): return 'x' * 10**6",
+    "import threading, time\nthreading.Thread(target=time.sleep, args=(9,)).start()\ndef add(a, b): return 0",
+    "def add(a, b) return",
+]
+
+
 def test_a_thousand_jobs_leak_nothing(jail):
-    fds = len(os.listdir("/proc/self/fd"))
-    worker_fds = os.listdir(f"/proc/{jail._worker.pid}/fd") if os.geteuid() == 0 else []
-    numbers = random.Random(0)
-    for _ in range(1000):
-        a, b = numbers.randrange(99), numbers.randrange(99)
-        assert jail.call(ADD, "add", [[a, b]]).values == [a + b]
-    assert len(os.listdir("/proc/self/fd")) == fds
-    assert _children(jail) == []
-    if worker_fds:
-        assert os.listdir(f"/proc/{jail._worker.pid}/fd") == worker_fds
+    ours, worker = psutil.Process(), psutil.Process(jail._worker.pid)
+
+    def state():
+        return [
+            [len(ours.children(recursive=True)), ours.num_fds(), worker.num_fds(), len(worker.children())],
+            [ours.memory_info().rss / 2**20, worker.memory_info().rss / 2**20],
+        ]
+
+    def work(jobs):
+        for number in range(jobs):
+            got = jail.call(MIXED[number % len(MIXED)], "add", [[number, 1]])
+            assert number % len(MIXED) or got.values == [number + 1]
+            assert got.status != "infra"
+            if number % 10 == 0:
+                assert jail.run("print(input())", "x").values == ["x\n"]
+
+    work(50)
+    counts, memory = state()
+    work(1000)
+    assert state()[0] == counts and counts[3] == 0
+    assert [after < before + 4 for after, before in zip(state()[1], memory, strict=True)] == [True, True]
 
 
 UNPRIVILEGED = """

@@ -22,10 +22,10 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 from . import jail_canary, jail_codec, jail_link, jail_tiers, jail_wasm
+from .jail_answers import CallError, Conversation, JailResult, read_calls
 from .jail_tiers import SandboxUnavailable, probe
 
 _CANARY_EVERY = 1000
@@ -43,28 +43,6 @@ names = {k: v for k, v in vars(math).items() if k[0] != "_"} | {"F": F, "sqrt": 
 def evaluate(text):
     return eval(text, names)
 """
-
-
-@dataclass(frozen=True)
-class CallError:
-    """One call raised, or returned something that is not plain data."""
-
-    detail: str
-
-
-@dataclass(frozen=True)
-class JailResult:
-    """Outcome of one job.
-
-    status: "ok" (the code loaded; one entry per call), "error" (it did not load, died, or answered too much
-    or nonsense), "timeout" (wall or CPU limit) or "infra" (the jail failed: says nothing about the code).
-    values: for "ok", one plain value or `CallError` per call, or the standard output of a program, or True or
-    False of a check; otherwise empty.
-    """
-
-    status: Literal["ok", "error", "timeout", "infra"]
-    values: list
-    detail: str = ""
 
 
 class Jail:
@@ -190,7 +168,7 @@ class Jail:
 
     def _call(self, message: dict, wall_s: float) -> JailResult:
         answer, _, fault = self._talk(message, wall_s)
-        return fault or _read_calls(answer, len(message["args"]))
+        return fault or read_calls(answer, len(message["args"]))
 
     def _run(self, code: str, stdin: bytes) -> JailResult:
         answer, output, fault = self._talk({"mode": "run", "code": code}, self.wall_s, stdin)
@@ -241,7 +219,7 @@ class Jail:
         try:
             ours.begin()
             tests.begin()
-            talk = _Conversation(ours, tests, time.monotonic() + self.wall_s)
+            talk = Conversation(ours, tests, time.monotonic() + self.wall_s)
             result = talk.hold()
             exits = ours.end(), tests.end()
         except OSError:
@@ -296,57 +274,3 @@ class Jail:
         if self._worker is not None:
             self._worker.close()
         self._worker = None
-
-
-class _Conversation:
-    """A test asks, a program answers, through us: everything the program says is decoded here first."""
-
-    def __init__(self, ours: jail_link.Job, tests: jail_link.Job, deadline: float) -> None:
-        self.ours, self.tests, self.deadline, self.cut = ours, tests, deadline, ""
-
-    def hold(self) -> JailResult | None:
-        """The result; None when the program did not answer, and `cut` says how."""
-        try:
-            loaded = self._answer()
-            while "error" not in loaded:
-                try:
-                    said = json.loads(self.tests.receive(self.deadline))
-                except jail_link.Cut as cut:
-                    if str(cut) == "time":
-                        raise
-                    return JailResult("infra", [], f"the job of the test ended early: {cut}")
-                if "broken" in said:
-                    return JailResult("infra", [], f"the test cannot be used: {str(said['broken'])[:300]}")
-                if "call" not in said:
-                    return JailResult("ok", [said["passed"] is True], str(said["detail"])[:300])
-                self.ours.send(said["call"], self.deadline)
-                self.tests.send(self._answer(), self.deadline)
-            return JailResult("error", [], loaded["error"])
-        except jail_link.Cut as cut:
-            self.cut = str(cut)
-        return None
-
-    def _answer(self) -> dict:
-        try:
-            answer = json.loads(self.ours.receive(self.deadline))
-            if "error" in answer:
-                return {"error": str(answer["error"])[:300]}
-            return {"value": jail_codec.encode(jail_codec.decode(answer["value"]))}
-        except jail_codec.MALFORMED:
-            raise jail_link.Cut("garbage") from None
-
-
-def _read_calls(answer: dict, calls: int) -> JailResult:
-    """Decode what a dead job wrote; anything but a well-formed answer is the job's own fault."""
-    try:
-        if "error" in answer:
-            return JailResult("error", [], str(answer["error"])[:300])
-        values = [
-            CallError(str(item["error"])[:300]) if "error" in item else jail_codec.decode(item["value"])
-            for item in answer["calls"]
-        ]
-    except jail_codec.MALFORMED:
-        return JailResult("error", [], "the job ended with no valid answer")
-    if len(values) != calls:
-        return JailResult("error", [], f"{len(values)} answers to {calls} calls")
-    return JailResult("ok", values)

@@ -64,6 +64,8 @@ def verdict(
             return "pass" if option[0] == gold_option[0] else "fail"
     elif gold_option:
         wanted = gold_option[1]
+    if gold_option and not gold_option[1] and len(gold_option[0]) == 1:
+        wanted = gold_option[0]  # without its bracket, which means nothing to what follows
     status, why = _decide(ours, wanted, jail)
     if why == "unread" and model is not None and jail is not None:
         from .agent import judge
@@ -171,6 +173,8 @@ class _Question:
                 return False  # two different words
             if not (_keys(ours) and _keys(gold)):
                 return None
+        if (ours.percent and gold.unit) or (gold.percent and ours.unit):
+            return False
         factor = units.ratio(ours.unit, gold.unit)
         if factor is None:
             return self._angles(ours, gold) if _is_degrees(ours) or _is_degrees(gold) else False

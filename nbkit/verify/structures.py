@@ -29,7 +29,7 @@ class Leaf:
     @property
     def is_words(self) -> bool:
         """A phrase rather than a formula that could not be read?"""
-        if re.fullmatch("[ℤℕℚℂ].?", self.text):
+        if re.fullmatch("[ℤℕℚℂ].?|[\u4e00-\u9fff]", self.text):
             return True
         runs = re.findall(r"(?<!\\)[^\W\d_]{2,}", re.sub(r"\\[a-zA-Z]+", " ", self.text))
         return self.tokens is None and any(run not in FUNCTIONS for run in runs) and "\\" not in self.text
@@ -102,6 +102,9 @@ def compare(ours: object, gold: object, same: Same) -> bool | None:
         fits = ours.name == gold.name or (":" not in ours.name + gold.name and len(gold.items) != 2)
         return _in_order(ours.items, gold.items, same) if fits else False
     if set(names) == {"list", "tuple"}:
+        listed = ours.items if names[0] == "list" else gold.items
+        if len({item.name if isinstance(item, Node) else item for item in listed}) == 1:
+            return False  # x = 1, x = 2 are two solutions, not a point
         return _in_order(ours.items, gold.items, same)
     if set(names) <= {"list", "set"}:
         return _any_order(ours.items, gold.items, same)
@@ -148,17 +151,21 @@ def _same_span(ours: Node | Leaf, gold: Node | Leaf, same: Same) -> bool | None:
 
 def _compare_named(ours: object, gold: object, same: Same) -> bool | None:
     """y = 2x + 1 is 2x + 1, and 2x - y + 1 = 0; x = 1 is 1, but not y = 1."""
-    kinds = [node.kind if isinstance(node, Node) else "" for node in (ours, gold)]
-    if kinds == ["named", "named"]:
-        simple = all(len(node.name) == 1 for node in (ours, gold))
-        if ours.name == gold.name or not simple:
-            return compare(ours.items[0], gold.items[0], same)
-        return same(ours, gold)
+    sides = [(node.kind if isinstance(node, Node) else "", node) for node in (ours, gold)]
+    kinds = [kind for kind, _ in sides]
+    values = [node.items[0] if kind == "named" else node for kind, node in sides]
+    plain = all(isinstance(value, Leaf) for value, kind in zip(values, kinds, strict=True) if kind == "named")
     if "relation" in kinds:
+        return same(ours, gold) if plain else False
+    # Letters mean something; "f(x)" and "Area" are only what the value is called.
+    if (
+        kinds == ["named", "named"]
+        and plain
+        and len(ours.name) == len(gold.name) == 1
+        and ours.name != gold.name
+    ):
         return same(ours, gold)
-    return compare(
-        *(n.items[0] if kind == "named" else n for n, kind in zip((ours, gold), kinds, strict=True)), same
-    )
+    return compare(*values, same)
 
 
 def _in_order(ours: tuple, gold: tuple, same: Same) -> bool | None:
