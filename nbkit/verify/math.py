@@ -64,7 +64,7 @@ def verdict(
             return "pass" if option[0] == gold_option[0] else "fail"
     elif gold_option:
         wanted = gold_option[1]
-    if gold_option and not gold_option[1] and len(gold_option[0]) == 1:
+    if gold_option and not gold_option[1] and len(gold_option[0]) == 1 < len(wanted):
         wanted = gold_option[0]  # without its bracket, which means nothing to what follows
     status, why = _decide(ours, wanted, jail)
     if why == "unread" and model is not None and jail is not None:
