@@ -57,7 +57,9 @@ def gsm8k() -> list[tuple[str, str, bool, str]]:
     found = []
     for row in sources.load("gsm8k", split="test", purpose="eval"):
         rng, gold = random.Random(row["prompt"]), row["answer"]
-        found.append((row["response"], gold, True, "gold"))
+        body, _, answer = row["response"].rpartition("#### ")
+        text = rf"{body}The answer is \boxed{{{answer}}}."  # a box is the one form that every checker reads
+        found.append((text, gold, True, "gold"))
         digits = list(gold.lstrip("-"))
         rng.shuffle(digits)
         value = float(gold)
@@ -70,7 +72,7 @@ def gsm8k() -> list[tuple[str, str, bool, str]]:
         }
         kind = rng.choice(sorted(perturbed))
         if float(perturbed[kind]) != value:
-            found.append((row["response"], perturbed[kind], False, kind))
+            found.append((text, perturbed[kind], False, kind))
     return found
 
 
