@@ -53,11 +53,13 @@ lint: $(STAMP)
 test: lint
 	$(BIN)/python -m pytest $(PYTEST)
 
-# fg_map.py, the fourth, trains for an hour and wants the pools of a run: see its --help.
+# Two more run alone: fg_map.py trains for an hour on the pools of a run, graders.py grades for a quarter of an
+# hour and wants mirrors of HumanEval and MBPP.
 bench: $(STAMP)
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/corpus.py
 	$(BIN)/python benchmarks/kill.py
+	$(BIN)/python benchmarks/answers.py
 
 strip: $(STAMP)
 	$(if $(NOTEBOOKS),$(STRIP) $(NOTEBOOKS))
