@@ -112,3 +112,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("NBKIT_OUTPUTS", raising=False)
     return root
+
+
+@pytest.fixture(scope="module")
+def jail(request: pytest.FixtureRequest):
+    """A warm jail of the strongest tier; a module may set its WALL_S."""
+    from nbkit.verify import Jail, SandboxUnavailable, probe
+
+    try:
+        probe()
+    except SandboxUnavailable as reason:
+        pytest.skip(f"no jail on this machine: {reason}")
+    with Jail(wall_s=getattr(request.module, "WALL_S", 2.0)) as warm:
+        yield warm

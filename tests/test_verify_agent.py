@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nbkit.verify import Jail, JailResult, SandboxUnavailable, probe, verdict
+from nbkit.verify import JailResult, SandboxUnavailable, verdict
 from nbkit.verify.agent import from_endpoint, judge
 
 EQUAL, DIFFERENT = "<verdict>equal</verdict>", "<verdict>different</verdict>"
@@ -13,14 +13,7 @@ GOLD = r"f(x) = \begin{cases} 0 & x < 0 \\ 1 & x \ge 0 \end{cases}"
 PREDICTION = "1 for x at least 0, otherwise 0"
 
 
-@pytest.fixture(scope="module")
-def jail():
-    try:
-        probe()
-    except SandboxUnavailable as reason:
-        pytest.skip(f"no jail on this machine: {reason}")
-    with Jail(wall_s=0.5) as warm:
-        yield warm
+WALL_S = 0.5  # of the fixture `jail`
 
 
 def call(code, name="python"):

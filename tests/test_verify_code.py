@@ -15,10 +15,8 @@ import pytest
 from nbkit.verify import (
     Call,
     Case,
-    Jail,
     JailPool,
     JailResult,
-    SandboxUnavailable,
     Verdict,
     extract_code,
     grade,
@@ -29,7 +27,6 @@ from nbkit.verify import (
     mbpp_calls,
     mutants,
     mutation_score,
-    probe,
 )
 from nbkit.verify.code import same
 
@@ -38,14 +35,7 @@ ADD = "def add(a, b): return a + b"
 CALLS = [Call([2, 3], 5), Call([-1, 1], 0)]
 
 
-@pytest.fixture(scope="module")
-def jail():
-    try:
-        probe()
-    except SandboxUnavailable as reason:
-        pytest.skip(f"no jail on this machine: {reason}")
-    with Jail(wall_s=2.0) as warm:
-        yield warm
+WALL_S = 2.0  # of the fixture `jail`
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,11 @@ from pathlib import Path
 import pytest
 
 from nbkit.verify import (
-    Jail,
     JailResult,
     SandboxUnavailable,
     equivalent,
     extract_answer,
     formula,
-    probe,
     values,
     verdict,
 )
@@ -28,18 +26,16 @@ DATA = Path(os.environ.get("NBKIT_DATA_DIR") or ROOT.parent / "shared" / "data")
 ATTACKS = DATA.parent / "attacks" / "attacks.json"
 
 
+WALL_S = 1.0
+
+
 @pytest.fixture(scope="module")
-def jail():
+def jail(jail):
     try:
-        probe()
+        jail.sibling(math=True).start()
     except SandboxUnavailable as reason:
-        pytest.skip(f"no jail on this machine: {reason}")
-    with Jail(wall_s=1.0) as warm:
-        try:
-            warm.sibling(math=True).start()
-        except SandboxUnavailable as reason:
-            pytest.skip(f"no math jail on this machine: {reason}")
-        yield warm
+        pytest.skip(f"no math jail on this machine: {reason}")
+    return jail
 
 
 class Untouched:

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from nbkit.verify import Call, Jail, SandboxUnavailable, grade, mutation_score, probe
+from nbkit.verify import Call, grade, mutation_score
 from nbkit.verify.synthesis import (
     Rejected,
     Suite,
@@ -20,14 +20,7 @@ CLAMP = "def clamp(x, low, high):\n    if x < low:\n        return low\n    retu
 LARGEST = "def largest(xs):\n    return max(xs) if xs else None"
 
 
-@pytest.fixture(scope="module")
-def jail():
-    try:
-        probe()
-    except SandboxUnavailable as reason:
-        pytest.skip(f"no jail on this machine: {reason}")
-    with Jail(wall_s=0.5) as warm:
-        yield warm
+WALL_S = 0.5  # of the fixture `jail`
 
 
 def test_only_mutants_that_equal_the_solution_survive(jail):
