@@ -345,3 +345,10 @@ def test_report_is_plain_json(server):
     endpoint = Endpoint(server.url, "tiny", prices=(1, 2))
     endpoint.complete(ask("a"))
     assert json.loads(json.dumps(endpoint.report())) == endpoint.report()
+
+
+def test_texts_are_empty_where_there_is_no_answer(server):
+    server.script = [404]
+    endpoint = Endpoint(server.url, "tiny", concurrency=1, retries=0)
+    assert endpoint.texts(["a", "b"], max_tokens=9) == ["", "echo b"]
+    assert [request["max_tokens"] for request in server.requests] == [9, 9]
