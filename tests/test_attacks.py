@@ -225,20 +225,25 @@ def test_attacks_gain_nothing(jail, scene, item):
 @pytest.mark.parametrize("item", load("attacks"))
 def test_attacks_on_a_test_as_code_gain_nothing(jail, scene, item):
     """The same programs against `check(candidate)`, the form in which public graders were fooled most."""
+    before, processes = scene.files(), len(descendants())
     asserts = "\n".join(f"    assert candidate(*{call.args}) == {call.expected}" for call in scene.calls)
     verdict = grade_check(jail, scene.fill(item["code"]), "add", f"def check(candidate):\n{asserts}")
     assert verdict.reward == 0.0, verdict
     honest = grade_check(jail, ADD, "add", f"def check(candidate):\n{asserts}")
     assert honest.status == "pass", honest
     assert not scene.net() and not scene.signals
+    # the worker of the tests starts with the first check and stays
+    assert scene.files() == before and len(descendants()) <= processes + 2
 
 
 @pytest.mark.parametrize("item", load("attacks", "stdio"))
 def test_attacks_on_programs_gain_nothing(jail, scene, item):
+    before, processes = scene.files(), len(descendants())
     cases = [Case(stdin, scene.fill(expected)) for stdin, expected in item["cases"]]
     assert grade_program(jail, scene.fill(item["code"]), cases).reward == 0.0
     honest = f"print({cases[0].expected.rstrip()!r})"
     assert grade_program(jail, honest, cases).reward == 1.0
+    assert scene.files() == before and len(descendants()) == processes
 
 
 def test_the_suite_is_present():

@@ -206,6 +206,7 @@ def test_every_humaneval_reference_passes_and_impostors_fail(jail):
 
 
 COUNTER = "n = 0\ndef f():\n    global n\n    n += 1\n    return n"
+NESTED = "def f(x):\n    for _ in range(63): x = [x]\n    return x"
 ECHO = "print(input()[::-1])"
 
 
@@ -273,6 +274,9 @@ def test_programs_meet_only_their_input(jail):
         ("def f(x): import os; os.write(3, b'00000002{}')", "candidate(1)", "fail", "no valid answer"),
         ("def f(x): return 'x' * 99_999", "candidate(1)", "fail", "longer than"),
         ("def f(x): raise SystemExit(0)", "try: f(1)\n    except Exception: raise", "fail", "SystemExit"),
+        ("def f(x): raise StopIteration", "assert all(map(f, [1]))", "fail", "StopIteration"),
+        ("def f(x): return 1 << 60_000", "f(f(1) ** 3)", "fail", "bits"),
+        (NESTED, "f(f(1))", "fail", "deeper"),
         ("def f(x): return x", "candidate(lambda: 1)", "infra", "not plain data"),
         ("def f(x): return x", "try: candidate(f)\n    except Exception: pass", "infra", "not plain data"),
         ("def f(x): return x", "assert (", "infra", "SyntaxError"),
@@ -355,5 +359,7 @@ def test_a_pool_grades_in_order_from_threads_and_coroutines(jail):
         with pytest.raises(ZeroDivisionError):
             pool.lend(lambda jail: 1 / 0)
         assert len(pool.map(grade, rows)) == 60  # every jail came back
+    with pytest.raises(RuntimeError, match="closed"):
+        pool.call(ADD, "add", [[1, 2]])
     with pytest.raises(ValueError, match="workers=0"):
         JailPool(0)

@@ -1,5 +1,6 @@
 """The jail: what hostile code can reach (nothing), what comes out (plain data), and honest failures."""
 
+import json
 import math
 import os
 import secrets
@@ -267,6 +268,9 @@ def test_codec_refuses_malformed_data():
         ["f", "x"],
         ["S", [["l", []]]],
         ["d", [[["n"]]]],
+        ["q", ["s", "1e10000000"], ["n"]],
+        ["q", ["s", "1e10000000"], ["i", "0x1"]],
+        ["q", ["i", "0x1"]],
     ]:
         with pytest.raises((ValueError, TypeError, LookupError)):
             jail_codec.decode(bad)
@@ -320,16 +324,22 @@ def _alive(pid):
         return False
 
 
-def test_an_interrupt_leaves_a_usable_jail():
-    with Jail(wall_s=30) as jail:
+@pytest.mark.parametrize("tier", available())
+def test_an_interrupt_leaves_a_usable_jail_and_no_job(tier):
+    ours = psutil.Process()
+    before = len(ours.children(recursive=True))
+    with Jail(wall_s=30, tier=tier) as jail:
+        running = len(ours.children(recursive=True))
         alarm = signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        signal.setitimer(signal.ITIMER_REAL, 1.0)
         try:
             with pytest.raises(KeyboardInterrupt):
                 jail.call("def f():\n    while True: pass", "f", [[]])
         finally:
             signal.signal(signal.SIGALRM, alarm)
         assert jail.call(ADD, "add", [[2, 3]]).values == [5]
+        assert len(ours.children(recursive=True)) == running
+    assert len(ours.children(recursive=True)) == before
 
 
 def test_there_is_no_way_to_run_unjailed(monkeypatch):
@@ -403,14 +413,37 @@ def test_a_thousand_jobs_leak_nothing(jail):
     assert [after < before + 4 for after, before in zip(state()[1], memory, strict=True)] == [True, True]
 
 
+def attacks_on(canary):
+    """The attacks by function call, but for those that only take time; none where the suite is absent."""
+    data = Path(os.environ.get("NBKIT_DATA_DIR") or ROOT.parent / "shared" / "data")
+    path = data.parent / "attacks" / "attacks.json"
+    suite = json.loads(path.read_text())["attacks"] if path.exists() else []
+    places = {"CANARY": canary, "SECRET": canary / "x", "PORT": 1, "GRADER_PID": os.getpid()}
+    places |= {"TOKEN_PREFIX_HEX": "00" * 8, "MARKERS": "passed", "MARKERS_1": "passed"}
+    found = {}
+    for item in suite:
+        if item["mode"] == "call" and item["category"] != "resource":
+            code = item["code"]
+            for name, value in places.items():
+                code = code.replace("{{" + name + "}}", str(value))
+            found[item["name"]] = code
+    return found
+
+
 UNPRIVILEGED = """
 import os, sys, types
 sys.modules["nbkit"] = package = types.ModuleType("nbkit")
 package.__path__ = [sys.argv[1]]
+import json
+from nbkit.verify.code import Call, grade
 from nbkit.verify.jail import Jail
 from nbkit.verify.jail_tiers import available
+attacks = json.loads(sys.argv[2])
 for tier in available():
-    with Jail(tier=tier) as jail:
+    with Jail(tier=tier, wall_s=0.5) as jail:
+        for name, code in attacks.items():
+            verdict = grade(jail, code, "add", [Call([123, 456], 579), Call([7, 8], 15)])
+            assert verdict.reward == 0.0, (tier, name, verdict)
         bad = jail.call("import os\\ndef f(): return os.listdir('/')", "f", [[]])
         good = jail.call("def add(a, b): return a + b", "add", [[2, 3]])
         print(os.getuid(), jail.tier, good.values, bad.values)
@@ -445,8 +478,13 @@ def test_it_works_for_an_unprivileged_user():
         os.chmod(folder, 0o755)
         shutil.copytree(ROOT / "nbkit" / "verify", Path(folder, "verify"))
         Path(folder, "verify", "__init__.py").write_text("")  # the rest of the kit needs more than Python
-        done = subprocess.run([pythons[0], "-B", "-c", UNPRIVILEGED, folder], **nobody)
-    assert done.returncode == 0, done.stderr
+        canary = Path(folder, "canary")
+        canary.mkdir()
+        canary.chmod(0o777)
+        attacks = json.dumps(attacks_on(canary))
+        done = subprocess.run([pythons[0], "-B", "-c", UNPRIVILEGED, folder, attacks], **nobody)
+        assert done.returncode == 0, done.stderr
+        assert list(canary.iterdir()) == []
     lines = done.stdout.splitlines()
     assert len(lines) >= (2 if "landlock" in TIERS else 1), done.stdout
     for line in lines:

@@ -214,15 +214,15 @@ class Jail:
         return JailResult("error", [], f"the job ended with {how} and no valid answer")
 
     def _check(self, other: "Jail", code: str, entry: str, test: str) -> JailResult:
-        ours = self._worker.open({"mode": "serve", "code": code, "entry": entry}, self.output_bytes)
-        tests = other._worker.open({"mode": "check", "code": test, "entry": entry}, _MAX_QUESTION)
         try:
+            ours = self._worker.open({"mode": "serve", "code": code, "entry": entry}, self.output_bytes)
+            tests = other._worker.open({"mode": "check", "code": test, "entry": entry}, _MAX_QUESTION)
             ours.begin()
             tests.begin()
             talk = Conversation(ours, tests, time.monotonic() + self.wall_s)
             result = talk.hold()
             exits = ours.end(), tests.end()
-        except OSError:
+        except (OSError, struct.error):
             self._stop()  # the other worker is stopped by the guard around us
             raise
         return result or self._fault(talk.cut, exits[0])

@@ -72,7 +72,11 @@ def decode(data: object, depth: int = 0) -> object:
     if tag == "c":
         return complex(float.fromhex(data[1]), float.fromhex(data[2]))
     if tag == "q":
-        return Fraction(decode(data[1], depth + 1), decode(data[2], depth + 1))
+        parts = [decode(part, depth + 1) for part in data[1:3]]
+        # Fraction would read a text too, and "1e9999999" takes it for ever
+        if [type(part) for part in parts] != [int, int]:
+            raise ValueError("malformed value")
+        return Fraction(*parts)
     if tag in _SEQUENCES and type(data[1]) is list:
         return _SEQUENCES[tag]([decode(item, depth + 1) for item in data[1]])
     if tag == "d":

@@ -155,18 +155,26 @@ class _Unusable(BaseException):
 def _check(job: dict, channel: Channel, codec: types.ModuleType) -> dict:
     """{"passed": bool, "detail": text}, or {"broken": text} when the test itself cannot be used."""
 
+    answers = 0
+
     def candidate(*args, **keywords):
+        nonlocal answers
         try:
             question = json.dumps({"call": codec.encode([list(args), keywords])}).encode()
         except ValueError as error:
+            if answers:  # it may be made of what the program has answered: no way out of a fail
+                raise
             raise _Unusable(f"the test passes an argument that is not plain data: {error}") from error
         channel.write(question)
         answer = json.loads(channel.read())
+        answers += 1
         if "value" in answer:
             return codec.decode(answer["value"])
         kind = getattr(builtins, str(answer["error"]).partition(":")[0], None)
         known = isinstance(kind, type) and issubclass(kind, Exception)
-        raise (kind if known else RuntimeError)(answer["error"])
+        # these two would end a loop of the test early and quietly, as in all(map(candidate, …))
+        quiet = kind in (StopIteration, StopAsyncIteration)
+        raise (kind if known and not quiet else RuntimeError)(answer["error"])
 
     try:
         names = _load(job["code"], "test")

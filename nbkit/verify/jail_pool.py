@@ -33,6 +33,7 @@ class JailPool:
         for jail in self._jails:
             self._free.put(jail)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="jail")
+        self._closed = False
 
     def __enter__(self) -> Self:
         return self.start()
@@ -51,12 +52,15 @@ class JailPool:
 
     def close(self) -> None:
         """End the workers; jobs that wait are dropped. A closed pool stays closed."""
+        self._closed = True
         self._threads.shutdown(cancel_futures=True)
         for jail in self._jails:
             jail.close()
 
     def lend(self, function: Callable[..., Result], *args) -> Result:
         """`function(jail, *args)` with a free jail, in this thread."""
+        if self._closed:
+            raise RuntimeError("this JailPool is closed; make another one")
         jail = self._free.get()
         try:
             return function(jail, *args)

