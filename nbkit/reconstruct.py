@@ -1,87 +1,143 @@
 """Chain-of-thought reconstruction: from instruction and refined solution to a chain that leads there
 (report). Used by 04.
 
-The chain-completion model first writes a one-line summary, then the chain. A chain is kept only when it
-*leads to* its solution: the same model, given the chain alone, must continue with that solution.
+A chain-completion model writes a short summary of the reasoning, then the chain. A chain is kept only when
+it holds and leads to its solution, as far as anyone without the reference answer can tell: its equations are
+true and it ends in the solution (tools), models that continue from it reach the solution, and the judges
+find the whole right. Rejected ones keep their reason.
+
+    built, spent = reconstruct([("What is 30 + 20?", "50")], teacher, [teacher, student], [teacher], jail)
+    built[0].kept, built[0].rejected     # True, ""
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 
-from nbkit.data.skills import Task, final_answer
-from nbkit.generate import Generator
-from nbkit.refine import user_prompt
+from nbkit.checklist import Item, checklist
+from nbkit.critique import JailFailed, committed, inspect, judge
+from nbkit.generate import Completion, Engine
+from nbkit.prompts import TRAINED, Prompts, judge_request
+from nbkit.refine import Spent
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """`consistent`: continuing from the chain reaches `solution`. Only consistent ones become training
-    data."""
+    """`rejected` says why a chain is not kept; empty: it is."""
 
     question: str
     solution: str
     summary: str
     chain: str
-    consistent: bool
+    rejected: str = ""
 
     @property
-    def messages(self) -> list[dict]:
-        return [
-            {"role": "user", "content": self.question},
-            {"role": "assistant", "reasoning_content": self.chain, "content": self.solution},
-        ]
+    def kept(self) -> bool:
+        return not self.rejected
 
+    @property
+    def reason(self) -> str:
+        """A short class of `rejected`, to count by."""
+        classes = {
+            "malformed": "malformed",
+            "a model goes on": "continued elsewhere",
+            "judged": "judged wrong",
+        }
+        return next((c for start, c in classes.items() if self.rejected.startswith(start)), "a check failed")
 
-def request(question: str, solution: str) -> str:
-    return f"{question}\nSolution: {solution}\nSummarise, then reason."
+    @property
+    def response(self) -> str:
+        return f"<think>{self.chain}</think>{self.solution}"
 
-
-def chats(tasks: Sequence[Task]) -> list[list[dict]]:
-    """Training data of the chain-completion model: question and solution in, summary and chain out."""
-    return [
-        [
-            {"role": "user", "content": request(t.question, t.answer)},
-            {"role": "assistant", "content": f"Summary: {summarise(t)}\n<think>{t.chain}</think>"},
-        ]
-        for t in tasks
-    ]
-
-
-def summarise(task: Task) -> str:
-    return f"{len(task.steps)} step{'s' if len(task.steps) > 1 else ''}, last {task.steps[-1]}"
+    def row(self) -> dict:
+        return asdict(self)
 
 
 def parse(text: str) -> tuple[str, str] | None:
-    """(summary, chain) of a model's output, or None when either is missing."""
+    """(summary, chain) of a model's output, or None when either is missing or anything follows."""
     head, opened, rest = text.partition("<think>")
-    chain, closed, _ = rest.partition("</think>")
-    if not (opened and closed and head.startswith("Summary:") and chain.strip()):
-        return None
-    return head.removeprefix("Summary:").strip(), chain.strip()
+    chain, closed, after = rest.partition("</think>")
+    whole = opened and closed and head.startswith("Summary:") and chain.strip() and not after.strip()
+    return (head.removeprefix("Summary:").strip(), chain.strip()) if whole else None
 
 
 def reconstruct(
-    questions: Sequence[str],
-    solutions: Sequence[str],
-    model: Generator,
+    solved: Sequence[tuple[str, str]],
+    model: Engine,
+    continuers: Sequence[Engine],
+    judges: Sequence[Engine],
+    jail,
+    *,
+    prompts: Prompts = TRAINED,
     max_new_tokens: int = 80,
-    seed: int = 0,
-) -> list[Reconstruction]:
-    """One reconstruction per question, malformed ones marked inconsistent (nothing is silently dropped)."""
-    prompts = [user_prompt(model.tokenizer, request(q, s)) for q, s in zip(questions, solutions, strict=True)]
-    outputs = [
-        group[0].text for group in model.sample(prompts, 1, max_new_tokens, temperature=0.0, seed=seed)
-    ]
-    parsed = [parse(text) or ("", "") for text in outputs]
-    continued = model.sample(
+) -> tuple[list[Reconstruction], Spent]:
+    """One reconstruction per (question, solution), greedily; each is checked until something rejects it."""
+    spent = Spent()
+    requests = [prompts.complete.format(question=question, solution=s) for question, s in solved]
+    turns = [[{"role": "user", "content": request}] for request in requests]
+    outputs = spent.metered("complete", model).sample(turns, 1, max_new_tokens)
+    built = []
+    for (question, solution), (output,) in zip(solved, outputs, strict=True):
+        summary, chain = parse(output.text) or ("", "")
+        built.append(Reconstruction(question, solution, summary, chain, "" if chain else "malformed"))
+    filters = [partial(_false_steps, jail=jail)]
+    for engine in continuers:
+        metered = spent.metered("continue", engine)
+        filters.append(
+            partial(_continued, engine=metered, prompts=prompts, max_new_tokens=max_new_tokens, jail=jail)
+        )
+    for engine in judges:
+        metered = spent.metered("judge", engine)
+        filters.append(partial(_condemned, engine=metered, prompts=prompts, max_new_tokens=max_new_tokens))
+    for reasons_of in filters:
+        alive = [i for i, candidate in enumerate(built) if candidate.kept]
+        for i, reason in zip(alive, reasons_of([built[i] for i in alive]), strict=True):
+            built[i] = replace(built[i], rejected=reason)
+    return built, spent
+
+
+def _complaint(response: str, items: Sequence[Item], jail) -> str:
+    try:
+        critiques = inspect(items, Completion(response, []), jail)
+    except JailFailed as reason:
+        return f"the jail failed: {reason}"
+    return next((critique.comment for critique in critiques if not critique.met), "")
+
+
+def _false_steps(built: Sequence[Reconstruction], jail) -> list[str]:
+    """What form and tools find wrong with chain and solution together."""
+    return [_complaint(b.response, checklist(b.question), jail) for b in built]
+
+
+def _continued(
+    built: Sequence[Reconstruction], engine: Engine, prompts: Prompts, max_new_tokens: int, jail
+) -> list[str]:
+    """Where a model arrives that is given the chain and goes on: it must be the solution, or code that passes
+    the same stated tests."""
+    turns = [
         [
-            f"{user_prompt(model.tokenizer, q)}<think>{chain}</think>"
-            for q, (_, chain) in zip(questions, parsed, strict=True)
-        ],
-        1,
-        max_new_tokens,
-    )
-    return [
-        Reconstruction(q, s, summary, chain, bool(chain) and final_answer(c[0].text) == s.strip())
-        for q, s, (summary, chain), c in zip(questions, solutions, parsed, continued, strict=True)
+            {"role": "user", "content": prompts.draft.format(question=b.question)},
+            {"role": "assistant", "content": f"<think>{b.chain}</think>"},
+        ]
+        for b in built
     ]
+    reasons = []
+    for b, (completion,) in zip(built, engine.sample(turns, 1, max_new_tokens) if turns else (), strict=True):
+        items = checklist(b.question)
+        tested = any(item.kind == "tests" for item in items)
+        reached = committed(completion.text) == committed(b.solution)
+        if not reached and tested:
+            reached = not _complaint(f"<think>{b.chain}</think>{completion.text}", items, jail)
+        reasons.append("" if reached else f"a model goes on to {completion.text.strip()[:60]!r}")
+    return reasons
+
+
+def _condemned(
+    built: Sequence[Reconstruction], engine: Engine, prompts: Prompts, max_new_tokens: int
+) -> list[str]:
+    lists = [checklist(b.question) for b in built]
+    requests = [
+        judge_request(b.question, b.response, items, prompts) for b, items in zip(built, lists, strict=True)
+    ]
+    opinions = judge(engine, requests, lists, max_new_tokens) if built else []
+    return [next((c.comment for c in opinion if not c.met), "") for opinion in opinions]

@@ -1,199 +1,239 @@
-"""Solution refinement: checklist -> candidates -> critique -> revision (report, "solution refinement").
-Used by 04.
+"""Solution refinement: checklist -> candidates -> critique -> revision, until nothing is left to criticise or
+the budget ends (report, "solution refinement"). Used by 04.
 
-The loop never sees a gold answer. Its checks are made from the instruction alone, from tools (arithmetic,
-Python in the jail) and from agreement among the candidates; the verifier of the world may only *measure*
-the result, in the notebook.
+    found = refine(["What is 30 + 20?"], {"teacher": teacher}, student, [teacher], jail)
+    found.results[0].final.text     # the solution; .history holds the best draft after every round
 
-    checklist("Write a Python function f ...")  ->  ("finished", "reasons first", "defines f", "runs")
+The loop takes instructions as plain text and never sees a reference answer: it is steered by the form that an
+instruction asks for, by tools, by agreement among drafts and by models that judge. A verifier may *measure*
+the results afterwards, in the notebook. Modules of the loop import neither tasks nor their verifier, and a
+test holds them to that.
 """
 
-import ast
-import random
-import re
+import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import chain
+from pathlib import Path
 
-from nbkit.data.equations import equations
-from nbkit.data.skills import InfraError, Task, final_answer, parse_tool_call
-from nbkit.data.world import chat
-from nbkit.generate import Completion, Generator
-from nbkit.verify.code import extract_code
-from nbkit.verify.jail import CallError
-from nbkit.verify.math import extract_answer
+from nbkit.checklist import Item, checklist
+from nbkit.critique import Critique, JailFailed, Review, inspect, judge, vote
+from nbkit.generate import Completion, Engine
+from nbkit.prompts import TRAINED, Prompts, judge_request, revision_request
 
-EQUATION = re.compile(r"(-?\d+) ([-+*/]) (-?\d+) = (-?\d+)")
-PROSE = {
-    "to",
-    "it",
-    "return",
-    "returns",
-    "that",
-    "which",
-    "for",
-    "of",
-}  # words that follow "function" in prose
-FUNCTION = re.compile(r"\bfunction (\w+)|\bDefine (\w+)\(|\bPython: (\w+)\b")
-
-
-@dataclass(frozen=True)
-class Review:
-    """One draft against the checklist: which checks failed, in words a revision model can use."""
-
-    draft: str
-    failures: tuple[str, ...]
-    checks: int
-
-    @property
-    def score(self) -> float:
-        return 1 - len(self.failures) / self.checks
+SAMPLING = {"temperature": 0.6, "top_p": 0.95}  # the report's
 
 
 @dataclass(frozen=True)
 class Refined:
-    """The final solution of one instruction with its history: a review per round, the first being the
-    teacher's first sample."""
+    """One instruction: `first` is the teacher's first sample as it came, `drafts` all that were reviewed,
+    revisions last, and `history` the best one after every round (round 0: of the candidates)."""
 
     question: str
-    history: tuple[Review, ...] = field(default=())
+    checklist: tuple[str, ...]
+    first: str
+    drafts: tuple[Review, ...]
+    history: tuple[Review, ...]
 
     @property
     def final(self) -> Review:
         return self.history[-1]
 
+    def best_of(self, author: str) -> Review | None:
+        """What rejection sampling would take: the best draft of one author by the same critiques, if any
+        passed them all."""
+        own = [review for review in self.drafts if review.author == author and review.passed]
+        return max(own, key=lambda review: review.rank, default=None)
 
-def checklist(question: str) -> tuple[str, ...]:
-    """What a good answer to this instruction must satisfy, read off the instruction."""
-    items = ["finished", "reasons first", "arithmetic holds", "agrees with the majority"]
-    if _function_name(question):
-        items += [f"defines {_function_name(question)}", "runs"]
-    elif re.search(r"\btools?\b", question) and not re.search(
-        r"which tool|choose|pick a tool|should i use|returned|says", question, re.I
-    ):
-        items.append("calls a tool")
-    return tuple(items)
+    def row(self) -> dict:
+        return asdict(self)
 
+    @classmethod
+    def from_row(cls, row: Mapping) -> "Refined":
+        """The inverse of `row`, after a trip through JSON."""
 
-def _function_name(question: str) -> str | None:
-    names = [name for groups in FUNCTION.findall(question) for name in groups if name and name not in PROSE]
-    return names[-1] if names else None
+        def review(data: Mapping) -> Review:
+            return Review(**{**data, "critiques": tuple(Critique(**c) for c in data["critiques"])})
 
-
-def review(question: str, completion: Completion, majority: str, jail) -> Review:
-    """Check one draft. `majority` is the most frequent answer among the candidates of this instruction."""
-    text, items, failures = completion.text, checklist(question), []
-    answer = final_answer(text)
-    if not completion.stopped or not answer:
-        failures.append("not finished")
-    if not text.startswith("<think>") or text.count("</think>") != 1:
-        failures.append("no reasoning")
-    if wrong := [found.group() for found in EQUATION.finditer(text) if not all(equations(found.group()))]:
-        failures.append(f"wrong: {wrong[0]}")
-    if committed(text) != majority:
-        failures.append(f"others say {majority}")
-    name, code = _function_name(question), extract_code(answer)
-    if name and not _defines(code, name):
-        failures.append(f"must define {name}")
-    elif name:
-        # one input that it accepts will do: its type is unknown
-        results = [jail.call(code, name, [[value]]) for value in (3, [2, 1], "ab")]
-        if any(r.status == "infra" for r in results):
-            raise InfraError(f"the jail could not run a draft: {results[0].detail}")
-        if not any(r.status == "ok" and not isinstance(r.values[0], CallError) for r in results):
-            failures.append("does not run")
-    if "calls a tool" in items and parse_tool_call(answer) is None:
-        failures.append("must call a tool")
-    return Review(text, tuple(failures), len(items))
+        lists = {name: tuple(map(review, row[name])) for name in ("drafts", "history")}
+        return cls(**{**row, "checklist": tuple(row["checklist"]), **lists})
 
 
-def committed(text: str) -> str:
-    """What a draft counts as in the vote: its final answer, or the number that ends it when that is prose."""
-    answer = final_answer(text)
-    prose = len(answer.split()) > 12 and "def " not in answer and "<tool_call>" not in answer
-    return extract_answer(answer) if prose else answer
+@dataclass
+class Spent:
+    """What the models did: generated tokens by role (an endpoint's are in its own report), and how their
+    completions ended."""
+
+    tokens: Counter = field(default_factory=Counter)
+    stops: Counter = field(default_factory=Counter)
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(self.tokens + other.tokens, self.stops + other.stops)
+
+    def metered(self, role: str, engine: Engine) -> "Metered":
+        return Metered(role, engine, self)
 
 
-def _defines(code: str, name: str) -> bool:
-    try:
-        return any(isinstance(node, ast.FunctionDef) and node.name == name for node in ast.parse(code).body)
-    except (SyntaxError, ValueError):
-        return False
+@dataclass
+class Metered:
+    """An engine whose completions are counted under a role."""
+
+    role: str
+    engine: Engine
+    spent: Spent
+
+    def sample(self, prompts: Sequence, *arguments, **options) -> list[list[Completion]]:
+        groups = self.engine.sample(prompts, *arguments, **options)
+        for completion in chain.from_iterable(groups):
+            self.spent.tokens[self.role] += len(completion.ids)
+            self.spent.stops[f"{self.role}: {completion.stop}"] += 1
+        return groups
 
 
-def revision_request(question: str, draft: str, failures: Sequence[str]) -> str:
-    plain = draft.replace("<think>", "").replace("</think>", " -> ")
-    return f"{question}\nDraft: {plain}\nCritique: {'; '.join(failures)}\nRevise."
+@dataclass
+class _Pool:
+    """The drafts of one instruction so far, with what does not depend on the other drafts."""
+
+    question: str
+    items: tuple[Item, ...]
+    first: str = ""
+    drafts: list[tuple[Completion, str, list[Critique]]] = field(default_factory=list)
+    history: list[Review] = field(default_factory=list)
+
+    def choose(self) -> None:
+        """Put the best draft so far on the history."""
+        nothing = Critique("has a draft", "form", 0.0, "no draft could be reviewed")
+        reviews = self.reviews() if self.drafts else [Review("", "nobody", False, (nothing,))]
+        self.history.append(max(reviews, key=lambda review: review.rank))
+
+    def result(self) -> Refined:
+        drafts = self.reviews() if self.drafts else ()
+        return Refined(
+            self.question, tuple(map(str, self.items)), self.first, tuple(drafts), tuple(self.history)
+        )
+
+    def reviews(self) -> list[Review]:
+        """Every draft with the vote over all of them."""
+        weights = [_weight(critiques) for _, _, critiques in self.drafts]
+        votes = vote([completion for completion, _, _ in self.drafts], weights)
+        return [
+            Review(completion.text, author, completion.stopped, (*critiques, voted))
+            for (completion, author, critiques), voted in zip(self.drafts, votes, strict=True)
+        ]
 
 
-def user_prompt(tokenizer, content: str) -> str:
-    return tokenizer.apply_chat_template(
-        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-    )
+def _weight(critiques: Sequence[Critique]) -> float:
+    """The vote of one draft: what the judges give it, and none if it fails a check by form or tools."""
+    opinions = [c.score for c in critiques if c.evaluator == "judge"] or [1.0]
+    return sum(opinions) / len(opinions) * all(c.met for c in critiques if c.evaluator != "judge")
 
 
 def refine(
     questions: Sequence[str],
-    teacher: Generator,
-    student: Generator,
+    teachers: Mapping[str, Engine],
+    student: Engine | None,
+    judges: Sequence[Engine],
     jail,
+    *,
+    prompts: Prompts = TRAINED,
     candidates: int = 4,
     rounds: int = 2,
     max_new_tokens: int = 64,
     seed: int = 0,
-) -> list[Refined]:
-    """The loop over all questions at once. Teachers (and the current model) draft, every draft is
-    reviewed, the best one is revised from its critique until no check fails or `rounds` are used; a
-    revision is taken only when it fails fewer checks."""
-    prompts = [user_prompt(teacher.tokenizer, q) for q in questions]
-    drafts = teacher.sample(prompts, candidates, max_new_tokens, temperature=0.6, top_p=0.95, seed=seed)
-    own = student.sample(prompts, 1, max_new_tokens, temperature=0.6, top_p=0.95, seed=seed + 1)
-    majorities = [Counter(committed(c.text) for c in group).most_common(1)[0][0] for group in drafts]
-    results = []
-    for question, group, extra, majority in zip(questions, drafts, own, majorities, strict=True):
-        reviews = [review(question, c, majority, jail) for c in [*group, *extra]]
-        best = max(reviews, key=lambda r: r.score)
-        results.append(Refined(question, (reviews[0], best)))
-    for number in range(rounds):
-        open_ = [i for i, r in enumerate(results) if r.final.failures]
-        if not open_:
+    report: Callable[[str], None] = lambda text: None,
+) -> tuple[list[Refined], Spent]:
+    """The loop over all questions at once. Each teacher drafts `candidates` times and the current model once;
+    every draft is inspected, judged and voted on; the first teacher revises the best one from its critique.
+    A revision joins the drafts, so it replaces the best one only if it is better. Drafts that the jail fails
+    on are dropped and counted. Raises ValueError without questions or teachers."""
+    if not questions or not teachers:
+        raise ValueError(f"got {len(questions)} questions and {len(teachers)} teachers, wanted at least one")
+    spent = Spent()
+    judges = [spent.metered("judge", engine) for engine in judges]
+    reviser = spent.metered("revise", next(iter(teachers.values())))
+    lists = _checklists(questions, judges, prompts)
+    pools = [_Pool(question, items) for question, items in zip(questions, lists, strict=True)]
+    asks = [prompts.draft.format(question=question) for question in questions]
+    authors = [(name, engine, candidates) for name, engine in teachers.items()]
+    if student is not None:
+        authors.append(("student", student, 1))
+    add = partial(_add, judges=judges, jail=jail, prompts=prompts, max_new_tokens=max_new_tokens)
+    dropped = 0
+    for number, (name, engine, n) in enumerate(authors):
+        report(f"{name} drafts")
+        groups = _ask(spent.metered("draft", engine), asks, n, max_new_tokens, seed + number)
+        if number == 0:
+            for pool, group in zip(pools, groups, strict=True):
+                pool.first = group[0].text
+        dropped += add(pools, groups, name)
+    for number in range(rounds + 1):
+        for pool in pools:
+            pool.choose()
+        unfinished = [pool for pool in pools if pool.drafts and not pool.history[-1].passed]
+        if number == rounds or not unfinished:
             break
-        asks = [
-            user_prompt(
-                teacher.tokenizer,
-                revision_request(results[i].question, results[i].final.draft, results[i].final.failures),
-            )
-            for i in open_
-        ]
-        revised = teacher.sample(asks, 1, max_new_tokens, temperature=0.6, top_p=0.95, seed=seed + 2 + number)
-        for i, (completion,) in zip(open_, revised, strict=True):
-            new = review(results[i].question, completion, majorities[i], jail)
-            kept = new if new.score > results[i].final.score else results[i].final
-            results[i] = replace(results[i], history=(*results[i].history, kept))
-    return results
+        report(f"revision {number + 1}: {len(unfinished)} of {len(pools)}")
+        requests = [revision_request(pool.question, pool.history[-1], prompts) for pool in unfinished]
+        revised = _ask(reviser, requests, 1, max_new_tokens, seed + 1000 + number)
+        dropped += add(unfinished, revised, f"revision {number + 1}")
+    if dropped:
+        spent.stops["dropped: the jail failed"] = dropped
+    if dropped > 0.01 * sum(len(pool.drafts) for pool in pools):
+        raise JailFailed(f"the jail failed on {dropped} drafts, over 1% of all: mend it, then run again")
+    return [pool.result() for pool in pools], spent
 
 
-def revision_chats(tasks: Sequence[Task], seed: int) -> list[list[dict]]:
-    """Training data of the revision model: a spoiled draft, the critique the checks would give, and the
-    right solution."""
-    rng = random.Random(f"revision/{seed}")
-    by_skill: dict[str, list[Task]] = {}
-    for task in tasks:
-        by_skill.setdefault(task.skill, []).append(task)
-    chats = []
-    for task in tasks:
-        others = by_skill[task.skill]
-        other = others[rng.randrange(len(others))]
-        draft, failures = f"{task.chain} -> {other.answer}", [f"others say {task.answer}"]
-        if rng.random() < 0.3:
-            draft, failures = task.answer, ["no reasoning"]
-        elif found := EQUATION.search(task.chain):
-            a, op, b, c = found.groups()
-            wrong = f"{a} {op} {b} = {int(c) + rng.choice((-2, -1, 1, 2))}"
-            draft, failures = (
-                f"{task.chain.replace(found.group(), wrong)} -> {other.answer}",
-                [f"wrong: {wrong}"],
-            )
-        request = revision_request(task.question, draft, failures)
-        chats.append([{"role": "user", "content": request}, chat(task)[1]])
-    return chats
+def _ask(engine: Metered, requests: Sequence[str], n: int, max_new_tokens: int, seed: int):
+    turns = [[{"role": "user", "content": request}] for request in requests]
+    return engine.sample(turns, n, max_new_tokens, seed=seed, **SAMPLING)
+
+
+def _checklists(
+    questions: Sequence[str], judges: Sequence[Metered], prompts: Prompts
+) -> list[tuple[Item, ...]]:
+    if not (prompts.checklist and judges):
+        return [checklist(question) for question in questions]
+    turns = [[{"role": "user", "content": prompts.checklist.format(question=q)}] for q in questions]
+    answers = judges[0].sample(turns, 1, 200)
+    written = [
+        [x[2:].strip() for x in answer.text.splitlines() if x.startswith("- ")][:5] for (answer,) in answers
+    ]
+    return [checklist(question, items) for question, items in zip(questions, written, strict=True)]
+
+
+def _add(pools, groups, author: str, *, judges, jail, prompts: Prompts, max_new_tokens: int) -> int:
+    """Inspect and judge new drafts and put them into their pools; returns how many the jail failed on."""
+    new, dropped = [], 0
+    for pool, group in zip(pools, groups, strict=True):
+        for completion in group:
+            try:
+                new.append((pool, completion, inspect(pool.items, completion, jail)))
+            except JailFailed:
+                dropped += 1
+    requests = [judge_request(pool.question, draft.text, pool.items, prompts) for pool, draft, _ in new]
+    lists = [pool.items for pool, _, _ in new]
+    for engine in judges:
+        opinions = judge(engine, requests, lists, max_new_tokens)
+        for (_, _, critiques), opinion in zip(new, opinions, strict=True):
+            critiques += opinion
+    for pool, completion, critiques in new:
+        pool.drafts.append((completion, author, critiques))
+    return dropped
+
+
+def save(folder: Path, results: Sequence[Refined], spent: Spent) -> None:
+    """Every artifact of a call as JSON lines, one instruction each, and what it spent."""
+    lines = [json.dumps(found.row(), ensure_ascii=False) + "\n" for found in results]
+    (folder / "refined.jsonl").write_text("".join(lines), encoding="utf-8")
+    (folder / "spent.json").write_text(json.dumps(vars(spent)))
+
+
+def read(folder: Path) -> tuple[list[Refined], Spent]:
+    """The inverse of `save`."""
+    lines = (folder / "refined.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    spent = {
+        name: Counter(counts) for name, counts in json.loads((folder / "spent.json").read_text()).items()
+    }
+    return [Refined.from_row(json.loads(line)) for line in lines], Spent(**spent)

@@ -1,160 +1,337 @@
-"""The refinement loop: checks by hand, gold never reaches it, better drafts win; reconstruction keeps only
-consistent chains."""
+"""The refinement loop: checklists and critiques by hand, gold never reaches it, better drafts win, a revision
+must improve; its training data is labelled by the reference answers of other tasks."""
 
-import inspect
+import ast
+from math import log
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-import tiny
 
-from nbkit import reconstruct, refine
+from nbkit import checklist as checklist_module
+from nbkit import critique, prompts, refine, roles
+from nbkit.checklist import Item, checklist, has_content
+from nbkit.critique import Critique, inspect, judge, vote
 from nbkit.data.equations import equations
-from nbkit.data.skills import sample
+from nbkit.data.skills import Task, sample
 from nbkit.generate import Completion
-from nbkit.verify.jail import Jail, SandboxUnavailable, probe
+
+GOOD = "<think>3 + 4 = 7</think>7"
+OFF = "<think>3 + 4 = 8</think>8"
 
 
-@pytest.fixture(scope="module")
-def jail():
-    try:
-        probe()
-    except SandboxUnavailable as error:
-        pytest.skip(str(error))
-    with Jail() as opened:
-        yield opened
-
-
-def done(text: str, stopped: bool = True) -> Completion:
-    return Completion(text, [1], stopped)
+def done(text: str, stop: str = "stop", **options) -> Completion:
+    return Completion(text, [1, 2], stop, **options)
 
 
 class Scripted:
-    """Stands in for a Generator: answers by a function of the prompt."""
-
-    tokenizer = tiny.tokenizer()
+    """Stands in for an engine: answers by a function of (request, number of the sample)."""
 
     def __init__(self, answer):
-        self.answer, self.prompts = answer, []
+        self.answer, self.asked = answer, []
 
-    def sample(self, prompts, n=1, *args, **kwargs):
-        self.prompts += list(prompts)
-        return [[done(self.answer(p, i)) for i in range(n)] for p in prompts]
-
-
-def test_checklists_follow_the_instruction():
-    assert "defines g" in refine.checklist("Write a Python function g that increases x by 4.")
-    assert "defines f" in refine.checklist("Define f(xs) in Python: return the sum.")
-    assert "calls a tool" in refine.checklist("Use a tool to compute 3 + 4.")
-    assert "calls a tool" not in refine.checklist("Which tool fits: calc, weather or alarm? Task: 3 * 4.")
-    assert "calls a tool" not in refine.checklist("The tool calc returned 7 points. What is the value?")
-    assert len(refine.checklist("What is 3 + 4?")) == 4
-
-
-def test_no_reference_answer_of_the_world_fails_its_own_checklist(jail):
-    for task in sample(300, "train", seed=11):
-        got = refine.review(
-            task.question, done(f"<think>{task.chain}</think>{task.answer}"), task.answer, jail
-        )
-        assert not got.failures, (task.question, got.failures)
+    def sample(self, prompts, n=1, max_new_tokens=64, **sampling):
+        assert all(turns[-1]["content"] for turns in prompts)
+        self.asked += [turns[-1]["content"] for turns in prompts]
+        answers = [[self.answer(turns[-1]["content"], i) for i in range(n)] for turns in prompts]
+        return [[a if isinstance(a, Completion) else done(a) for a in group] for group in answers]
 
 
 @pytest.mark.parametrize(
-    ("question", "text", "stopped", "majority", "failure"),
+    ("instruction", "kinds"),
     [
-        ("What is 3 + 4?", "<think>3 + 4 = 8</think>8", True, "8", "wrong: 3 + 4 = 8"),
-        ("What is 3 + 4?", "<think>3 + 4 = 7</think>7", False, "7", "not finished"),
-        ("What is 3 + 4?", "7", True, "7", "no reasoning"),
-        ("What is 3 + 4?", "<think>3 + 4 = 7</think>7", True, "9", "others say 9"),
-        ("Use a tool to compute 1 + 1.", "<think>x</think>2", True, "2", "must call a tool"),
-        (
-            "Write a Python function f that lowers x by 2.",
-            "<think>x</think>def g(x): return x - 2",
-            True,
-            "def g(x): return x - 2",
-            "must define f",
-        ),
-        (
-            "Write a Python function f that lowers x by 2.",
-            "<think>x</think>def f(x): return y",
-            True,
-            "def f(x): return y",
-            "does not run",
-        ),
+        ("Is 27 even or odd?", ["choice"]),
+        ("Name the larger of 3 and 12.", ["choice"]),
+        ("What is 3 + 4?", ["number", "supported"]),
+        ("Find the speed for 150 km in 5 hours, in km/h?", ["number", "supported", "unit"]),
+        ("How many apples are left?", ["number", "supported"]),
+        ("Sort 5, 3, 9.", ["items", "ascending"]),
+        ("Spell ice backwards.", ["items", "first"]),
+        ("Repeat fox 4 times.", ["copies"]),
+        ("Put key in quotes.", ["wrapped"]),
+        ("What is the first letter of tree?", ["letter"]),
+        ("Evaluate [9, 8, 4][2].", ["literal"]),
+        ("Use a tool to compute 3 + 4.", ["tool"]),
+        ("Write a Python function g that increases x by 4.", ["defines", "runs"]),
+        ("Write the Python function f. It must pass: assert f(1) == 2", ["defines", "runs", "tests"]),
+        ("Describe the sea in at most 20 words.", ["at most words"]),
+        ("List three rivers as JSON.", ["json"]),
+        ("What is the capital of Egypt?", []),
+        ("The tool calc returned 7 points. What is the value?", []),
     ],
 )
-def test_each_check_fires(jail, question, text, stopped, majority, failure):
-    assert refine.review(question, done(text, stopped), majority, jail).failures == (failure,)
+def test_the_checklist_follows_the_instruction(instruction, kinds):
+    items = checklist(instruction)
+    assert [item.kind for item in items] == ["finished", "reasons", "arithmetic", *kinds]
+    assert has_content(items) == bool(kinds)
+    assert all(str(item) and "{" not in str(item) for item in items)
 
 
-def test_best_draft_wins_and_a_revision_must_improve(jail):
-    def teacher(prompt, i):
-        if "Revise." in prompt:
-            return "<think>3 + 4 = 7</think>7"
-        return ("<think>3 + 4 = 8</think>8", "8 8", "<think>3 + 4 = 8</think>8")[i]
-
-    student = Scripted(lambda p, i: "no")
-    (result,) = refine.refine(["What is 3 + 4?"], Scripted(teacher), student, jail, candidates=3, rounds=1)
-    assert result.history[0].draft == result.history[1].draft == "<think>3 + 4 = 8</think>8"
-    assert result.history[1].failures == ("wrong: 3 + 4 = 8",)
-    # the revision fixes the arithmetic but leaves the majority: one failure against one, so it is not taken
-    assert result.final.draft == "<think>3 + 4 = 8</think>8" and len(result.history) == 3
+def test_a_model_may_add_items_in_words():
+    items = checklist("What is the capital of Egypt?", ["names one city"])
+    assert str(items[-1]) == "names one city" and has_content(items)
 
 
-def test_the_loop_stops_when_nothing_fails(jail):
-    teacher = Scripted(lambda p, i: "<think>3 + 4 = 7</think>7")
-    (result,) = refine.refine(["What is 3 + 4?"], teacher, teacher, jail, candidates=2, rounds=3)
-    assert not result.final.failures and len(result.history) == 2
-    assert not any("Revise." in p for p in teacher.prompts)
-
-
-def test_gold_cannot_steer_the_loop():
-    for function in (refine.refine, refine.review, refine.checklist, reconstruct.reconstruct):
-        names = set(inspect.signature(function).parameters)
-        assert not names & {"task", "tasks", "gold", "answer", "answers"}, function
-        assert "verify(" not in inspect.getsource(function)
-
-
-def test_revision_data_spoils_the_draft_and_keeps_the_truth():
-    tasks = sample(200, "train", seed=12)
-    for task, chat in zip(tasks, refine.revision_chats(tasks, seed=0), strict=True):
-        assert chat[0]["content"].startswith(task.question) and chat[0]["content"].endswith("Revise.")
-        assert chat[1]["content"] == task.answer
-        draft = chat[0]["content"].split("\nDraft: ")[1].split("\nCritique: ")[0]
-        assert "wrong:" not in chat[0]["content"] or not all(equations(draft))
-
-
-def test_reconstruction_is_parsed_strictly():
-    assert reconstruct.parse("Summary: two steps\n<think>a\nb</think>") == ("two steps", "a\nb")
-    for bad in ("<think>a</think>", "Summary: x <think>a", "Summary: x", "Summary: x<think> </think>", ""):
-        assert reconstruct.parse(bad) is None
-
-
-def test_only_chains_that_reach_their_solution_are_consistent():
-    def model(prompt, i):
-        if "Summarise" in prompt:
-            return "garbage" if "4 + 4" in prompt else "Summary: s\n<think>chain</think>"
-        return "7" if "3 + 4" in prompt else "0"
-
-    got = reconstruct.reconstruct(
-        ["What is 3 + 4?", "What is 1 + 1?", "What is 4 + 4?"], ["7", "2", "8"], Scripted(model)
+def test_no_reference_answer_of_the_world_fails_its_own_checklist(jail):
+    tasks = (
+        sample(300, "train", seed=11) + sample(100, "operands", seed=11) + sample(100, "template", seed=11)
     )
-    assert [r.consistent for r in got] == [True, False, False]
-    assert got[0].messages[1] == {"role": "assistant", "reasoning_content": "chain", "content": "7"}
+    for task in tasks:
+        draft = done(f"<think>{task.chain}</think>{task.answer}")
+        unmet = [c for c in inspect(checklist(task.question), draft, jail) if not c.met]
+        assert not unmet, (task.question, unmet)
 
 
-def test_real_questions_get_working_checks_and_revision_data(jail):
-    question = "Write a function to find the larger number.\nWrite the Python function larger. "
-    question += "It must pass: assert larger(1, 2) == 2"
-    assert "defines larger" in refine.checklist(question)
-    draft = "<think>x</think>Here it is:\n```python\ndef larger(a):\n    return a\n```"
-    assert refine.review(question, done(draft), refine.committed(draft), jail).failures == ()
-    prose = (
-        "so she sells 9 eggs and each of them brings 2 dollars, which makes 18 in total. The answer is 18."
-    )
-    assert refine.committed(f"<think>x</think>{prose}") == "18"
-    from nbkit.data.skills import Task
+@pytest.mark.parametrize(
+    ("instruction", "text", "comment"),
+    [
+        ("What is 3 + 4?", OFF, "3 + 4 = 8 is false"),
+        ("What is 3 + 4?", "7", "no reasoning"),
+        ("What is 3 + 4?", "<think></think>7", "no reasoning"),
+        ("What is 3 + 4?", "<think>3 + 4 = 7</think>many", "not a number"),
+        ("What is 3 + 4?", "<think>3 + 4 = 7</think>9", "the steps do not end in 9"),
+        ("Find the speed for 6 km in 2 hours, in km/h?", "<think>6 / 2 = 3</think>3 m/s", "the unit is km/h"),
+        ("Is 27 even or odd?", "<think>7</think>prime", "not one of even, odd"),
+        ("Sort 5, 3, 9.", "<think>x</think>3, 5", "other items"),
+        ("Sort 5, 3, 9.", "<think>x</think>5, 3, 9", "not in order"),
+        ("Spell ice backwards.", "<think>x</think>i c e", "begins with e"),
+        ("Repeat fox 3 times.", "<think>x</think>fox fox", "not 3 times"),
+        ("Put key in quotes.", "<think>x</think>key", "not in quotes"),
+        ("What is the first letter of tree?", "<think>x</think>q", "not one letter of it"),
+        ("Evaluate [9, 8][1:].", "<think>x</think>eight", "not a Python value"),
+        ("Use a tool to compute 1 + 1.", "<think>x</think>2", "must call a tool"),
+        ("Write a Python function f that lowers x.", "<think>x</think>def g(x): return x", "must define f"),
+        ("Write a Python function f that lowers x.", "<think>x</think>def f(x): return y", "does not run"),
+        ("Describe it in at most 2 words.", "<think>x</think>one two three", "over 2 words"),
+        ("List them as JSON.", "<think>x</think>{a", "not JSON"),
+    ],
+)
+def test_each_check_fires_and_says_what_is_wrong(jail, instruction, text, comment):
+    unmet = [c for c in inspect(checklist(instruction), done(text), jail) if not c.met]
+    assert comment in [c.comment for c in unmet]
+    assert all(c.score == 0 and c.evaluator in ("form", "tool") for c in unmet)
 
-    tasks = [
-        Task("gsm8k", "math", 1, "train", f"q{i}", (f"{i} + 1 = {i + 1}",), str(i + 1), "math")
-        for i in range(5)
+
+@pytest.mark.parametrize("draft", [done(GOOD, "length"), done(GOOD, "context"), done("", "error"), done("")])
+def test_cut_failed_and_empty_drafts_are_not_finished(jail, draft):
+    unmet = [c.comment for c in inspect(checklist("What is 3 + 4?"), draft, jail) if not c.met]
+    assert unmet[0] == "not finished"
+
+
+def test_tests_of_the_instruction_run_in_the_jail(jail):
+    items = checklist("Write the Python function f. It must pass: assert f(1) == 2")
+    right, wrong = (done(f"<think>x</think>def f(x): return x + {k}") for k in (1, 2))
+    assert all(c.met for c in inspect(items, right, jail))
+    assert [c.evaluator for c in inspect(items, wrong, jail) if not c.met] == ["tool"]
+
+
+def test_what_a_draft_commits_to():
+    assert critique.committed("<think>a\nb</think> 7 ") == "7"
+    prose = "so she sells 9 eggs and each of them brings 2 dollars, so that makes 18. The answer is 18."
+    assert critique.committed(f"<think>x</think>{prose}") == "18"
+
+
+def test_the_vote_by_hand():
+    drafts = [done(f"<think>x</think>{a}") for a in ("5", "6", "5", "7")]
+    assert [(round(c.score, 2), c.comment) for c in vote(drafts, [1, 1, 1, 1])] == [
+        (0.5, ""),
+        (0.25, "others say 5"),
+        (0.5, ""),
+        (0.25, "others say 5"),
     ]
-    assert len(refine.revision_chats(tasks, seed=0)) == 5
+    # judges that doubt both fives turn the vote: 0.2 + 0.2 against 0.9 of 1.4
+    weighted = vote(drafts, [0.2, 0.9, 0.2, 0.1])
+    assert [c.met for c in weighted] == [False, True, False, False]
+    assert weighted[1].score == pytest.approx(0.9 / 1.4)
+    assert [c.met for c in vote([done("")], [0.0])] == [True]  # nobody to differ from
+
+
+def test_what_judges_say_becomes_critiques():
+    answers = {
+        "a": done("right", logprobs=[log(0.8), log(0.9)]),
+        "b": done("wrong: 3 + 4 = 8", logprobs=[log(0.7), 0.0]),
+        "c": done("I like it"),
+        "d": done("1: met\n2: unmet, no units\n9: unmet\nwrong: the answer"),
+        "e": done("Right."),
+        "f": done(""),
+    }
+    engine = Scripted(lambda request, i: answers[request])
+    items = (Item("finished"), Item("number"))
+    got = judge(engine, ["a", "b", "c", "d", "e", "f", "a"], [items] * 7, 20)
+    assert [(round(c[-1].score, 2), c[-1].comment) for c in got] == [
+        (0.8, ""),
+        (0.3, "judged wrong: 3 + 4 = 8"),
+        (0.5, ""),
+        (0.0, "judged wrong: the answer"),
+        (1.0, ""),
+        (0.5, ""),
+        (0.8, ""),
+    ]
+    assert [(c.item, c.score, c.comment) for c in got[3][:-1]] == [
+        ("stops by itself", 1.0, ""),
+        ("answers with a number", 0.0, "no units"),
+    ]
+    assert engine.asked == ["a", "b", "c", "d", "e", "f"]  # equal requests once
+
+
+def run(teacher, student=None, judges=(), jail=None, question="What is 3 + 4?", **options):
+    (result,), spent = refine.refine([question], {"teacher": teacher}, student, list(judges), jail, **options)
+    return result, spent
+
+
+def test_the_best_draft_wins_and_a_revision_must_be_better(jail):
+    def teacher(request, i):
+        return "still wrong" if "Revise." in request else (OFF, "8 8", OFF)[i]
+
+    result, spent = run(Scripted(teacher), jail=jail, candidates=3, rounds=2)
+    assert result.first == OFF and [r.text for r in result.history] == [OFF, OFF, OFF]
+    assert result.final.complaints == ("3 + 4 = 8 is false",) and not result.final.passed
+    assert [r.author for r in result.drafts] == ["teacher"] * 3 + ["revision 1", "revision 2"]
+    assert spent.tokens == {"draft": 6, "revise": 4} and spent.stops["draft: stop"] == 3
+
+
+def test_a_revision_that_meets_more_is_taken_and_sees_draft_and_critique(jail):
+    teacher = Scripted(lambda request, i: GOOD if "Revise." in request else OFF)
+    result, _ = run(teacher, jail=jail, candidates=2, rounds=3)
+    assert [r.text for r in result.history] == [OFF, GOOD] and result.final.passed  # and then it stops
+    assert teacher.asked[-1] == (
+        "What is 3 + 4?\nDraft: 3 + 4 = 8 -> 8\nCritique: 3 + 4 = 8 is false\nRevise."
+    )
+
+
+def test_nothing_is_revised_when_nothing_is_criticised(jail):
+    teacher = Scripted(lambda request, i: GOOD)
+    result, _ = run(teacher, student=Scripted(lambda request, i: GOOD), jail=jail, candidates=2, rounds=3)
+    assert result.final.passed and len(result.history) == 1
+    assert [r.author for r in result.drafts] == ["teacher", "teacher", "student"]
+    assert not any("Revise." in request for request in teacher.asked)
+
+
+def test_judges_choose_among_drafts_that_pass_every_tool(jail):
+    other = "<think>3 + 5 = 8</think>8"
+    teacher = Scripted(lambda request, i: (other, other, GOOD)[i])
+    opinion = Scripted(lambda request, i: "right" if "7" in request else "wrong: the operands")
+    assert run(teacher, jail=jail, candidates=3, rounds=0)[0].final.text == other  # two against one
+    result, spent = run(teacher, judges=[opinion], jail=jail, candidates=3, rounds=0)
+    assert result.final.text == GOOD and spent.tokens["judge"] == 4
+    assert any(c.evaluator == "judge" for c in result.final.critiques)
+
+
+def test_several_teachers_draft_and_the_first_one_revises(jail):
+    first, second = Scripted(lambda r, i: OFF), Scripted(lambda r, i: GOOD)
+    (result,), _ = refine.refine(
+        ["What is 3 + 4?"], {"a": first, "b": second}, None, [], jail, candidates=2, rounds=1
+    )
+    assert result.first == OFF and result.final.text == GOOD and result.final.author == "b"
+
+
+def test_a_teacher_that_fails_or_says_nothing_leaves_a_record(jail):
+    silent = Scripted(lambda request, i: Completion("", [], "error"))
+    result, spent = run(silent, jail=jail, candidates=2, rounds=1)
+    assert not result.final.passed and result.final.text == ""
+    assert spent.stops == {"draft: error": 2, "revise: error": 1}
+
+
+def test_drafts_that_the_jail_fails_on_are_dropped_and_counted(jail):
+    class Broken:
+        def call(self, code, name, arguments):
+            return SimpleNamespace(status="infra", detail="out of workers", values=[])
+
+    def answer(request, i):
+        return "<think>x</think>def f(x): return x"
+
+    question = "Write a Python function f that returns x."
+    with pytest.raises(critique.JailFailed, match="failed on 2 drafts"):
+        run(Scripted(answer), jail=Broken(), question=question, candidates=2, rounds=0)
+
+
+def test_results_survive_their_files(jail, tmp_path):
+    result, spent = run(Scripted(lambda r, i: f"\u2028{OFF}"), jail=jail, candidates=2, rounds=1)
+    refine.save(tmp_path, [result, result], spent)
+    assert refine.read(tmp_path) == ([result, result], spent)
+    assert (spent + spent).tokens["draft"] == 8
+
+
+def test_general_prompts_let_a_model_write_the_checklist(jail):
+    def model(request, i):
+        if "List what" in request:
+            return "- says seven\nnoise\n- is short"
+        return "5: unmet, not short\nright" if "Requirements:" in request else GOOD
+
+    teacher = Scripted(model)
+    result, _ = run(teacher, judges=[teacher], jail=jail, prompts=prompts.GENERAL, candidates=1, rounds=0)
+    assert result.checklist[-2:] == ("says seven", "is short")
+    judged = [r for r in teacher.asked if "Requirements:" in r]
+    assert "6. says seven" in judged[0] and "7. is short" in judged[0]
+
+
+def test_bad_calls_are_refused():
+    with pytest.raises(ValueError, match="0 questions"):
+        refine.refine([], {"teacher": None}, None, [], None)
+
+
+def test_gold_cannot_steer_the_loop(jail, monkeypatch):
+    """By construction: no module of the loop imports tasks or their verifier. And by trial: with reference
+    answers that cannot be read, the loop still runs on the questions."""
+    from nbkit import reconstruct
+
+    for module in (checklist_module, critique, prompts, refine, reconstruct):
+        for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
+            if isinstance(node, ast.ImportFrom | ast.Import):
+                names = [getattr(node, "module", "") or "", *(alias.name for alias in node.names)]
+                assert not any(
+                    n.startswith(("nbkit.data.skills", "nbkit.data.task", "nbkit.roles")) for n in names
+                )
+                assert not {"Task", "verify", "roles"} & set(names), (module.__name__, names)
+    tasks = sample(20, "train", seed=5)
+    questions = [task.question for task in tasks]
+
+    def unreadable(self, name):
+        raise AssertionError(f"the loop read {name} of a task")
+
+    monkeypatch.setattr(Task, "__getattribute__", unreadable)
+    results, _ = refine.refine(
+        questions, {"t": Scripted(lambda r, i: OFF)}, None, [], jail, candidates=1, rounds=1
+    )
+    assert len(results) == 20
+
+
+def drafted(task: Task, *texts: str, jail=None) -> refine.Refined:
+    teacher = Scripted(lambda request, i: texts[i])
+    (found,), _ = refine.refine(
+        [task.question], {"t": teacher}, None, [], jail, candidates=len(texts), rounds=0
+    )
+    return found
+
+
+def test_roles_are_trained_on_labelled_drafts(jail):
+    task = Task("add", "math", 1, "train", "What is 3 + 4?", ("3 + 4 = 7",), "7", "number")
+    found = drafted(task, OFF, GOOD, OFF, jail=jail)
+    right = [[False, True, False]]
+    chats = roles.judge_chats([task], [found], right)
+    assert [c[1]["content"] for c in chats] == ["wrong: 3 + 4 = 8", "right"]  # equal drafts once
+    assert chats[0][0]["content"] == "What is 3 + 4?\nDraft: 3 + 4 = 8 -> 8\nRight or wrong?"
+    (revision,) = roles.revise_chats([task], [found], right, seed=0)
+    assert "Draft: " in revision[0]["content"] and revision[0]["content"].endswith("Revise.")
+    assert revision[1]["content"] == "7" and revision[1]["reasoning_content"] == "3 + 4 = 7"
+    assert (
+        roles.complete_chats([task])[0][1]["content"]
+        == "Summary: 1 step, last 3 + 4 = 7\n<think>3 + 4 = 7</think>"
+    )
+
+
+def test_first_faults_by_hand():
+    task = Task("add", "math", 1, "train", "q", ("3 + 4 = 7", "7 * 2 = 14"), "14", "number")
+    assert roles.first_fault(task, "<think>3 + 4 = 7\n7 * 2 = 15</think>15") == "7 * 2 = 15"
+    assert roles.first_fault(task, "<think>3 + 4 = 7\n7 * 2 = 14</think>15") == "the answer"
+
+
+def test_revision_data_never_shows_a_false_equation_as_the_target(jail):
+    tasks = sample(60, "train", seed=12)
+    found = [drafted(t, OFF, f"<think>{t.chain}</think>{t.answer}", jail=jail) for t in tasks]
+    for messages in roles.revise_chats(tasks, found, [[False, True]] * len(tasks), seed=0):
+        assert all(equations(messages[1]["reasoning_content"]))
+
+
+def test_critiques_are_met_from_a_half():
+    assert Critique("x", "judge", 0.5).met and not Critique("x", "judge", 0.49).met

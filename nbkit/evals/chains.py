@@ -1,0 +1,30 @@
+"""Does a chain of thought lead to its solution? Checked step by step, to *measure* reconstruction. For 04.
+
+A step is valid when the reference solution has it, or when it states equations that all hold. A chain leads
+to its solution when every step is valid and the last one yields the solution: as the result of its equation,
+or because it is the reference's last step and the solution is right. Stricter than it need be: a true step in
+other words than the reference's counts as invalid.
+"""
+
+import re
+
+from nbkit.data.equations import equations
+from nbkit.data.skills import Task, verify
+
+_RESULT = re.compile(r"= ?(-?\d+(?:\.\d+)?)\D*$")
+
+
+def leads(task: Task, chain: str, solution: str, jail=None) -> bool:
+    """Raises what `verify` raises."""
+    steps = [line.strip() for line in chain.split("\n") if line.strip()]
+    if not steps or not all(_valid(task, step) for step in steps):
+        return False
+    result = _RESULT.search(steps[-1])
+    if result and result[1] == solution.strip():
+        return True
+    return steps[-1] == task.steps[-1] and verify(task, solution, jail)
+
+
+def _valid(task: Task, step: str) -> bool:
+    stated = equations(step)
+    return step in task.steps or (bool(stated) and all(stated))

@@ -1,0 +1,108 @@
+"""Training data of a teacher's roles: draft, judge, revise, complete. Used by 04.
+
+A small model cannot be told what a critique is; it has to be trained on some. The data comes from *other*
+training tasks than those that are refined later: their reference answers are known, so the teacher's own
+drafts of them can be labelled. This is the only module around the loop that may read a reference answer.
+
+    drafted, right = own_drafts(tasks, teacher, jail)  # reviewed by form, tools and agreement, and labelled
+    judge_chats(tasks, drafted, right)  # question, draft -> "right" or "wrong: <first fault>"
+    revise_chats(tasks, drafted, right, seed=0)  # question, draft, critique -> the reference solution
+    complete_chats(tasks)  # question, solution -> summary and chain
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from nbkit.checklist import checklist
+from nbkit.critique import Critique, Review, split_response
+from nbkit.data.skills import Task, verify
+from nbkit.data.world import chat
+from nbkit.generate import Engine
+from nbkit.prompts import TRAINED, judge_request, revision_request
+from nbkit.refine import Refined, refine
+
+_KEPT = 0.7  # share of wrong drafts whose critique has a judge's part: at work a judge misses some
+_FALSE = 0.15  # share of right drafts that a judge condemns: at work it errs that way too
+
+
+def own_drafts(
+    tasks: Sequence[Task], teacher: Engine, jail, **options
+) -> tuple[list[Refined], list[list[bool]]]:
+    """The teacher's drafts, reviewed without judges, and whether each is right by the reference answer.
+    `options` go to `refine`. Raises ValueError for a task that nothing can check."""
+    questions = [task.question for task in tasks]
+    drafted, _ = refine(questions, {"teacher": teacher}, None, [], jail, rounds=0, **options)
+    right = [
+        [verify(task, review.text, jail) for review in found.drafts]
+        for task, found in zip(tasks, drafted, strict=True)
+    ]
+    return drafted, right
+
+
+def first_fault(task: Task, text: str) -> str:
+    """The first step of a wrong draft that the reference solution does not have; "the answer" if all are
+    there."""
+    steps = split_response(text)[0].split("\n")
+    return next((step for step in steps if step and step not in task.steps), "the answer")
+
+
+def judge_chats(
+    tasks: Sequence[Task], drafted: Sequence[Refined], right: Sequence[Sequence[bool]]
+) -> list[list[dict]]:
+    """One conversation for every different draft. `right[i][j]`: is draft j of task i right?"""
+    chats = []
+    for task, refined, marks in zip(tasks, drafted, right, strict=True):
+        verdicts = {review.text: mark for review, mark in zip(refined.drafts, marks, strict=True)}
+        items = checklist(task.question)
+        for text, good in verdicts.items():
+            verdict = "right" if good else f"wrong: {first_fault(task, text)}"
+            chats.append(_turns(judge_request(task.question, text, items), verdict))
+    return chats
+
+
+def revise_chats(
+    tasks: Sequence[Task], drafted: Sequence[Refined], right: Sequence[Sequence[bool]], seed: int
+) -> list[list[dict]]:
+    """One conversation per task that has a draft with anything to criticise: draft and critique in, the
+    reference solution out. The judge's part of a critique is what a perfect one would say, left out or false
+    now and then."""
+    rng, chats = random.Random(f"revise/{seed}"), []
+    for task, refined, marks in zip(tasks, drafted, right, strict=True):
+        reviews = [_judged(task, r, good, rng) for r, good in zip(refined.drafts, marks, strict=True)]
+        if faulty := [review for review in reviews if not review.passed]:
+            request = revision_request(task.question, rng.choice(faulty), TRAINED)
+            chats.append([{"role": "user", "content": request}, chat(task)[1]])
+    return chats
+
+
+def _judged(task: Task, review: Review, good: bool, rng: random.Random) -> Review:
+    if rng.random() < (1 - _FALSE if good else 1 - _KEPT):
+        return review
+    fault = first_fault(task, review.text) if not good else rng.choice([*task.steps, "the answer"])
+    condemned = Critique("is right", "judge", 0.0, f"judged wrong: {fault}")
+    return replace(review, critiques=(*review.critiques, condemned))
+
+
+def complete_chats(tasks: Sequence[Task]) -> list[list[dict]]:
+    """Question and solution in, a summary of the reasoning and the chain out."""
+    chats = []
+    for task in tasks:
+        request = TRAINED.complete.format(question=task.question, solution=task.answer)
+        chats.append(_turns(request, f"Summary: {summary(task)}\n<think>{task.chain}</think>"))
+    return chats
+
+
+def summary(task: Task) -> str:
+    return f"{len(task.steps)} step{'s' if len(task.steps) > 1 else ''}, last {task.steps[-1]}"
+
+
+def _turns(request: str, answer: str) -> list[dict]:
+    return [{"role": "user", "content": request}, {"role": "assistant", "content": answer}]
+
+
+def shuffled(lessons: Mapping[str, Sequence], seed: int) -> list:
+    """All roles' conversations in one order that mixes them."""
+    mixed = [conversation for chats in lessons.values() for conversation in chats]
+    random.Random(f"roles/{seed}").shuffle(mixed)
+    return mixed
