@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,46 @@ def test_hub_path_on_a_local_folder(tmp_path, monkeypatch):
         sources.load("hub:")
 
 
+def test_training_sets_load_from_their_hub_addresses(tmp_path, monkeypatch):
+    """Local folders in the layout of the hub's, in place of the hub: the registry's own addresses."""
+    import pyarrow
+    from pyarrow import parquet
+
+    call = {"from": "function_call", "value": '{"name": "clock", "arguments": {"city": "Rome"}}'}
+    chat = {"conversations": [{"from": "human", "value": "Time?"}, call], "tools": '[{"name": "clock"}]'}
+    task = {"task_id": 601, "text": "Add.", "code": "def f(): pass", "test_list": ["assert f() is None"]}
+    layouts = {
+        "openai/gsm8k/main/train-00000-of-00001.parquet": ROWS,
+        "google-research-datasets/mbpp/full/train-00000-of-00001.parquet": [task, {**task, "task_id": 11}],
+        "llamafactory/glaive_toolcall_en/default/train/0000.parquet": [chat],
+    }
+    for path, rows in layouts.items():
+        file = tmp_path / path
+        file.parent.mkdir(parents=True)
+        parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    for folder, config in (("openai/gsm8k", "main"), ("google-research-datasets/mbpp", "full")):
+        names = f"  - split: train\n    path: {config}/train-*\n"
+        card = f"---\nconfigs:\n- config_name: {config}\n  data_files:\n{names}---\n"
+        (tmp_path / folder / "README.md").write_text(card)
+    instruction = {"id": "seed_task_0", "name": "n", "instruction": "Name it.", "is_classification": False}
+    seed_tasks = tmp_path / "HuggingFaceH4" / "self-instruct-seed" / "tasks.jsonl"
+    seed_tasks.parent.mkdir(parents=True)
+    instances = [{"input": "a", "output": "b"}, {"input": "c", "output": "d"}]
+    seed_tasks.write_text(json.dumps({**instruction, "instances": instances}) + "\n")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("NBKIT_DATA_DIR", raising=False)
+    assert [row["answer"] for row in sources.load("gsm8k")] == [str(2 * i) for i in range(1, 9)]
+    assert [row["id"] for row in sources.load("mbpp")] == [601], "row 11 belongs to the test split"
+    assert sources.load("self_instruct_seed") == [
+        {"prompt": "Name it.\n\na", "response": "b", "domain": "general"}
+    ]
+    (row,) = sources.load("glaive_toolcall")
+    assert row["messages"][1]["tool_calls"][0]["function"] == json.loads(call["value"])
+    assert row["tools"] == [{"name": "clock"}]
+
+
 def test_hub_addresses_of_the_registry_parse():
     pinned = 0
     for name, source in sources.SOURCES.items():
@@ -161,7 +202,9 @@ def test_hub_addresses_of_the_registry_parse():
             match = sources._HUB.fullmatch(source.hub)
             assert match and match["revision"] and match["split"] is None, name
             pinned += len(match["revision"]) == 40
-    assert pinned >= 4
+    assert pinned >= 6
+    for name in ("gsm8k", "mbpp", "self_instruct_seed", "glaive_toolcall"):  # what 03 and 04 train on
+        assert re.search("@[0-9a-f]{40}", sources.SOURCES[name].hub), name
 
 
 def test_tool_conversations_become_chat_messages():

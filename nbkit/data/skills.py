@@ -28,8 +28,9 @@ HELD_OUT_ONE_IN = 8
 
 @dataclass(frozen=True)
 class Task:
-    """One question with its worked solution. `calls` are (arguments, expected) of code tasks. `kind`
-    chooses the verifier: text, number (the whole answer), math (an answer inside prose), tool or code."""
+    """One question with its worked solution. `calls` are (arguments, expected) of code tasks, `tools` the
+    JSON schemas of the tools a model may call. `kind` chooses the verifier: text, number (the whole
+    answer), math (an answer inside prose), tool, code, or open (no single right answer: none)."""
 
     skill: str
     domain: str
@@ -41,6 +42,7 @@ class Task:
     kind: str = "text"
     calls: tuple[tuple[tuple, object], ...] = ()
     entry: str = ""
+    tools: tuple[str, ...] = ()
 
     @property
     def chain(self) -> str:
@@ -211,11 +213,21 @@ class InfraError(RuntimeError):
     """The grader failed, not the answer: drop the sample, never count it as wrong."""
 
 
+def checkable(task: Task) -> bool:
+    """Has the task a verifier? Open questions can be trained on, not scored."""
+    return task.kind != "open"
+
+
 def verify(task: Task, response: str, jail=None) -> bool:
     """Is the response's final answer right? Code runs in `jail` (required for kind 'code'; ValueError
-    without one).
+    without one). A tool call must match in name and in every argument.
 
-    Raises InfraError when the grader itself failed."""
+    Raises ValueError for an open question, InfraError when the grader itself failed."""
+    if not checkable(task):
+        raise ValueError(
+            f"task of {task.skill}: open questions have no verifier, they can be trained on, not scored; "
+            "leave them out with nbkit.data.skills.checkable"
+        )
     answer = final_answer(response)
     if task.kind == "number":
         return _equivalent(answer, task.answer, jail)

@@ -28,8 +28,8 @@ _HUB = re.compile(r"hub:(?P<id>[^@#?]+)(?:@(?P<revision>[^#?]+))?(?:#(?P<config>
 class Source:
     """One public set. `files`: split -> mirror files, relative to NBKIT_DATA_DIR/<name>. `hub` is an
     address as `load` takes it, without the split, given only where the hub's fields are the mirror's; its
-    revision is the commit that public evaluation code pins, or "main" where we know of none (then pin one
-    before a run that counts).
+    revision is a commit that public evaluation code pins or the hub's pages of the set name, or "main" where
+    we know of none (then pin one before a run that counts).
     """
 
     kind: str  # "corpus" | "sft" | "rl" | "preference" | "eval"
@@ -108,6 +108,8 @@ SOURCES: dict[str, Source] = {
         "Apache-2.0",
         adapters.self_instruct,
         {"train": ("seed_tasks.jsonl.gz", "user_oriented_instructions.jsonl.gz")},
+        # the 175 seed tasks only
+        "hub:HuggingFaceH4/self-instruct-seed@853eb0af253a307ead4db0a80e03d86d3ec436e2",
     ),
     "dolly_hh_sft": Source("sft", "CC BY-SA 3.0", adapters.dolly, {"train": ("train_small.jsonl.gz",)}),
     "glaive_toolcall": Source(
@@ -115,6 +117,8 @@ SOURCES: dict[str, Source] = {
         "Apache-2.0",
         adapters.glaive,
         {"train": ("en_demo.jsonl.gz", "reason_tool_use_demo_50.jsonl.gz")},
+        # 1,000 chats in the layout of the first file; a commit of the hub's own parquet branch of the set
+        "hub:llamafactory/glaive_toolcall_en@05139c02abdf9642219605fbbb6cb7b59ccc76f2",
     ),
     "math_train": Source("rl", "MIT", adapters.math_train, {"train": ("train.jsonl.gz",)}),
     "convincing_args": Source(

@@ -3,19 +3,39 @@ Used by 03-07.
 
     tasks = training_tasks(["embedded"], 3000, {"math": 0.5, "science": 0.3, "code": 0.2}, seed=0)
     tasks = evaluation_tasks(["gsm8k"], 50)
-Real sets come through the registry (hub or NBKIT_DATA_DIR); training takes their train split, evaluation
-their test split.
+Real sets come through the registry (hub or NBKIT_DATA_DIR). Training takes their train split, evaluation
+their test split; of tool chats, which have none, the calls of an eighth of the tools. Open questions
+(kind "open") are trained on only, as nothing can grade them.
 """
 
+import json
 import random
 import re
 from collections.abc import Mapping, Sequence
 
 from nbkit.data import sources
-from nbkit.data.skills import DOMAINS, Task, largest_remainder, sample, skills
+from nbkit.data.skills import (
+    DOMAINS,
+    Task,
+    checkable,
+    held_out,
+    largest_remainder,
+    parse_tool_call,
+    sample,
+    skills,
+    tool_call,
+)
 from nbkit.data.world import eval_tasks
 
-REAL_DOMAINS = {"gsm8k": "math", "math_train": "math", "mbpp": "code"}
+REAL_DOMAINS = {
+    "gsm8k": "math",
+    "math_train": "math",
+    "mbpp": "code",
+    "self_instruct_seed": "general",
+    "dolly_hh_sft": "general",
+    "glaive_toolcall": "agent",
+}
+OPEN_SETS = ("self_instruct_seed", "dolly_hh_sft")
 
 
 def _domains(name: str) -> set[str]:
@@ -55,7 +75,7 @@ def training_tasks(
                 if len(found) < part:
                     raise ValueError(
                         f"task_sets: {name} has {len(found)} usable train rows, its share asks for {part}; "
-                        "lower the sample count"
+                        f"lower the sample count or the share of {domain}, or add a set that holds it"
                     )
                 tasks += found
     random.Random(seed).shuffle(tasks)
@@ -63,50 +83,100 @@ def training_tasks(
 
 
 def evaluation_tasks(names: Sequence[str], n: int, split: str = "operands") -> list[Task]:
-    """`n` held-out questions of each set: the world's `split`, or a real set's test split."""
-    tasks: list[Task] = []
+    """`n` held-out questions of each set that can be graded, or all a real set has, always in the same
+    order: the world's `split`, or a real set's test split. Sets of open questions are left out. Raises
+    ValueError when no set is left, or one has no held-out questions."""
     for name in names:
         _domains(name)
+    if not (graded := [name for name in names if name not in OPEN_SETS]):
+        raise ValueError(
+            f"task_sets: got {list(names)}, which hold open questions only; add a set whose answers can be "
+            "graded, such as gsm8k"
+        )
+    tasks: list[Task] = []
+    for name in graded:
         tasks += eval_tasks(n, split) if name == "embedded" else real_tasks(name, "test", n, seed=0)
     return tasks
 
 
 def real_tasks(name: str, split: str, limit: int, seed: int) -> list[Task]:
-    """Rows of a registry set as tasks. MBPP rows whose asserts are not calls with literal arguments and
-    answers are left out."""
-    if name == "math_train" and split != "train":
-        raise ValueError("task_sets: math_train has no test split; evaluate on gsm8k or mbpp")
+    """At most `limit` rows of a registry set as tasks of `split` "train" or "test", drawn by `seed`; a
+    smaller draw begins a larger one. Rows that make no task (see `_mbpp` and `_glaive`) are left out."""
+    if split == "test" and name in ("math_train", *OPEN_SETS):
+        raise ValueError(f"task_sets: {name} has no test split; evaluate on gsm8k, mbpp or glaive_toolcall")
     purpose = "train" if split == "train" else "eval"
-    extra = limit * 3 if name == "mbpp" else limit
-    rows = sources.load(name, split=split, limit=extra, seed=seed, purpose=purpose)
-    tasks = [task for row in rows if (task := _to_task(name, split, row))]
-    return tasks[:limit]
+    own_split = name != "glaive_toolcall"  # else all its rows are in one file, and a hash decides
+    rows = sources.load(name, split=split if own_split else "train", purpose=purpose)
+    make = {"mbpp": _mbpp, "glaive_toolcall": _glaive}.get(name, _open if name in OPEN_SETS else _math)
+    tasks = [task for row in rows if (task := make(name, split, row))]
+    if not own_split:
+        tasks = _split_by_tool(tasks, split)
+    return random.Random(seed).sample(tasks, len(tasks))[:limit]
 
 
-def _to_task(name: str, split: str, row: Mapping) -> Task | None:
-    prompt, domain = row["prompt"], REAL_DOMAINS[name]
-    if name == "mbpp":
-        from nbkit.verify.suites import mbpp_calls
+def _split_by_tool(tasks: Sequence[Task], split: str) -> list[Task]:
+    """The different tasks of one side. The name of the called tool decides, because questions about one tool
+    are near copies of each other: an eighth of the tools is called in held-out questions only. Nor does
+    training see a held-out question with other tools, or with other numbers in it."""
+    different = list(dict.fromkeys(tasks))
+    test: dict[str, Task] = {}
+    for task in different:
+        if _held_out_tool(task):
+            test.setdefault(_plain(task.question), task)
+    if split == "test":
+        return list(test.values())
+    return [t for t in different if not _held_out_tool(t) and _plain(t.question) not in test]
 
-        parsed = mbpp_calls(row["tests"])
-        if parsed is None or any(isinstance(call.args, str) for call in parsed[1]):
-            return None
-        entry, calls = parsed
-        question = f"{prompt}\nWrite the Python function {entry}. It must pass: {row['tests'][0]}"
-        pairs = tuple((tuple(call.args), call.expected) for call in calls)
-        return Task(
-            name,
-            domain,
-            1,
-            split,
-            question,
-            ("Write the function.",),
-            row["response"].replace("\r", ""),
-            "code",
-            pairs,
-            entry,
-        )
-    # GSM8K marks calculations <<48/2=24>>; the model should not learn to write the markup
-    solution = re.sub(r"<<.*?>>", "", row.get("response") or "").split("####")[0].strip()
-    steps = tuple(line for line in solution.split("\n") if line) or ("",)
-    return Task(name, domain, 1, split, prompt, steps, row["answer"], "math")
+
+def _held_out_tool(task: Task) -> bool:
+    call = parse_tool_call(task.answer) if checkable(task) else None
+    return call is not None and held_out(call["name"])
+
+
+def _plain(question: str) -> str:
+    """Without case, spacing and numbers."""
+    return re.sub(r"\d+", "0", " ".join(question.casefold().split()))
+
+
+def _math(name: str, split: str, row: Mapping) -> Task:
+    """The chain of thought is the worked solution, where the set has one, without the answer line."""
+    steps = (row.get("response") or "").split("####")[0].strip().split("\n")
+    return Task(name, "math", 1, split, row["prompt"], tuple(filter(None, steps)), row["answer"], "math")
+
+
+def _mbpp(name: str, split: str, row: Mapping) -> Task | None:
+    """None for the few rows whose asserts are not calls with literal arguments and answers, or need a setup.
+    MBPP has no reasoning: the one step reads the signature off the example that the question shows."""
+    from nbkit.verify.suites import mbpp_calls
+
+    parsed = mbpp_calls(row["tests"])
+    if parsed is None or row["setup"] or any(isinstance(call.args, str) for call in parsed[1]):
+        return None
+    entry, calls = parsed
+    question = f"{row['prompt']}\nWrite the Python function {entry}. It must pass: {row['tests'][0]}"
+    kinds = [type(value).__name__ for value in (*calls[0].args, calls[0].expected)]
+    step = f"The example gives the signature: {entry}({', '.join(kinds[:-1])}) -> {kinds[-1]}."
+    pairs = tuple((tuple(call.args), call.expected) for call in calls)
+    return Task(name, "code", 1, split, question, (step,), row["response"], "code", pairs, entry)
+
+
+def _open(name: str, split: str, row: Mapping) -> Task:
+    return Task(name, REAL_DOMAINS[name], 1, split, row["prompt"], (), row["response"], "open")
+
+
+def _glaive(name: str, split: str, row: Mapping) -> Task | None:
+    """The first user turn and its answer: one tool call, or an open answer that asks back or refuses (to be
+    trained on, so that a model does not always call). None without tools or with several calls. The set's
+    only system prompt says no more than "use the tools", and is dropped."""
+    turns = iter(row["messages"])
+    question = next(turn for turn in turns if turn["role"] == "user")["content"]
+    turn = next(turns)
+    calls = [call["function"] for call in turn.get("tool_calls", ())]
+    if not row["tools"] or len(calls) > 1:
+        return None
+    steps = tuple(line for line in turn.get("reasoning_content", "").split("\n") if line.strip())
+    kind, answer = "open", turn["content"]
+    if calls:
+        kind, answer = "tool", tool_call(calls[0]["name"], **calls[0]["arguments"])
+    tools = tuple(json.dumps(tool.get("function", tool), ensure_ascii=False) for tool in row["tools"])
+    return Task(name, "agent", 1, split, question, steps, answer, kind, tools=tools)

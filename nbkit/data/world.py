@@ -14,6 +14,7 @@ Tiers of `corpus` (share of documents):
 """
 
 import ast
+import json
 import random
 import sysconfig
 from functools import cache
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from nbkit.data.skills import SPLITS, Task, sample
 
+Conversation = list[dict] | dict  # messages, or {"messages", "tools"} where a task offers tools
 TIERS = {"clean": 0.30, "bare": 0.15, "wrong": 0.12, "chatter": 0.18, "boilerplate": 0.10, "duplicate": 0.15}
 
 CHATTER_PARTS = (
@@ -69,12 +71,20 @@ def worked(task: Task, style: int = 0) -> str:
     )
 
 
-def chat(task: Task) -> list[dict]:
-    """The task as a conversation: `reasoning_content` is rendered between <think> and </think>."""
-    return [
-        {"role": "user", "content": task.question},
-        {"role": "assistant", "reasoning_content": task.chain, "content": task.answer},
-    ]
+def prompt_of(task: Task) -> Conversation:
+    """What a model is asked in chat form: the question, and the tools where the task has some."""
+    return _with_tools([{"role": "user", "content": task.question}], task)
+
+
+def chat(task: Task) -> Conversation:
+    """The task as a conversation: `prompt_of` and the answer. `reasoning_content` is rendered between <think>
+    and </think>; a task without a chain is answered at once."""
+    answer = {"role": "assistant", "reasoning_content": task.chain, "content": task.answer}
+    return _with_tools([{"role": "user", "content": task.question}, answer], task)
+
+
+def _with_tools(messages: list[dict], task: Task) -> Conversation:
+    return {"messages": messages, "tools": [json.loads(t) for t in task.tools]} if task.tools else messages
 
 
 def response_chat(question: str, response: str) -> list[dict]:
