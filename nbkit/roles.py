@@ -17,7 +17,7 @@ from dataclasses import replace
 from nbkit.checklist import checklist
 from nbkit.critique import Critique, Review, split_response
 from nbkit.data.skills import Task, verify
-from nbkit.data.world import chat
+from nbkit.data.world import answer_turn, instruction
 from nbkit.generate import Engine
 from nbkit.prompts import TRAINED, judge_request, revision_request
 from nbkit.refine import Refined, refine
@@ -31,7 +31,7 @@ def own_drafts(
 ) -> tuple[list[Refined], list[list[bool]]]:
     """The teacher's drafts, reviewed without judges, and whether each is right by the reference answer.
     `options` go to `refine`. Raises ValueError for a task that nothing can check."""
-    questions = [task.question for task in tasks]
+    questions = [instruction(task) for task in tasks]
     drafted, _ = refine(questions, {"teacher": teacher}, None, [], jail, rounds=0, **options)
     right = [
         [verify(task, review.text, jail) for review in found.drafts]
@@ -54,10 +54,10 @@ def judge_chats(
     chats = []
     for task, refined, marks in zip(tasks, drafted, right, strict=True):
         verdicts = {review.text: mark for review, mark in zip(refined.drafts, marks, strict=True)}
-        items = checklist(task.question)
+        items = checklist(instruction(task))
         for text, good in verdicts.items():
             verdict = "right" if good else f"wrong: {first_fault(task, text)}"
-            chats.append(_turns(judge_request(task.question, text, items), verdict))
+            chats.append(_turns(judge_request(instruction(task), text, items), verdict))
     return chats
 
 
@@ -71,8 +71,8 @@ def revise_chats(
     for task, refined, marks in zip(tasks, drafted, right, strict=True):
         reviews = [_judged(task, r, good, rng) for r, good in zip(refined.drafts, marks, strict=True)]
         if faulty := [review for review in reviews if not review.passed]:
-            request = revision_request(task.question, rng.choice(faulty), TRAINED)
-            chats.append([{"role": "user", "content": request}, chat(task)[1]])
+            request = revision_request(instruction(task), rng.choice(faulty), TRAINED)
+            chats.append([{"role": "user", "content": request}, answer_turn(task)])
     return chats
 
 
@@ -85,10 +85,11 @@ def _judged(task: Task, review: Review, good: bool, rng: random.Random) -> Revie
 
 
 def complete_chats(tasks: Sequence[Task]) -> list[list[dict]]:
-    """Question and solution in, a summary of the reasoning and the chain out."""
+    """Question and solution in, a summary of the reasoning and the chain out; tasks without a chain teach
+    nothing here."""
     chats = []
-    for task in tasks:
-        request = TRAINED.complete.format(question=task.question, solution=task.answer)
+    for task in filter(lambda task: task.steps, tasks):
+        request = TRAINED.complete.format(question=instruction(task), solution=task.answer)
         chats.append(_turns(request, f"Summary: {summary(task)}\n<think>{task.chain}</think>"))
     return chats
 

@@ -46,6 +46,11 @@ def _domains(name: str) -> set[str]:
     return {REAL_DOMAINS[name]}
 
 
+def domains_of(names: Sequence[str]) -> set[str]:
+    """The domains that the sets hold between them. Raises ValueError for an unknown set."""
+    return set().union(*map(_domains, names))
+
+
 def training_tasks(
     names: Sequence[str], n: int, weights: Mapping[str, float] | None = None, seed: int = 0
 ) -> list[Task]:

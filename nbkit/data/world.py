@@ -79,8 +79,21 @@ def prompt_of(task: Task) -> Conversation:
 def chat(task: Task) -> Conversation:
     """The task as a conversation: `prompt_of` and the answer. `reasoning_content` is rendered between <think>
     and </think>; a task without a chain is answered at once."""
-    answer = {"role": "assistant", "reasoning_content": task.chain, "content": task.answer}
-    return _with_tools([{"role": "user", "content": task.question}, answer], task)
+    return _with_tools([{"role": "user", "content": task.question}, answer_turn(task)], task)
+
+
+def answer_turn(task: Task) -> dict:
+    return {"role": "assistant", "reasoning_content": task.chain, "content": task.answer}
+
+
+def responded(task: Task, response: str) -> Conversation:
+    """The task with a model's raw response in place of its own answer."""
+    return _with_tools(response_chat(task.question, response), task)
+
+
+def instruction(task: Task) -> str:
+    """The task as one text, tools and all: what the refinement loop of 04 may see of it."""
+    return "\n".join(["Tools:", *task.tools, task.question]) if task.tools else task.question
 
 
 def _with_tools(messages: list[dict], task: Task) -> Conversation:
