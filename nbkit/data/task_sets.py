@@ -110,11 +110,11 @@ def real_tasks(name: str, split: str, limit: int, seed: int) -> list[Task]:
     if split == "test" and name in ("math_train", *OPEN_SETS):
         raise ValueError(f"task_sets: {name} has no test split; evaluate on gsm8k, mbpp or glaive_toolcall")
     purpose = "train" if split == "train" else "eval"
-    own_split = name != "glaive_toolcall"  # else all its rows are in one file, and a hash decides
-    rows = sources.load(name, split=split if own_split else "train", purpose=purpose)
+    unsplit = name == "glaive_toolcall"
+    rows = sources.load(name, split="train" if unsplit else split, purpose=purpose)
     make = {"mbpp": _mbpp, "glaive_toolcall": _glaive}.get(name, _open if name in OPEN_SETS else _math)
     tasks = [task for row in rows if (task := make(name, split, row))]
-    if not own_split:
+    if unsplit:
         tasks = _split_by_tool(tasks, split)
     return random.Random(seed).sample(tasks, len(tasks))[:limit]
 
@@ -171,13 +171,13 @@ def _open(name: str, split: str, row: Mapping) -> Task:
 
 def _glaive(name: str, split: str, row: Mapping) -> Task | None:
     """The first user turn and its answer: one tool call, or an open answer that asks back or refuses (to be
-    trained on, so that a model does not always call). None without tools or with several calls. The set's
-    only system prompt says no more than "use the tools", and is dropped."""
+    trained on, so that a model does not always call). None without tools, without an answer or with several
+    calls. The set's only system prompt says no more than "use the tools", and is dropped."""
     turns = iter(row["messages"])
     question = next(turn for turn in turns if turn["role"] == "user")["content"]
-    turn = next(turns)
+    turn = next(turns, {"role": "nobody"})
     calls = [call["function"] for call in turn.get("tool_calls", ())]
-    if not row["tools"] or len(calls) > 1:
+    if not row["tools"] or turn["role"] != "assistant" or len(calls) > 1:
         return None
     steps = tuple(line for line in turn.get("reasoning_content", "").split("\n") if line.strip())
     kind, answer = "open", turn["content"]
