@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nbkit.data.skills import Task, final_answer
-from nbkit.generate import Generator
-from nbkit.refine import user_prompt
+from nbkit.generate import Generator, user_prompt
 
 
 @dataclass(frozen=True)

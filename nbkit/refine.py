@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from nbkit.data.equations import equations
 from nbkit.data.skills import InfraError, Task, final_answer, parse_tool_call
 from nbkit.data.world import chat
-from nbkit.generate import Completion, Generator
+from nbkit.generate import Completion, Generator, user_prompt
 from nbkit.verify.code import extract_code
 from nbkit.verify.jail import CallError
 from nbkit.verify.math import extract_answer
@@ -124,12 +124,6 @@ def _defines(code: str, name: str) -> bool:
 def revision_request(question: str, draft: str, failures: Sequence[str]) -> str:
     plain = draft.replace("<think>", "").replace("</think>", " -> ")
     return f"{question}\nDraft: {plain}\nCritique: {'; '.join(failures)}\nRevise."
-
-
-def user_prompt(tokenizer, content: str) -> str:
-    return tokenizer.apply_chat_template(
-        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-    )
 
 
 def refine(

@@ -24,7 +24,7 @@ def jail():
 
 
 def done(text: str, stopped: bool = True) -> Completion:
-    return Completion(text, [1], stopped)
+    return Completion(text, [1], "stop" if stopped else "length")
 
 
 class Scripted:
