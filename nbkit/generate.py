@@ -1,75 +1,172 @@
-"""Generation on transformers models, fast enough for RL on a CPU. Used by 02-07.
+"""One interface for generation, `Engine`: prompts in, completions with log-probabilities, stop reasons and
+seeds out. Used by 02-07.
 
-What makes it fast (measured in the design notes, section 7): a weight copy in bf16 where the CPU
-multiplies bf16, a key-value cache that is written in place, one prefill per unique prompt, and rows that
-leave the batch when they are finished.
+Here: the transformers engine, fast enough for RL on a CPU. engines.py has vLLM and any OpenAI-compatible
+endpoint, and `engine(source)` that picks one.
 
-    completions = Generator(model, tokenizer).sample(["<|im_start|>user…"], n=9, temperature=0.6, top_p=0.95)
-    completions[0][3].text, completions[0][3].stopped
-Shape legend: B rows, T prompt tokens, V vocabulary.
+    generator = Generator(model, tokenizer)
+    groups = generator.sample(["<|im_start|>user…"], n=9, temperature=0.6, top_p=0.95)
+    groups[0][3].text, groups[0][3].stop             # a raw prompt; "stop", "length", "context" or "error"
+    generator.sample([[{"role": "user", "content": "2 + 2?"}]])                       # a conversation
+
+What makes it fast (measured in the design notes, section 7, and by benchmarks/speed.py): a weight copy in
+bf16 where the CPU multiplies bf16, a key-value cache that is written in place, one prefill per unique
+prompt, no attention mask without padding, and rows that leave the batch when they are finished.
+Shape legend: B rows, U unique prompts, T prompt tokens, V vocabulary.
 """
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
-from transformers.cache_utils import Cache, DynamicLayer
+from tqdm.auto import tqdm
 
+from nbkit.decoding import Buffers, choose
 from nbkit.train.common import cpu_has_bf16
+
+DROP = 0.75  # finished rows are dropped when so few of the batch are left: a drop copies the cache
+Prompt = str | Sequence[Mapping[str, Any]] | Mapping[str, Any]  # text, messages, {"messages", "tools"}
 
 
 @dataclass(frozen=True)
 class Completion:
-    """One answer. `ids` without the prompt, its stop token included; `stopped` is False when the token
-    limit cut it off."""
+    """One answer.
+
+    `text` is without the token that stopped it; a byte-level token cut inside a character reads U+FFFD. `ids`
+    are without the prompt and with the stop token; [] where an endpoint gave text only. `stop`: "stop" (the
+    model ended it), "length" (cut by max_new_tokens), "context" (cut by the model's context; no text where
+    the prompt left no room), "error" (no answer, `detail` says why). `logprobs` has one value per id where
+    asked for: the natural log of its probability under the model's own distribution, at temperature 1 and
+    before top-p, whatever the sampling was. `seed` is that of this sample's own stream of random numbers."""
 
     text: str
-    ids: list[int]
-    stopped: bool
+    ids: list[int] = field(default_factory=list)
+    stop: Literal["stop", "length", "context", "error"] = "stop"
+    logprobs: list[float] | None = None
+    seed: int = 0
+    detail: str = ""
+
+    @property
+    def stopped(self) -> bool:
+        """Did the model end it by itself?"""
+        return self.stop == "stop"
 
 
-class BufferLayer(DynamicLayer):
-    """Key-value cache of one layer with room for `capacity` tokens: appends copy one token, not the whole
-    past."""
+class Engine(Protocol):
+    """Anything that completes prompts: `Generator`, and those of engines.py."""
 
-    def __init__(self, capacity: int):
-        super().__init__()
-        self.capacity, self.length = capacity, 0
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        n: int = 1,
+        max_new_tokens: int = 64,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> list[list[Completion]]:
+        """`n` completions of every prompt, in their order; temperature 0 is greedy. A prompt is text, a list
+        of messages, or {"messages": ..., "tools": ...}; an assistant turn at its end is continued."""
+        ...
 
-    def update(self, key_states, value_states, *args, **kwargs):
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            B, H, _, D = key_states.shape
-            self.buffers = [x.new_empty(B, H, self.capacity, D) for x in (key_states, value_states)]
-        end = self.length + key_states.shape[-2]
-        for buffer, new in zip(self.buffers, (key_states, value_states), strict=True):
-            buffer[:, :, self.length : end] = new
-        self.length = end
-        self.keys, self.values = (buffer[:, :, :end] for buffer in self.buffers)
-        return self.keys, self.values
 
-    def select(self, rows_B: torch.Tensor) -> None:
-        self.buffers = [buffer[rows_B] for buffer in self.buffers]
-        self.keys, self.values = (buffer[:, :, : self.length] for buffer in self.buffers)
+def count_stops(groups: Sequence[Sequence[Completion]]) -> dict[str, int]:
+    """How many completions ended in which way: what was cut, overflowed or failed is to be reported."""
+    return dict(Counter(completion.stop for group in groups for completion in group))
+
+
+def sample_seed(seed: int, *place: int) -> int:
+    """The seed of one sample, from that of the call and the sample's place in it: 31 bits, which every
+    engine takes. Hashed, so that calls with seeds 0 and 1 share no stream."""
+    return int(np.random.SeedSequence((seed, *place)).generate_state(1)[0] >> 1)
+
+
+def parts(prompt: Sequence[Mapping] | Mapping) -> tuple[list[dict], list | None, bool]:
+    """(messages, tools, whether the last turn is the assistant's to continue) of a conversation."""
+    messages, tools = (
+        (prompt["messages"], prompt.get("tools")) if isinstance(prompt, Mapping) else (prompt, None)
+    )
+    if not messages:
+        raise ValueError("prompts: got a conversation without messages, wanted at least one")
+    messages = [dict(message) for message in messages]
+    last = messages[-1]
+    if last["role"] != "assistant":
+        return messages, tools, False
+    if last.get("tool_calls"):
+        raise ValueError(
+            "prompts: an assistant turn that ends in tool_calls cannot be continued; add the tool's"
+        )
+    last["content"] = last.get("content") or ""
+    return messages, tools, True
+
+
+def render(tokenizer, prompt: Prompt) -> str:
+    """The text the model reads. Raw text stays as it is; a conversation goes through the chat template, up to
+    the end of its last assistant turn if it ends in one, else with the generation prompt."""
+    if isinstance(prompt, str):
+        return prompt
+    messages, tools, continued = parts(prompt)
+    return tokenizer.apply_chat_template(
+        messages,
+        tools=tools,
+        tokenize=False,
+        continue_final_message=continued,
+        add_generation_prompt=not continued,
+    )
+
+
+def user_prompt(tokenizer, content: str) -> str:
+    """One user turn and the start of the answer, rendered."""
+    return render(tokenizer, [{"role": "user", "content": content}])
+
+
+def completion_of(tokenizer, ids: list[int], stops: Sequence[int], cut: str, **fields) -> Completion:
+    """A completion from its token ids: "stop" where they end in one of `stops`, else `cut`."""
+    stopped = bool(ids) and ids[-1] in stops
+    text = tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=False)
+    return Completion(text, ids, "stop" if stopped else cut, **fields)
+
+
+def stop_tokens(tokenizer, stop: Sequence[str] = ("<|im_end|>", "<eos>")) -> list[int]:
+    """Ids that end a completion: those of `stop` that the tokenizer knows, and its own end of sequence."""
+    known = tokenizer.get_vocab()
+    own = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    return sorted({known[token] for token in stop if token in known} | set(own))
 
 
 class Generator:
-    """Samples from a frozen copy of `model` (weights at the time of construction; `refresh` copies them
-    again)."""
+    """The transformers engine: samples from a frozen copy of `model` (weights at the time of construction;
+    `refresh` copies them again). `batch` rows run at once. `logprobs` fills those of the completions.
+    `progress` is the label of a tqdm bar over completions (none if empty; TQDM_DISABLE=1 hides it)."""
 
-    def __init__(self, model, tokenizer, stop: Sequence[str] = ("<|im_end|>", "<eos>"), batch: int = 256):
-        self.tokenizer, self.batch = tokenizer, batch
-        known = tokenizer.get_vocab()
-        self.stop = sorted({known[s] for s in stop if s in known} | {tokenizer.eos_token_id})
-        self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    def __init__(
+        self,
+        model,
+        tokenizer,
+        stop: Sequence[str] = ("<|im_end|>", "<eos>"),
+        batch: int = 256,
+        logprobs: bool = False,
+        progress: str = "",
+    ):
+        self.tokenizer, self.batch, self.logprobs, self.progress = tokenizer, batch, logprobs, progress
+        self.stop = stop_tokens(tokenizer, stop)
+        self.pad = (
+            tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        )  # masked: any id will do
         self.device = next(model.parameters()).device
         self.dtype = torch.bfloat16 if self.device.type == "cuda" or cpu_has_bf16() else torch.float32
+        self.context = getattr(model.config, "max_position_embeddings", None) or 2**31
         # A fresh module, because deepcopy of a model that TRL has patched would run the original's weights.
         config = copy.deepcopy(model.config)
         config.use_cache = True
         with torch.random.fork_rng(devices=[]):
             self.model = type(model)(config).to(self.device).eval()
+        if self.device.type == "cpu":
+            self.model.set_attn_implementation("nbkit_cpu")
         for parameter in self.model.parameters():
             # parameters only: rotary frequencies in bf16 would shift the positions of long prompts
             parameter.data = parameter.data.to(self.dtype)
@@ -81,24 +178,24 @@ class Generator:
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(source[name])
 
-    @torch.no_grad()
     def sample(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[Prompt],
         n: int = 1,
         max_new_tokens: int = 64,
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int = 0,
     ) -> list[list[Completion]]:
-        """`n` completions of every prompt; temperature 0 is greedy. Same seed, prompts and batch: same
-        completions."""
+        """See `Engine`. A sample depends on the seed and its place among the prompts, not on `batch` or on
+        the other prompts (but for rounding, which can turn a near tie)."""
         if not prompts:
             return []
-        ids = self.tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+        texts = [render(self.tokenizer, prompt) for prompt in prompts]
+        ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         return self.sample_ids(ids, n, max_new_tokens, temperature, top_p, seed)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def sample_ids(
         self,
         ids: Sequence[list[int]],
@@ -108,96 +205,101 @@ class Generator:
         top_p: float,
         seed: int,
     ) -> list[list[Completion]]:
+        """`sample` for prompts that are tokens already. Equal prompts in a batch are read once."""
         if any(not row for row in ids):
             raise ValueError("prompts: got an empty prompt, wanted at least one token")
-        if self.device.type == "cpu":
-            random = torch.Generator().manual_seed(seed)
-        else:
-            random = torch.Generator(self.device).manual_seed(seed)
         by_length = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-        per_batch = max(1, self.batch // n)
-        results: list[list[Completion]] = [[] for _ in ids]
-        for start in range(0, len(ids), per_batch):
-            chosen = by_length[start : start + per_batch]
-            rows = self._generate([ids[i] for i in chosen], n, max_new_tokens, temperature, top_p, random)
-            for j, i in enumerate(chosen):
-                results[i] = [self._completion(row) for row in rows[j * n : (j + 1) * n]]
-        return results
+        rows = [(i, j) for i in by_length for j in range(n)]
+        seeds = {(i, j): sample_seed(seed, i, j) for i, j in rows}
+        results = {
+            place: Completion("", [], "context", [] if self.logprobs else None, seeds[place])
+            for place in rows
+            if len(ids[place[0]]) >= self.context
+        }
+        rows = rows[: len(rows) - len(results)]  # the longest are at the end
+        hidden = not self.progress or os.environ.get("TQDM_DISABLE") == "1"
+        with tqdm(total=len(rows), desc=self.progress, disable=hidden) as bar:
+            for start in range(0, len(rows), self.batch):
+                chunk = rows[start : start + self.batch]
+                prompts = [ids[i] for i, _ in chunk]
+                budgets = [min(max_new_tokens, self.context - len(prompt)) for prompt in prompts]
+                draws_BT = torch.empty(len(chunk), max(budgets) if temperature else 0)
+                for row, place in enumerate(chunk):
+                    draws_BT[row].uniform_(generator=torch.Generator().manual_seed(seeds[place]))
+                sampled = self._generate(prompts, budgets, temperature, top_p, draws_BT, bar)
+                for place, budget, (new, logprobs) in zip(chunk, budgets, sampled, strict=True):
+                    cut = "length" if budget == max_new_tokens else "context"
+                    results[place] = completion_of(
+                        self.tokenizer, new, self.stop, cut, logprobs=logprobs, seed=seeds[place]
+                    )
+        return [[results[i, j] for j in range(n)] for i in range(len(ids))]
 
-    def _completion(self, ids: list[int]) -> Completion:
-        stopped = bool(ids) and ids[-1] in self.stop
-        body = ids[:-1] if stopped else ids
-        return Completion(self.tokenizer.decode(body, skip_special_tokens=False), ids, stopped)
-
-    def _generate(self, prompts, n, max_new_tokens, temperature, top_p, random) -> list[list[int]]:
-        length = max(len(p) for p in prompts)
-        tokens_BT = torch.tensor([[self.pad] * (length - len(p)) + p for p in prompts], device=self.device)
-        mask_BT = torch.tensor([[0] * (length - len(p)) + [1] * len(p) for p in prompts], device=self.device)
-        cache = Cache(
-            layers=[BufferLayer(length + max_new_tokens) for _ in range(self.model.config.num_hidden_layers)]
-        )
-        positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
-        out = self.model(
+    def _forward(self, tokens_BT, positions_BT, visible_BT, cache) -> torch.Tensor:
+        """Logits (B, V) of the token after the last one."""
+        return self.model(
             input_ids=tokens_BT,
-            attention_mask=mask_BT,
+            attention_mask=visible_BT,
             position_ids=positions_BT,
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
-        )
-        repeat_B = torch.arange(len(prompts), device=self.device).repeat_interleave(n)
-        logits_BV, mask_BT, next_B = (
-            out.logits[repeat_B, -1],
-            mask_BT[repeat_B],
-            positions_BT[repeat_B, -1] + 1,
-        )
-        for layer in cache.layers:
-            layer.select(repeat_B)
-        finished: list[list[int]] = [[] for _ in range(len(repeat_B))]
-        alive_B = torch.arange(len(repeat_B), device=self.device)
-        stop = torch.tensor(self.stop, device=self.device)
-        for step in range(max_new_tokens):
-            token_B = choose(logits_BV.float(), temperature, top_p, random)
-            for row, token in zip(alive_B.tolist(), token_B.tolist(), strict=True):
-                finished[row].append(token)
-            keep_B = ~torch.isin(token_B, stop)
-            if step + 1 == max_new_tokens or not keep_B.any():
+        ).logits[:, -1]
+
+    def _generate(
+        self, prompts, budgets, temperature, top_p, draws_BT, bar
+    ) -> list[tuple[list[int], list[float] | None]]:
+        """(new ids, their log-probs) of every row."""
+        unique = list(dict.fromkeys(map(tuple, prompts)))
+        length, steps = max(map(len, unique)), max(budgets)
+        cache = Buffers(self.model, length + steps)
+        pads = [length - len(prompt) for prompt in unique]
+        at = {"device": self.device}
+        tokens_UT = torch.tensor([[self.pad] * k + [*p] for k, p in zip(pads, unique, strict=True)], **at)
+        index_T, pads_U1 = torch.arange(length + steps, **at), torch.tensor(pads, **at)[:, None]
+        visible_UT = index_T >= pads_U1 if any(pads) else None  # attention without a mask is faster
+        positions_UT = (index_T[:length] - pads_U1).clamp(min=0)
+        seen_UT = None if visible_UT is None else visible_UT[:, :length]
+        logits_UV = self._forward(tokens_UT, positions_UT, seen_UT, cache)
+
+        number = {prompt: u for u, prompt in enumerate(unique)}
+        rows_B = torch.tensor([number[tuple(prompt)] for prompt in prompts], **at)
+        logits_BV, position_B = logits_UV[rows_B], positions_UT[rows_B, -1]
+        visible_BT = None if visible_UT is None else visible_UT[rows_B]
+        cache.select(rows_B)
+        draws_BT, length_B = draws_BT.to(self.device), torch.tensor(budgets, **at)
+        tokens_BT = torch.zeros(len(prompts), steps, dtype=torch.long, **at)
+        logprobs_BT = torch.zeros(len(prompts), steps, **at)
+        stops = torch.tensor(self.stop, dtype=torch.long, **at)
+        # Below, B are the rows still computed; place_B are theirs in the results, live_B those not finished.
+        place_B = torch.arange(len(prompts), **at)
+        live_B, left = torch.ones(len(prompts), dtype=torch.bool, **at), len(prompts)
+        for step in range(steps):
+            draw_B = draws_BT[place_B, step] if temperature else None
+            token_B = choose(logits_BV, temperature, top_p, draw_B)
+            tokens_BT[place_B, step] = token_B
+            if self.logprobs:
+                chosen_B = logits_BV.float().gather(1, token_B[:, None])[:, 0]
+                logprobs_BT[place_B, step] = chosen_B - logits_BV.float().logsumexp(-1)
+            ends_B = live_B & ((token_B[:, None] == stops).any(-1) | (length_B[place_B] == step + 1))
+            length_B[place_B[ends_B]] = step + 1
+            live_B = live_B & ~ends_B
+            left, before = int(live_B.sum()), left
+            bar.update(before - left)
+            if not left:
                 break
-            if not keep_B.all():
-                rows_B = keep_B.nonzero().squeeze(-1)
-                alive_B, token_B, mask_BT, next_B = (
-                    alive_B[rows_B],
-                    token_B[rows_B],
-                    mask_BT[rows_B],
-                    next_B[rows_B],
+            if left <= DROP * len(live_B):
+                kept = live_B.nonzero()[:, 0]
+                place_B, token_B, position_B, live_B = (
+                    x[kept] for x in (place_B, token_B, position_B, live_B)
                 )
-                for layer in cache.layers:
-                    layer.select(rows_B)
-            mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(mask_BT), 1)], dim=1)
-            logits_BV = self.model(
-                input_ids=token_B[:, None],
-                attention_mask=mask_BT,
-                position_ids=next_B[:, None],
-                past_key_values=cache,
-                use_cache=True,
-            ).logits[:, -1]
-            next_B = next_B + 1
-        return finished
-
-
-def choose(
-    logits_BV: torch.Tensor, temperature: float, top_p: float, random: torch.Generator
-) -> torch.Tensor:
-    """Next tokens (B,): argmax at temperature 0, else inverse-CDF sampling inside the smallest set of mass
-    `top_p`."""
-    if temperature == 0:
-        return logits_BV.argmax(-1)
-    probs_BV = torch.softmax(logits_BV / temperature, -1)
-    if top_p < 1:
-        sorted_BV, index_BV = probs_BV.sort(-1, descending=True)
-        sorted_BV = sorted_BV * (sorted_BV.cumsum(-1) - sorted_BV < top_p)
-        probs_BV = torch.zeros_like(probs_BV).scatter_(-1, index_BV, sorted_BV)
-    cdf_BV = probs_BV.cumsum(-1)
-    draw_B1 = torch.rand(len(cdf_BV), 1, generator=random, device=cdf_BV.device) * cdf_BV[:, -1:]
-    # the first token whose cumulative mass exceeds the draw; right=True never picks a token of probability 0
-    return torch.searchsorted(cdf_BV, draw_B1, right=True).squeeze(-1).clamp(max=cdf_BV.shape[-1] - 1)
+                visible_BT = None if visible_BT is None else visible_BT[kept]
+                cache.select(kept)
+            # finished rows run on until they are dropped: their position must stay one that exists
+            position_B = (position_B + 1).clamp(max=self.context - 1)
+            seen_BT = None if visible_BT is None else visible_BT[:, : length + step + 1]
+            logits_BV = self._forward(token_B[:, None], position_B[:, None], seen_BT, cache)
+        ids, logprobs = tokens_BT.tolist(), logprobs_BT.tolist()
+        return [
+            (ids[row][:size], logprobs[row][:size] if self.logprobs else None)
+            for row, size in enumerate(length_B.tolist())
+        ]

@@ -5,7 +5,7 @@ import tiny
 import torch
 
 from nbkit.data.skills import sample
-from nbkit.refine import user_prompt
+from nbkit.generate import user_prompt
 from nbkit.train.dpd import DIVERGENCES, divergence, dpd, dpd_terms
 
 N, V = 11, 13

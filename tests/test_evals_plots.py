@@ -26,7 +26,7 @@ class Says:
     tokenizer = tiny.tokenizer()
 
     def __init__(self, text, stopped=True):
-        self.completion = Completion(text, [1], stopped)
+        self.completion = Completion(text, [1], "stop" if stopped else "length")
 
     def sample(self, prompts, n=1, *args, **kwargs):
         return [[self.completion] * n for _ in prompts]

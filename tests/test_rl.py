@@ -6,8 +6,7 @@ import tiny
 import torch
 
 from nbkit.data.skills import InfraError, Task, sample
-from nbkit.generate import Completion, Generator
-from nbkit.refine import user_prompt
+from nbkit.generate import Completion, Generator, user_prompt
 from nbkit.train import preference
 from nbkit.train.rl import grpo, pass_rates, within_band
 
@@ -31,8 +30,7 @@ def test_pass_rates_measure_a_policy_of_known_rate():
         def sample(self, prompts, n, *args, **kwargs):
             rng = np.random.default_rng(0)
             return [
-                [Completion("even" if rng.random() < 0.5 else "odd", [1], True) for _ in range(n)]
-                for _ in prompts
+                [Completion("even" if rng.random() < 0.5 else "odd", [1]) for _ in range(n)] for _ in prompts
             ]
 
     rates = pass_rates(Coin(), ["p"] * 60, tasks, 16, 8, 0, None)
@@ -43,7 +41,9 @@ def test_pass_rates_measure_a_policy_of_known_rate():
 def test_a_question_the_grader_fails_on_has_no_rate_and_no_band():
     class Seven:
         def sample(self, prompts, n, *args, **kwargs):
-            return [[Completion("7", [1], i < n // 2) for i in range(n)] for _ in prompts]
+            return [
+                [Completion("7", [1], "stop" if i < n // 2 else "length") for i in range(n)] for _ in prompts
+            ]
 
     good, bad = (Task("t", "math", 1, "train", "q", (), answer, "number") for answer in ("7", ""))
     rates = pass_rates(Seven(), ["p"] * 3, [good, bad, good], 4, 8, 0, None, infra_limit=0.5)

@@ -204,7 +204,7 @@ def test_evaluation_leaves_grader_failures_out_of_every_mean():
         tokenizer = tiny.tokenizer()
 
         def sample(self, prompts, n, *args, **kwargs):
-            return [[Completion("7", [1], True), Completion("8", [1], True)] for _ in prompts]
+            return [[Completion("7", [1]), Completion("8", [1])] for _ in prompts]
 
     lost = S.Task("y", "code", 1, "test", "q", (), "", "number")
     result = evaluate(Seven(), [GRADABLE, UNGRADABLE, GRADABLE, lost], "chat", None, k=2, infra_limit=0.5)

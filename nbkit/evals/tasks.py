@@ -15,8 +15,7 @@ import torch
 from nbkit.data.skills import InfraError, Task, verify
 from nbkit.data.world import base_prompt, worked
 from nbkit.evals.score import Estimate, avg_at_k, estimate, paired_difference
-from nbkit.generate import Completion, Generator
-from nbkit.refine import user_prompt
+from nbkit.generate import Completion, Engine
 
 
 def verdicts(
@@ -95,7 +94,7 @@ class Evaluation:
 
 
 def evaluate(
-    generator: Generator,
+    engine: Engine,
     tasks: Sequence[Task],
     form: str,
     jail,
@@ -110,11 +109,11 @@ def evaluate(
     if form not in ("base", "chat"):
         raise ValueError(f"form: got {form!r}, wanted 'base' or 'chat'")
     prompts = [
-        base_prompt(t.question) if form == "base" else user_prompt(generator.tokenizer, t.question)
+        base_prompt(t.question) if form == "base" else [{"role": "user", "content": t.question}]
         for t in tasks
     ]
     sampling = {} if k == 1 else {"temperature": 0.6, "top_p": 0.95}
-    groups = generator.sample(prompts, k, max_new_tokens, seed=seed, **sampling)
+    groups = engine.sample(prompts, k, max_new_tokens, seed=seed, **sampling)
     texts = [[_answer(completion, form) for completion in group] for group in groups]
     correct_QK = verdicts(tasks, texts, jail, infra_limit)
     stopped = float(np.mean([c.stopped for group in groups for c in group]))

@@ -17,7 +17,7 @@ from trl import GRPOConfig, GRPOTrainer
 from nbkit.data.skills import Task
 from nbkit.data.tokens import stop_ids
 from nbkit.evals.tasks import verdicts
-from nbkit.generate import Generator
+from nbkit.generate import Generator, sample_seed
 from nbkit.train.common import Progress, run_training, shared_arguments
 
 
@@ -58,29 +58,15 @@ class FastRolloutTrainer(GRPOTrainer):
         if not hasattr(self, "_rollouts"):
             self._rollouts = Generator(model, self.processing_class)
         self._rollouts.refresh(model)
-        # prompts arrive repeated G times in a row: sample each run of equal prompts at once
-        groups: list[list] = []
-        for ids in prompt_ids:
-            if groups and groups[-1][0] == list(ids):
-                groups[-1][1] += 1
-            else:
-                groups.append([list(ids), 1])
-        completions: list[list[int] | None] = [None] * len(prompt_ids)
-        starts = np.cumsum([0, *(count for _, count in groups)])
-        for count in sorted({count for _, count in groups}):
-            chosen = [i for i, group in enumerate(groups) if group[1] == count]
-            seed = self.args.seed * 1_000_003 + self.state.global_step * 31 + count
-            sampled = self._rollouts.sample_ids(
-                [groups[i][0] for i in chosen],
-                count,
-                self.max_completion_length,
-                self.temperature,
-                self.args.top_p or 1.0,
-                seed,
-            )
-            for i, group in zip(chosen, sampled, strict=True):
-                completions[starts[i] : starts[i] + count] = [c.ids for c in group]
-        return completions, None
+        sampled = self._rollouts.sample_ids(
+            prompt_ids,  # each G times in a row; the generator reads equal prompts once
+            1,
+            self.max_completion_length,
+            self.temperature,
+            self.args.top_p or 1.0,
+            sample_seed(self.args.seed, self.state.global_step),
+        )
+        return [group[0].ids for group in sampled], None
 
 
 def grpo(

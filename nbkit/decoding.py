@@ -1,0 +1,98 @@
+"""The inner parts of fast decoding on transformers models: a key-value cache written in place, attention of
+one query token on a CPU, the draw of the next token. Used by generate.py.
+
+Shape legend: B rows, H heads, K key-value heads, G = H / K, T tokens so far, D head width, V vocabulary.
+"""
+
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.cache_utils import Cache, DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import causal_mask_function, sdpa_mask
+
+
+class BufferLayer(DynamicLayer):
+    """Key-value cache of one layer with room for `capacity` tokens: appends copy one token, not the whole
+    past."""
+
+    def __init__(self, capacity: int):
+        super().__init__()
+        self.capacity, self.length = capacity, 0
+
+    def update(self, key_states, value_states, *args, **kwargs):
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            B, K, _, D = key_states.shape
+            self.buffers = [x.new_empty(B, K, self.capacity, D) for x in (key_states, value_states)]
+        end = self.length + key_states.shape[-2]
+        for buffer, new in zip(self.buffers, (key_states, value_states), strict=True):
+            buffer[:, :, self.length : end] = new
+        self.length = end
+        self.keys, self.values = (buffer[:, :, :end] for buffer in self.buffers)
+        return self.keys, self.values
+
+    def select(self, rows_B: torch.Tensor) -> None:
+        self.buffers = [buffer[rows_B] for buffer in self.buffers]
+        self.keys, self.values = (buffer[:, :, : self.length] for buffer in self.buffers)
+
+
+class Buffers(Cache):
+    """An empty cache of `model` for `capacity` tokens."""
+
+    def __init__(self, model, capacity: int):
+        super().__init__(layers=[BufferLayer(capacity) for _ in range(model.config.num_hidden_layers)])
+
+    def select(self, rows_B: torch.Tensor) -> None:
+        """Keep, repeat or reorder the rows of the batch."""
+        for layer in self.layers:
+            layer.select(rows_B)
+
+
+def cpu_attention(module, query_BHTD, keys_BKTD, values_BKTD, mask, scaling=None, **options):
+    """Attention of one query token as two batched products, which on a CPU take half the time of
+    scaled_dot_product_attention (benchmarks/speed.py); longer queries go there. Same contract as
+    transformers' own attention functions. `mask`: None or (B, 1, 1, T) bool, True where visible."""
+    B, H, queries, D = query_BHTD.shape
+    if queries > 1 or options.get("softcap") is not None or options.get("position_bias") is not None:
+        return sdpa_attention_forward(
+            module, query_BHTD, keys_BKTD, values_BKTD, mask, scaling=scaling, **options
+        )
+    K = keys_BKTD.shape[1]
+    query_BKDG = query_BHTD.reshape(B, K, H // K, D).transpose(2, 3)
+    # keys first: a product with the transposed cache is twice as slow in bf16
+    scores_BKGT = (
+        (keys_BKTD @ query_BKDG).transpose(2, 3).to(torch.float32, memory_format=torch.contiguous_format)
+    )
+    scores_BKGT.mul_(D**-0.5 if scaling is None else scaling)
+    if mask is not None:
+        scores_BKGT.masked_fill_(~mask, float("-inf"))
+    out_BKGD = torch.softmax(scores_BKGT, -1).to(values_BKTD.dtype) @ values_BKTD
+    return out_BKGD.reshape(B, 1, H, D), None
+
+
+def cpu_mask(*, q_length, mask_function=causal_mask_function, attention_mask=None, **options):
+    """One token that sees its whole past needs no more than which of it is padding: (B, 1, 1, T), True where
+    visible. Anything else (a prompt, a sliding window) is left to transformers."""
+    if q_length == 1 and mask_function is causal_mask_function and attention_mask is not None:
+        return attention_mask[:, None, None, :]
+    return sdpa_mask(q_length=q_length, mask_function=mask_function, attention_mask=attention_mask, **options)
+
+
+AttentionInterface.register("nbkit_cpu", cpu_attention)
+AttentionMaskInterface.register("nbkit_cpu", cpu_mask)
+
+
+def choose(logits_BV: torch.Tensor, temperature: float, top_p: float, draw_B: torch.Tensor) -> torch.Tensor:
+    """Next tokens (B,): argmax at temperature 0, else inverse-CDF sampling inside the smallest set of mass
+    `top_p`, from one uniform number of [0, 1) a row."""
+    if temperature == 0:
+        return logits_BV.argmax(-1)
+    probs_BV = torch.softmax(logits_BV.float() / temperature, -1)
+    if top_p < 1:
+        sorted_BV, index_BV = probs_BV.sort(-1, descending=True)
+        sorted_BV = sorted_BV * (sorted_BV.cumsum(-1) - sorted_BV < top_p)
+        probs_BV = torch.zeros_like(probs_BV).scatter_(-1, index_BV, sorted_BV)
+    cdf_BV = probs_BV.cumsum(-1)
+    draw_B1 = draw_B[:, None] * cdf_BV[:, -1:]
+    # the first token whose cumulative mass exceeds the draw; right=True never picks a token of probability 0
+    return torch.searchsorted(cdf_BV, draw_B1, right=True).squeeze(-1).clamp(max=cdf_BV.shape[-1] - 1)
