@@ -73,17 +73,17 @@ def worked(task: Task, style: int = 0) -> str:
 
 def prompt_of(task: Task) -> Conversation:
     """What a model is asked in chat form: the question, and the tools where the task has some."""
-    return _with_tools([{"role": "user", "content": task.question}], task)
+    return _conversation(task)
 
 
 def chat(task: Task) -> Conversation:
-    """The task as a conversation: `prompt_of` and the answer. `reasoning_content` is rendered between <think>
-    and </think>; a task without a chain is answered at once."""
-    answer = {"role": "assistant", "reasoning_content": task.chain, "content": task.answer}
-    return _with_tools([{"role": "user", "content": task.question}, answer], task)
+    """`prompt_of` and the answer. `reasoning_content` is rendered between <think> and </think>; a task
+    without a chain is answered at once."""
+    return _conversation(task, {"role": "assistant", "reasoning_content": task.chain, "content": task.answer})
 
 
-def _with_tools(messages: list[dict], task: Task) -> Conversation:
+def _conversation(task: Task, *answer: dict) -> Conversation:
+    messages = [{"role": "user", "content": task.question}, *answer]
     return {"messages": messages, "tools": [json.loads(t) for t in task.tools]} if task.tools else messages
 
 
