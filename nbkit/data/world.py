@@ -73,13 +73,13 @@ def worked(task: Task, style: int = 0) -> str:
 
 def prompt_of(task: Task) -> Conversation:
     """What a model is asked in chat form: the question, and the tools where the task has some."""
-    return _with_tools([{"role": "user", "content": task.question}], task)
+    return _conversation(task)
 
 
 def chat(task: Task) -> Conversation:
-    """The task as a conversation: `prompt_of` and the answer. `reasoning_content` is rendered between <think>
-    and </think>; a task without a chain is answered at once."""
-    return _with_tools([{"role": "user", "content": task.question}, answer_turn(task)], task)
+    """`prompt_of` and the answer. `reasoning_content` is rendered between <think> and </think>; a task
+    without a chain is answered at once."""
+    return _conversation(task, answer_turn(task))
 
 
 def answer_turn(task: Task) -> dict:
@@ -88,7 +88,7 @@ def answer_turn(task: Task) -> dict:
 
 def responded(task: Task, response: str) -> Conversation:
     """The task with a model's raw response in place of its own answer."""
-    return _with_tools(response_chat(task.question, response), task)
+    return _conversation(task, response_turn(response))
 
 
 def instruction(task: Task) -> str:
@@ -96,16 +96,21 @@ def instruction(task: Task) -> str:
     return "\n".join(["Tools:", *task.tools, task.question]) if task.tools else task.question
 
 
-def _with_tools(messages: list[dict], task: Task) -> Conversation:
+def _conversation(task: Task, *answer: dict) -> Conversation:
+    messages = [{"role": "user", "content": task.question}, *answer]
     return {"messages": messages, "tools": [json.loads(t) for t in task.tools]} if task.tools else messages
 
 
-def response_chat(question: str, response: str) -> list[dict]:
-    """A question and a model's raw response (`<think>chain</think>answer`) as a conversation; without a
-    chain, the answer alone."""
+def response_turn(response: str) -> dict:
+    """A model's raw response (`<think>chain</think>answer`) as a turn; without a chain, the answer alone."""
     chain, closed, answer = response.removeprefix("<think>").partition("</think>")
     turn = {"reasoning_content": chain, "content": answer} if closed else {"content": response}
-    return [{"role": "user", "content": question}, {"role": "assistant", **turn}]
+    return {"role": "assistant", **turn}
+
+
+def response_chat(question: str, response: str) -> list[dict]:
+    """A question and a model's raw response as a conversation."""
+    return [{"role": "user", "content": question}, response_turn(response)]
 
 
 def corpus(n_docs: int, seed: int = 0, tasks_per_doc: int = 2) -> list[dict]:
