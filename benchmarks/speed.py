@@ -6,6 +6,7 @@ python benchmarks/speed.py --hidden 1536 --layers 24 --context 2048 --batch 16 -
 """
 
 import argparse
+import copy
 import os
 import statistics
 import tempfile
@@ -139,35 +140,48 @@ class Clock(TrainerCallback):
 
 
 def generation(options, tokenizer) -> None:
+    """Ours against `model.generate` with its own settings (the model in float32, sampling at temperature 1
+    over the whole vocabulary) and against `generate` on a bf16 copy: same prompts, 16 samples of each, every
+    row to its end. The sides take turns, and each ratio is within one turn, after one to warm up."""
     model = build(options, tokenizer).eval()
     model = model.cuda() if torch.cuda.is_available() else model
     prompts = [world.base_prompt(t.question) for t in world.eval_tasks(8, "operands")]
+    n, new = 16, 64
     batch = tokenizer(
         prompts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
     )
     batch = {k: batch[k].to(model.device) for k in ("input_ids", "attention_mask")}
-    generator = Generator(model, tokenizer)
-    seconds = {"ours": [], "generate": []}
-    for _ in range(options.repeats):
-        start = time.perf_counter()
-        generator.stop = []  # every row runs to its end on both sides
-        ours = generator.sample(prompts, n=16, max_new_tokens=64, temperature=1.0)
-        seconds["ours"].append(time.perf_counter() - start)
-        start = time.perf_counter()
-        model.generate(
-            **batch,
-            max_new_tokens=64,
-            min_new_tokens=64,
-            do_sample=True,
-            num_return_sequences=16,
-            pad_token_id=0,
+
+    def ours(logprobs: bool):
+        generator = Generator(model, tokenizer, logprobs=logprobs)
+        generator.stop = []
+        return lambda: generator.sample(prompts, n=n, max_new_tokens=new, temperature=1.0)
+
+    def generate(model):
+        length = dict(max_new_tokens=new, min_new_tokens=new, num_return_sequences=n)
+        return lambda: model.generate(**batch, **length, do_sample=True, top_k=0, pad_token_id=0)
+
+    sides = {
+        "ours": ours(False),
+        "ours with log-probs": ours(True),
+        "generate": generate(model),
+        "generate, bf16 copy": generate(copy.deepcopy(model).to(torch.bfloat16)),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(options.repeats + 1):
+        for name, run in sides.items():
+            start = time.perf_counter()
+            run()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    print(f"generation, {parameters(model) / 1e6:.1f}M parameters, {len(prompts)} x {n} x {new} tokens:")
+    for name, values in seconds.items():
+        ratios = sorted(slow / fast for slow, fast in zip(values, seconds["ours"], strict=True))
+        rate = len(prompts) * n * new / statistics.median(values)
+        print(
+            f"  {name:<20} {rate:>9,.0f} tokens/s; ours takes 1/{statistics.median(ratios):.2f} of its time "
+            f"({ratios[0]:.2f} to {ratios[-1]:.2f}, {len(ratios)} turns)"
         )
-        seconds["generate"].append(time.perf_counter() - start)
-    tokens = sum(len(c.ids) for group in ours for c in group)
-    fast, slow = (tokens / statistics.median(values) for values in seconds.values())
-    print(
-        f"generation 8 x 16 x 64, tokens/s: ours {fast:,.0f}, generate {slow:,.0f}, ratio {fast / slow:.2f}"
-    )
 
 
 def jail() -> None:
@@ -191,15 +205,19 @@ def main() -> None:
     for name, default in (sizes | dict(steps=60, docs=2000, repeats=3)).items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--compile", action="store_true", help="torch.compile our side")
-    parser.add_argument("--only-training", action="store_true")
+    parser.add_argument("--only", choices=["training", "generation", "jail"])
     options = parser.parse_args()
     tokenizer = train_tokenizer([d["text"] for d in world.corpus(2000)], options.vocab)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads")
-    training(options, tokenizer)
-    if not options.only_training:
-        generation(options, tokenizer)
-        jail()
+    parts = {
+        "training": lambda: training(options, tokenizer),
+        "generation": lambda: generation(options, tokenizer),
+        "jail": jail,
+    }
+    for name, part in parts.items():
+        if options.only in (None, name):
+            part()
 
 
 if __name__ == "__main__":

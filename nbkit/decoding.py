@@ -1,14 +1,19 @@
-"""The inner parts of fast decoding on transformers models: a key-value cache written in place, attention of
-one query token on a CPU, the draw of the next token. Used by generate.py.
+"""Fast decoding on transformers models: a key-value cache written in place, one prefill per unique prompt,
+attention of one query token on a CPU, the draw of the next token. Used by generate.py.
 
-Shape legend: B rows, H heads, K key-value heads, G = H / K, T tokens so far, D head width, V vocabulary.
+Shape legend: B rows, U unique prompts, H heads, K key-value heads, G = H / K, T tokens, D head width, V
+vocabulary.
 """
+
+from collections.abc import Callable, Sequence
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import causal_mask_function, sdpa_mask
+
+DROP = 0.75  # finished rows are dropped when so few of the batch are left: a drop copies the cache
 
 
 class BufferLayer(DynamicLayer):
@@ -96,3 +101,76 @@ def choose(logits_BV: torch.Tensor, temperature: float, top_p: float, draw_B: to
     draw_B1 = draw_B[:, None] * cdf_BV[:, -1:]
     # the first token whose cumulative mass exceeds the draw; right=True never picks a token of probability 0
     return torch.searchsorted(cdf_BV, draw_B1, right=True).squeeze(-1).clamp(max=cdf_BV.shape[-1] - 1)
+
+
+def decode(
+    model,
+    prompts: Sequence[Sequence[int]],
+    budgets: Sequence[int],
+    stop: Sequence[int],
+    temperature: float,
+    top_p: float,
+    draws_BT: torch.Tensor,
+    logprobs: bool,
+    finished: Callable[[int], object],
+) -> list[tuple[list[int], list[float] | None]]:
+    """Complete each prompt up to and with a token of `stop`, by at most its budget of tokens: (new ids, their
+    log-probs). `draws_BT` are uniform numbers of [0, 1), one per row and token (not read at temperature 0).
+    `finished` is told how many rows ended at a step."""
+    at = {"device": next(model.parameters()).device}
+    unique = {tuple(prompt): u for u, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+    length, steps = max(map(len, unique)), max(budgets)
+    pads = [length - len(prompt) for prompt in unique]
+    tokens_UT = torch.tensor([[0] * pad + [*p] for pad, p in zip(pads, unique, strict=True)], **at)
+    index_T, pads_U1 = torch.arange(length + steps, **at), torch.tensor(pads, **at)[:, None]
+    visible_UT, positions_UT = index_T >= pads_U1, (index_T[:length] - pads_U1).clamp(min=0)
+    cache = Buffers(model, length + steps)
+
+    def forward(tokens_BT, positions_BT, visible_BT):
+        """Logits (B, V) of the token after the last."""
+        return model(
+            input_ids=tokens_BT,
+            attention_mask=visible_BT if any(pads) else None,  # attention without a mask is faster
+            position_ids=positions_BT,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+
+    logits_UV = forward(tokens_UT, positions_UT, visible_UT[:, :length])
+    # From here on B are the rows still computed, place_B theirs in the results, live_B those not finished.
+    unique_B = torch.tensor([unique[tuple(prompt)] for prompt in prompts], **at)
+    logits_BV, position_B, visible_BT = logits_UV[unique_B], positions_UT[unique_B, -1], visible_UT[unique_B]
+    cache.select(unique_B)
+    rows, draws_BT, sizes = len(prompts), draws_BT.to(**at), torch.tensor(budgets, **at)
+    last_position = max(len(prompt) + budget for prompt, budget in zip(prompts, budgets, strict=True)) - 1
+    tokens, chosen = torch.zeros(rows, steps, dtype=torch.long, **at), torch.zeros(rows, steps, **at)
+    place_B, live_B, left = torch.arange(rows, **at), torch.ones(rows, dtype=torch.bool, **at), rows
+    stops = torch.tensor(stop, dtype=torch.long, **at)
+    for step in range(steps):
+        token_B = choose(logits_BV, temperature, top_p, draws_BT[place_B, step] if temperature else None)
+        tokens[place_B, step] = token_B
+        if logprobs:
+            chosen[place_B, step] = -torch.nn.functional.cross_entropy(
+                logits_BV.float(), token_B, reduction="none"
+            )
+        ends_B = live_B & ((token_B[:, None] == stops).any(-1) | (sizes[place_B] == step + 1))
+        sizes[place_B[ends_B]] = step + 1
+        live_B = live_B & ~ends_B
+        left, before = int(live_B.sum()), left
+        finished(before - left)
+        if not left:
+            break
+        if left <= DROP * len(live_B):
+            kept_B = live_B.nonzero()[:, 0]
+            cache.select(kept_B)
+            place_B, token_B, position_B, visible_BT, live_B = (
+                x[kept_B] for x in (place_B, token_B, position_B, visible_BT, live_B)
+            )
+        # finished rows run on until they are dropped: their position must stay one that exists
+        position_B = (position_B + 1).clamp(max=last_position)
+        logits_BV = forward(token_B[:, None], position_B[:, None], visible_BT[:, : length + step + 1])
+    ids, chosen = tokens.tolist(), chosen.tolist()
+    return [
+        (ids[row][:size], chosen[row][:size] if logprobs else None) for row, size in enumerate(sizes.tolist())
+    ]

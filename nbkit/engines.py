@@ -15,6 +15,7 @@ from nbkit.generate import (
     Engine,
     Generator,
     Prompt,
+    check_sampling,
     completion_of,
     parts,
     render,
@@ -74,6 +75,7 @@ class VLLM:
     ) -> list[list[Completion]]:
         """See `Engine`. One request per sample, with a seed of its own; vLLM's prefix cache reads the prompt
         once."""
+        check_sampling(n, max_new_tokens, temperature, top_p)
         texts = [render(self.tokenizer, prompt) for prompt in prompts]
         ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
         results: dict[tuple[int, int], Completion] = {}
@@ -107,7 +109,8 @@ class VLLM:
         ids = list(answer.token_ids)
         logprobs = [position[token].logprob for token, position in zip(ids, answer.logprobs, strict=True)]
         cut = "length" if wanted.max_tokens == max_new_tokens else "context"
-        return completion_of(self.tokenizer, ids, self.stop, cut, logprobs=logprobs, seed=wanted.seed)
+        stops = ids[-1:] if answer.finish_reason == "stop" else []  # vLLM knows more of them, from the model
+        return completion_of(self.tokenizer, ids, stops, cut, logprobs=logprobs, seed=wanted.seed)
 
 
 class EndpointEngine:
@@ -132,6 +135,7 @@ class EndpointEngine:
     ) -> list[list[Completion]]:
         """See `Engine`. Seeds do not depend on a prompt's place, so that answers are found in the cache again
         among other prompts. Raises ValueError for raw text and for tools."""
+        check_sampling(n, max_new_tokens, temperature, top_p)
         for i, prompt in enumerate(prompts):
             if isinstance(prompt, str):
                 raise ValueError(

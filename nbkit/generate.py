@@ -11,8 +11,8 @@ endpoint, and `engine(source)` that picks one.
 
 What makes it fast (measured in the design notes, section 7, and by benchmarks/speed.py): a weight copy in
 bf16 where the CPU multiplies bf16, a key-value cache that is written in place, one prefill per unique
-prompt, no attention mask without padding, and rows that leave the batch when they are finished.
-Shape legend: B rows, U unique prompts, T prompt tokens, V vocabulary.
+prompt, attention of one token as two plain products on a CPU, and rows that leave the batch when they are
+finished. All but the copy is in decoding.py.
 """
 
 import copy
@@ -26,10 +26,9 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from nbkit.decoding import Buffers, choose
+from nbkit.decoding import decode
 from nbkit.train.common import cpu_has_bf16
 
-DROP = 0.75  # finished rows are dropped when so few of the batch are left: a drop copies the cache
 Prompt = str | Sequence[Mapping[str, Any]] | Mapping[str, Any]  # text, messages, {"messages", "tools"}
 
 
@@ -77,6 +76,17 @@ class Engine(Protocol):
 def count_stops(groups: Sequence[Sequence[Completion]]) -> dict[str, int]:
     """How many completions ended in which way: what was cut, overflowed or failed is to be reported."""
     return dict(Counter(completion.stop for group in groups for completion in group))
+
+
+def check_sampling(n: int, max_new_tokens: int, temperature: float, top_p: float) -> None:
+    for name, value, valid, wanted in (
+        ("n", n, n >= 1, "1 or more"),
+        ("max_new_tokens", max_new_tokens, max_new_tokens >= 1, "1 or more"),
+        ("temperature", temperature, 0 <= temperature < float("inf"), "0 (greedy) or more"),
+        ("top_p", top_p, 0 < top_p <= 1, "more than 0, at most 1"),
+    ):
+        if not valid:
+            raise ValueError(f"{name}: got {value}, wanted {wanted}")
 
 
 def sample_seed(seed: int, *place: int) -> int:
@@ -154,9 +164,6 @@ class Generator:
     ):
         self.tokenizer, self.batch, self.logprobs, self.progress = tokenizer, batch, logprobs, progress
         self.stop = stop_tokens(tokenizer, stop)
-        self.pad = (
-            tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-        )  # masked: any id will do
         self.device = next(model.parameters()).device
         self.dtype = torch.bfloat16 if self.device.type == "cuda" or cpu_has_bf16() else torch.float32
         self.context = getattr(model.config, "max_position_embeddings", None) or 2**31
@@ -206,6 +213,7 @@ class Generator:
         seed: int,
     ) -> list[list[Completion]]:
         """`sample` for prompts that are tokens already. Equal prompts in a batch are read once."""
+        check_sampling(n, max_new_tokens, temperature, top_p)
         if any(not row for row in ids):
             raise ValueError("prompts: got an empty prompt, wanted at least one token")
         by_length = sorted(range(len(ids)), key=lambda i: len(ids[i]))
@@ -226,80 +234,20 @@ class Generator:
                 draws_BT = torch.empty(len(chunk), max(budgets) if temperature else 0)
                 for row, place in enumerate(chunk):
                     draws_BT[row].uniform_(generator=torch.Generator().manual_seed(seeds[place]))
-                sampled = self._generate(prompts, budgets, temperature, top_p, draws_BT, bar)
+                sampled = decode(
+                    self.model,
+                    prompts,
+                    budgets,
+                    self.stop,
+                    temperature,
+                    top_p,
+                    draws_BT,
+                    self.logprobs,
+                    bar.update,
+                )
                 for place, budget, (new, logprobs) in zip(chunk, budgets, sampled, strict=True):
                     cut = "length" if budget == max_new_tokens else "context"
                     results[place] = completion_of(
                         self.tokenizer, new, self.stop, cut, logprobs=logprobs, seed=seeds[place]
                     )
         return [[results[i, j] for j in range(n)] for i in range(len(ids))]
-
-    def _forward(self, tokens_BT, positions_BT, visible_BT, cache) -> torch.Tensor:
-        """Logits (B, V) of the token after the last one."""
-        return self.model(
-            input_ids=tokens_BT,
-            attention_mask=visible_BT,
-            position_ids=positions_BT,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
-
-    def _generate(
-        self, prompts, budgets, temperature, top_p, draws_BT, bar
-    ) -> list[tuple[list[int], list[float] | None]]:
-        """(new ids, their log-probs) of every row."""
-        unique = list(dict.fromkeys(map(tuple, prompts)))
-        length, steps = max(map(len, unique)), max(budgets)
-        cache = Buffers(self.model, length + steps)
-        pads = [length - len(prompt) for prompt in unique]
-        at = {"device": self.device}
-        tokens_UT = torch.tensor([[self.pad] * k + [*p] for k, p in zip(pads, unique, strict=True)], **at)
-        index_T, pads_U1 = torch.arange(length + steps, **at), torch.tensor(pads, **at)[:, None]
-        visible_UT = index_T >= pads_U1 if any(pads) else None  # attention without a mask is faster
-        positions_UT = (index_T[:length] - pads_U1).clamp(min=0)
-        seen_UT = None if visible_UT is None else visible_UT[:, :length]
-        logits_UV = self._forward(tokens_UT, positions_UT, seen_UT, cache)
-
-        number = {prompt: u for u, prompt in enumerate(unique)}
-        rows_B = torch.tensor([number[tuple(prompt)] for prompt in prompts], **at)
-        logits_BV, position_B = logits_UV[rows_B], positions_UT[rows_B, -1]
-        visible_BT = None if visible_UT is None else visible_UT[rows_B]
-        cache.select(rows_B)
-        draws_BT, length_B = draws_BT.to(self.device), torch.tensor(budgets, **at)
-        tokens_BT = torch.zeros(len(prompts), steps, dtype=torch.long, **at)
-        logprobs_BT = torch.zeros(len(prompts), steps, **at)
-        stops = torch.tensor(self.stop, dtype=torch.long, **at)
-        # Below, B are the rows still computed; place_B are theirs in the results, live_B those not finished.
-        place_B = torch.arange(len(prompts), **at)
-        live_B, left = torch.ones(len(prompts), dtype=torch.bool, **at), len(prompts)
-        for step in range(steps):
-            draw_B = draws_BT[place_B, step] if temperature else None
-            token_B = choose(logits_BV, temperature, top_p, draw_B)
-            tokens_BT[place_B, step] = token_B
-            if self.logprobs:
-                chosen_B = logits_BV.float().gather(1, token_B[:, None])[:, 0]
-                logprobs_BT[place_B, step] = chosen_B - logits_BV.float().logsumexp(-1)
-            ends_B = live_B & ((token_B[:, None] == stops).any(-1) | (length_B[place_B] == step + 1))
-            length_B[place_B[ends_B]] = step + 1
-            live_B = live_B & ~ends_B
-            left, before = int(live_B.sum()), left
-            bar.update(before - left)
-            if not left:
-                break
-            if left <= DROP * len(live_B):
-                kept = live_B.nonzero()[:, 0]
-                place_B, token_B, position_B, live_B = (
-                    x[kept] for x in (place_B, token_B, position_B, live_B)
-                )
-                visible_BT = None if visible_BT is None else visible_BT[kept]
-                cache.select(kept)
-            # finished rows run on until they are dropped: their position must stay one that exists
-            position_B = (position_B + 1).clamp(max=self.context - 1)
-            seen_BT = None if visible_BT is None else visible_BT[:, : length + step + 1]
-            logits_BV = self._forward(token_B[:, None], position_B[:, None], seen_BT, cache)
-        ids, logprobs = tokens_BT.tolist(), logprobs_BT.tolist()
-        return [
-            (ids[row][:size], logprobs[row][:size] if self.logprobs else None)
-            for row, size in enumerate(length_B.tolist())
-        ]

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Reply = dict | bytes | int | str  # a chat completion, a raw body, an HTTP error, or "cut" (half an answer)
+# a chat completion, a raw body, an HTTP error (and its body), or "cut" (half an answer)
+Reply = dict | bytes | int | tuple[int, dict] | str
 
 
 def chat(text: str, finish_reason: str = "stop") -> dict[str, Any]:
@@ -96,9 +97,10 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
             fake.keys.append(self.headers["authorization"])
 
         def _send(self, reply: Reply) -> None:
-            status, cut = (reply if isinstance(reply, int) else 200), reply == "cut"
             if isinstance(reply, int):
-                reply = {"detail": f"a scripted {status}"}  # as FastAPI has it
+                reply = (reply, {"detail": f"a scripted {reply}"})  # as FastAPI has it
+            status, reply = reply if isinstance(reply, tuple) else (200, reply)
+            cut = reply == "cut"
             body = b'{"choi' if cut else reply if isinstance(reply, bytes) else json.dumps(reply).encode()
             try:
                 self.send_response(status)
