@@ -165,8 +165,9 @@ def bars(estimates: Mapping[str, Estimate], ylabel: str, reference: str | None =
 
 
 def grouped_bars(groups: Mapping[str, Mapping[str, Estimate]], ylabel: str):
-    """Several models (outer keys) over several categories (inner keys), with 95% intervals."""
-    categories = sorted({c for group in groups.values() for c in group})
+    """Several models (outer keys) over several categories (inner keys, in the order of their first use), with
+    95% intervals."""
+    categories = list(dict.fromkeys(c for group in groups.values() for c in group))
     fig, axis = plt.subplots(figsize=(8, 3.8))
     width = 0.8 / len(groups)
     for i, (name, group) in enumerate(groups.items()):
@@ -290,5 +291,38 @@ def token_efficiency(summary: Mapping):
     axis.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
     axis.minorticks_off()
     axis.set(xlabel="training tokens (millions, logarithmic)", ylabel="questions answered (%)")
+    fig.legend(loc="outside lower center", ncols=2)
+    return fig
+
+
+def scaling(
+    points: Mapping[int, tuple[Estimate, Sequence[float]]],
+    control: tuple[Estimate, Sequence[float]],
+    title: str,
+):
+    """Accuracy against the number of conversations (logarithmic). `points`: size -> (mean over repeats with
+    its interval, one value per repeat: the dots). `control`: the same for the smallest set, read for as many
+    steps as the largest; it stands beside the largest, from which it differs in the data only."""
+    fig, axis = plt.subplots(figsize=(8, 4.2))
+    few, most = min(points), max(points)
+    arms = (
+        (points, 1.0, COLOURS[0], "s-", "the same epochs"),
+        ({most: control}, 1.06, COLOURS[3], "D", f"{few:,} conversations, as many steps as {most:,}"),
+    )
+    for arm, shift, colour, marker, label in arms:
+        x = shift * np.array([*arm])
+        mean, low, high = (
+            100 * np.array([getattr(e, n) for e, _ in arm.values()]) for n in ("mean", "low", "high")
+        )
+        span = [mean - low, high - mean]
+        axis.errorbar(x, mean, span, fmt=marker, color=colour, label=label, capsize=4, lw=1.8, ms=7)
+        for at, (_, repeats) in zip(x, arm.values(), strict=True):
+            beside = np.full(len(repeats), 0.97 * at)
+            axis.plot(beside, 100 * np.array(repeats), "o", color=colour, alpha=0.5, ms=4.5, mew=0)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks([*points], [f"{size:,}" for size in points])
+    axis.minorticks_off()
+    axis.set(xlabel="conversations (logarithmic)", ylabel="questions answered (%)")
+    axis.set_title(title, fontsize=10, loc="left")
     fig.legend(loc="outside lower center", ncols=2)
     return fig

@@ -153,9 +153,17 @@ class ColdStart(Common):
     max_length: int = par(256, "tokens per packed row", lo=32)
     max_new_tokens: int = par(64, "generation limit, tokens", lo=1)
     eval_questions: int = par(300, "held-out questions", lo=4)
+    curve: list[int] = par(
+        [250, 500, 1000, 2000], "conversations at each point of the scaling curve; empty: none", lo=10
+    )
+    repeats: int = par(3, "times each point is made, with data and order of its own", lo=1)
 
     def check(self) -> None:
         _shares("shares", self.shares, 3)
+        if self.curve and (len(self.curve) < 4 or self.curve != sorted(set(self.curve))):
+            raise ValueError(
+                f"curve: got {self.curve}, wanted four or more growing sizes, or [] for no curve"
+            )
 
 
 @dataclass(frozen=True)

@@ -55,12 +55,14 @@ def verdicts(
 @dataclass(frozen=True)
 class Evaluation:
     """Graded samples of one model. `stopped` is the share that ended by itself; `texts` are the first
-    samples. Rows of `correct_QK` are masked where the grader failed; no score counts them."""
+    samples, `ended` says which of them did. Rows of `correct_QK` are masked where the grader failed; no score
+    counts them."""
 
     tasks: Sequence[Task]
     correct_QK: np.ma.MaskedArray
     stopped: float
     texts: list[str]
+    ended: Sequence[bool] = ()
 
     @property
     def graded(self) -> list[int]:
@@ -117,7 +119,8 @@ def evaluate(
     texts = [[_answer(completion, form) for completion in group] for group in groups]
     correct_QK = verdicts(tasks, texts, jail, infra_limit)
     stopped = float(np.mean([c.stopped for group in groups for c in group]))
-    return Evaluation(tasks, correct_QK, stopped, [group[0].text for group in groups])
+    firsts = [group[0] for group in groups]
+    return Evaluation(tasks, correct_QK, stopped, [c.text for c in firsts], [c.stopped for c in firsts])
 
 
 def difference_by(after: Evaluation, before: Evaluation, attribute: str) -> dict[str, Estimate]:
