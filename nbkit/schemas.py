@@ -197,12 +197,12 @@ class Overall(Common):
         if url != bool(self.teacher_name) or (self.teacher_key and not url):
             raise ValueError(
                 f"teacher_name: got {self.teacher_name!r} and teacher_key {self.teacher_key!r} with "
-                f"teacher_model={self.teacher_model!r}, wanted both for an endpoint's URL only, which needs a name"
+                f"teacher_model={self.teacher_model!r}, wanted both for an endpoint only, which needs a name"
             )
         if self.teacher_samples and (url or self.teacher_model.startswith("vllm:")):
             raise ValueError(
-                f"teacher_samples: got {self.teacher_samples}, but {self.teacher_model} cannot be trained here; "
-                "set it to 0, then the teacher is asked in words"
+                f"teacher_samples: got {self.teacher_samples}, but {self.teacher_model} cannot be trained "
+                "here; set it to 0, then the teacher is asked in words"
             )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from nbkit.data.skills import InfraError, Task, verify
-from nbkit.data.world import base_prompt, worked
+from nbkit.data.world import base_prompt, prompt_of, worked
 from nbkit.evals.score import Estimate, avg_at_k, estimate, paired_difference
 from nbkit.generate import Completion, Engine
 
@@ -110,10 +110,7 @@ def evaluate(
     since a base model goes on writing. `infra_limit` as in `verdicts`."""
     if form not in ("base", "chat"):
         raise ValueError(f"form: got {form!r}, wanted 'base' or 'chat'")
-    prompts = [
-        base_prompt(t.question) if form == "base" else [{"role": "user", "content": t.question}]
-        for t in tasks
-    ]
+    prompts = [base_prompt(t.question) if form == "base" else prompt_of(t) for t in tasks]
     sampling = {} if k == 1 else {"temperature": 0.6, "top_p": 0.95}
     groups = engine.sample(prompts, k, max_new_tokens, seed=seed, **sampling)
     texts = [[_answer(completion, form) for completion in group] for group in groups]
