@@ -16,7 +16,17 @@ from nbkit.data.skills import sample
 from nbkit.data.tokens import CHAT_TEMPLATE, train_tokenizer
 from nbkit.train import common
 from nbkit.train import sft as module
-from nbkit.train.sft import IGNORE, LONG, RowPacked, encode, flash_attention, packing, sft, with_markers
+from nbkit.train.sft import (
+    IGNORE,
+    LONG,
+    RowPacked,
+    encode,
+    flash_attention,
+    packing,
+    rows_needed,
+    sft,
+    with_markers,
+)
 
 CHATS = [world.chat(t) for t in sample(40, "train", seed=1)]
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"a": "int", "b": "int"}}}
@@ -234,6 +244,19 @@ def test_sft_learns_the_form(tmp_path):
     )
     last = np.mean([h["loss"] for h in result.history[-5:]])
     assert last < 0.7 * result.history[0]["loss"] and result.samples == 40
+
+
+def test_steps_count_in_place_of_epochs_and_rows_are_foretold(float32, tmp_path):
+    options = dict(lr=0.0, max_length=64, out=tmp_path, seed=0)
+    rows = rows_needed(CHATS, tiny.tokenizer(), 64)
+    tokens = sum(len(row["input_ids"]) for row in encode(CHATS, tiny.tokenizer(), 64)[0])
+    assert tokens / 64 <= rows <= len(CHATS)
+    last = {}
+    for name, amount in (("epochs", {"epochs": 2.0}), ("steps", {"steps": 5})):
+        last[name] = sft(tiny.model(), tiny.tokenizer(), CHATS, batch=4, **amount, **options).history[-1][
+            "step"
+        ]
+    assert last == {"epochs": 2 * rows // 4, "steps": 5}
 
 
 def test_trl_packs_only_where_flash_attention_is():

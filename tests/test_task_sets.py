@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from nbkit.data.skills import checkable, held_out, parse_tool_call, verify
-from nbkit.data.task_sets import evaluation_tasks, real_tasks, training_tasks
+from nbkit.data.task_sets import domains_of, evaluation_tasks, real_tasks, training_tasks
 from nbkit.data.tokens import CHAT_TEMPLATE, train_tokenizer
-from nbkit.data.world import chat, prompt_of
+from nbkit.data.world import chat, instruction, prompt_of, responded
 from nbkit.verify.jail import Jail
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
@@ -143,6 +143,21 @@ def test_tools_are_rendered_and_the_call_is_graded(small_mirror):
     assert whole == f"{asked}{task.answer}<|im_end|>\n"  # no reasoning in the set: none is made up
     assert not verify(task, task.answer.replace("Rome", "Oslo"))
     assert not verify(task, f"{task.answer}{task.answer}") and not verify(task, "It is noon.")
+
+
+def test_the_loop_reads_tools_as_text_and_training_gets_them_back(small_mirror):
+    task = next(t for t in real_tasks("glaive_toolcall", "train", 50, seed=0) if t.tools)
+    text = instruction(task)
+    assert text.startswith("Tools:\n") and text.endswith(task.question) and all(t in text for t in task.tools)
+    found = responded(task, "<think>a</think>b")
+    assert found["messages"][0]["content"] == task.question and len(found["tools"]) == len(task.tools)
+    assert found["messages"][1] == {"role": "assistant", "reasoning_content": "a", "content": "b"}
+
+
+def test_domains_are_those_of_all_sets():
+    assert domains_of(["gsm8k", "mbpp"]) == {"math", "code"}
+    with pytest.raises(ValueError, match="wanted some of"):
+        domains_of(["gsm9k"])
 
 
 def test_tasks_without_tools_are_plain_message_lists():
