@@ -50,12 +50,13 @@ def first_fault(task: Task, text: str) -> str:
 def judge_chats(
     tasks: Sequence[Task], drafted: Sequence[Refined], right: Sequence[Sequence[bool]]
 ) -> list[list[dict]]:
-    """One conversation for every different draft. `right[i][j]`: is draft j of task i right?"""
+    """At most one right and one wrong draft of every task, so that a judge has to look at the draft: the
+    question alone, hard or easy, tells less. `right[i][j]`: is draft j of task i right?"""
     chats = []
     for task, refined, marks in zip(tasks, drafted, right, strict=True):
-        verdicts = {review.text: mark for review, mark in zip(refined.drafts, marks, strict=True)}
         items = checklist(instruction(task))
-        for text, good in verdicts.items():
+        one_of_each = {good: review.text for review, good in zip(refined.drafts, marks, strict=True)}
+        for good, text in one_of_each.items():
             verdict = "right" if good else f"wrong: {first_fault(task, text)}"
             chats.append(_turns(judge_request(instruction(task), text, items), verdict))
     return chats
@@ -64,14 +65,15 @@ def judge_chats(
 def revise_chats(
     tasks: Sequence[Task], drafted: Sequence[Refined], right: Sequence[Sequence[bool]], seed: int
 ) -> list[list[dict]]:
-    """One conversation per task that has a draft with anything to criticise: draft and critique in, the
+    """At most two different drafts of every task that have anything to criticise: draft and critique in, the
     reference solution out. The judge's part of a critique is what a perfect one would say, left out or false
     now and then."""
     rng, chats = random.Random(f"revise/{seed}"), []
     for task, refined, marks in zip(tasks, drafted, right, strict=True):
         reviews = [_judged(task, r, good, rng) for r, good in zip(refined.drafts, marks, strict=True)]
-        if faulty := [review for review in reviews if not review.passed]:
-            request = revision_request(instruction(task), rng.choice(faulty), TRAINED)
+        faulty = list({review.text: review for review in reviews if not review.passed}.values())
+        for review in rng.sample(faulty, min(2, len(faulty))):
+            request = revision_request(instruction(task), review, TRAINED)
             chats.append([{"role": "user", "content": request}, answer_turn(task)])
     return chats
 
