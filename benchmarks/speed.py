@@ -217,19 +217,18 @@ def main() -> None:
     for name, default in (sizes | dict(steps=60, docs=2000, repeats=3)).items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--compile", action="store_true", help="torch.compile our side")
-    parser.add_argument("--only", choices=["training", "generation", "jail"])
+    parser.add_argument("--only-training", action="store_true")
+    parser.add_argument("--only-generation", action="store_true")
     options = parser.parse_args()
     tokenizer = train_tokenizer([d["text"] for d in world.corpus(2000)], options.vocab)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads")
-    parts = {
-        "training": lambda: training(options, tokenizer),
-        "generation": lambda: generation(options, tokenizer),
-        "jail": jail,
-    }
-    for name, part in parts.items():
-        if options.only in (None, name):
-            part()
+    if not options.only_generation:
+        training(options, tokenizer)
+    if not options.only_training:
+        generation(options, tokenizer)
+    if not (options.only_training or options.only_generation):
+        jail()
 
 
 if __name__ == "__main__":
