@@ -11,6 +11,7 @@ import os
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -140,48 +141,59 @@ class Clock(TrainerCallback):
 
 
 def generation(options, tokenizer) -> None:
-    """Ours against `model.generate` with its own settings (the model in float32, sampling at temperature 1
-    over the whole vocabulary) and against `generate` on a bf16 copy: same prompts, 16 samples of each, every
-    row to its end. The sides take turns, and each ratio is within one turn, after one to warm up."""
+    """Ours against `model.generate`, 8 prompts of unequal length x 16 samples of at most 64 tokens at
+    temperature 1: as it comes (float32 weights, top-k 50), over the whole vocabulary as ours, and so on a
+    bf16 copy. Once with every row to its end, once with rows that stop (one token in 32 ends them). The sides
+    take turns; ratios of tokens/s are within one turn, after one to warm up."""
     model = build(options, tokenizer).eval()
     model = model.cuda() if torch.cuda.is_available() else model
+    half = copy.deepcopy(model).to(torch.bfloat16)
     prompts = [world.base_prompt(t.question) for t in world.eval_tasks(8, "operands")]
-    n, new = 16, 64
-    batch = tokenizer(
-        prompts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
-    )
-    batch = {k: batch[k].to(model.device) for k in ("input_ids", "attention_mask")}
+    batch = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left").to(model.device)
+    start, n, new = batch["input_ids"].shape[1], 16, 64
+    print(f"generation, {parameters(model) / 1e6:.1f}M parameters, median of {options.repeats} turns:")
 
-    def ours(logprobs: bool):
-        generator = Generator(model, tokenizer, logprobs=logprobs)
-        generator.stop = []
-        return lambda: generator.sample(prompts, n=n, max_new_tokens=new, temperature=1.0)
+    def ours(generator, stops: list[int]) -> int:
+        generator.stop = stops
+        groups = generator.sample(prompts, n, new, temperature=1.0)
+        return sum(len(completion.ids) for group in groups for completion in group)
 
-    def generate(model):
-        length = dict(max_new_tokens=new, min_new_tokens=new, num_return_sequences=n)
-        return lambda: model.generate(**batch, **length, do_sample=True, top_k=0, pad_token_id=0)
+    def generate(model, stops: list[int], **sampling) -> int:
+        rows_BT = model.generate(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            max_new_tokens=new,
+            num_return_sequences=n,
+            do_sample=True,
+            eos_token_id=stops or None,
+            pad_token_id=0,
+            **sampling,
+        )[:, start:]
+        stopped_BT = torch.isin(rows_BT, torch.tensor(stops, device=rows_BT.device))
+        return int((stopped_BT.cumsum(1) - stopped_BT.int() == 0).sum())  # up to and with the first stop
 
     sides = {
-        "ours": ours(False),
-        "ours with log-probs": ours(True),
-        "generate": generate(model),
-        "generate, bf16 copy": generate(copy.deepcopy(model).to(torch.bfloat16)),
+        "ours": partial(ours, Generator(model, tokenizer)),
+        "ours with log-probs": partial(ours, Generator(model, tokenizer, logprobs=True)),
+        "generate": partial(generate, model),
+        "generate, no top-k": partial(generate, model, top_k=0),
+        "generate, no top-k, bf16": partial(generate, half, top_k=0),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(options.repeats + 1):
-        for name, run in sides.items():
-            start = time.perf_counter()
-            run()
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
-    print(f"generation, {parameters(model) / 1e6:.1f}M parameters, {len(prompts)} x {n} x {new} tokens:")
-    for name, values in seconds.items():
-        ratios = sorted(slow / fast for slow, fast in zip(values, seconds["ours"], strict=True))
-        rate = len(prompts) * n * new / statistics.median(values)
-        print(
-            f"  {name:<20} {rate:>9,.0f} tokens/s; ours takes 1/{statistics.median(ratios):.2f} of its time "
-            f"({ratios[0]:.2f} to {ratios[-1]:.2f}, {len(ratios)} turns)"
-        )
+    model.generation_config.eos_token_id = half.generation_config.eos_token_id = None
+    for label, stops in (("to the end", []), ("with stops", list(range(31, len(tokenizer), 32)))):
+        rates: dict[str, list[float]] = {name: [] for name in sides}
+        for turn in range(options.repeats + 1):
+            for name, run in sides.items():
+                clock = time.perf_counter()
+                tokens = run(stops=stops)
+                if turn:
+                    rates[name].append(tokens / (time.perf_counter() - clock))
+        for name, values in rates.items():
+            ratios = sorted(mine / rate for mine, rate in zip(rates["ours"], values, strict=True))
+            print(
+                f"  {label}: {name:<24} {statistics.median(values):>8,.0f} tokens/s, ours is "
+                f"{statistics.median(ratios):.2f}x ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+            )
 
 
 def jail() -> None:
@@ -205,19 +217,18 @@ def main() -> None:
     for name, default in (sizes | dict(steps=60, docs=2000, repeats=3)).items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--compile", action="store_true", help="torch.compile our side")
-    parser.add_argument("--only", choices=["training", "generation", "jail"])
+    parser.add_argument("--only-training", action="store_true")
+    parser.add_argument("--only-generation", action="store_true")
     options = parser.parse_args()
     tokenizer = train_tokenizer([d["text"] for d in world.corpus(2000)], options.vocab)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads")
-    parts = {
-        "training": lambda: training(options, tokenizer),
-        "generation": lambda: generation(options, tokenizer),
-        "jail": jail,
-    }
-    for name, part in parts.items():
-        if options.only in (None, name):
-            part()
+    if not options.only_generation:
+        training(options, tokenizer)
+    if not options.only_training:
+        generation(options, tokenizer)
+    if not (options.only_training or options.only_generation):
+        jail()
 
 
 if __name__ == "__main__":
