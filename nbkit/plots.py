@@ -298,11 +298,13 @@ def token_efficiency(summary: Mapping):
 def scaling(
     points: Mapping[int, tuple[Estimate, Sequence[float]]],
     control: tuple[Estimate, Sequence[float]],
+    before: float,
     title: str,
 ):
     """Accuracy against the number of conversations (logarithmic). `points`: size -> (mean over repeats with
     its interval, one value per repeat: the dots). `control`: the same for the smallest set, read for as many
-    steps as the largest; it stands beside the largest, from which it differs in the data only."""
+    steps as the largest; it stands beside the largest, from which it differs in the data only. `before`: the
+    accuracy that the training started from, a line."""
     fig, axis = plt.subplots(figsize=(8, 4.2))
     few, most = min(points), max(points)
     arms = (
@@ -319,10 +321,11 @@ def scaling(
         for at, (_, repeats) in zip(x, arm.values(), strict=True):
             beside = np.full(len(repeats), 0.97 * at)
             axis.plot(beside, 100 * np.array(repeats), "o", color=colour, alpha=0.5, ms=4.5, mew=0)
+    axis.axhline(100 * before, color=COLOURS[7], ls=":", lw=1.8, label="before, in its own form")
     axis.set_xscale("log", base=2)
     axis.set_xticks([*points], [f"{size:,}" for size in points])
     axis.minorticks_off()
     axis.set(xlabel="conversations (logarithmic)", ylabel="questions answered (%)")
     axis.set_title(title, fontsize=10, loc="left")
-    fig.legend(loc="outside lower center", ncols=2)
+    fig.legend(loc="outside lower center", ncols=3, fontsize=10)
     return fig
