@@ -14,8 +14,8 @@ URL = "http://localhost:8000/v1"
         ({"teacher_model": URL, "teacher_samples": 0}, "teacher_name: got ''"),
         ({"teacher_name": "qwen"}, "teacher_name: got 'qwen'"),
         ({"teacher_key": "KEY"}, "teacher_key 'KEY'"),
-        ({"teacher_model": URL, "teacher_name": "qwen"}, "teacher_samples: got 2000, but http"),
-        ({"teacher_model": "vllm:qwen"}, "teacher_samples: got 2000, but vllm:qwen"),
+        ({"teacher_model": URL, "teacher_name": "qwen"}, "teacher_samples: got 3000, but http"),
+        ({"teacher_model": "vllm:qwen"}, "teacher_samples: got 3000, but vllm:qwen"),
         ({"shares": [0.4, 0.3, 0.3]}, "shares: got"),
     ],
 )
