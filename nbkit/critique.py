@@ -57,6 +57,12 @@ class Review:
     def passed(self) -> bool:
         return all(critique.met for critique in self.critiques)
 
+    def trusted(self, confidence: float) -> bool:
+        """Does it meet every check by form and tools, and has its answer this share of the vote?"""
+        checks = [c.met for c in self.critiques if c.evaluator in ("form", "tool")]
+        votes = [c.score >= confidence for c in self.critiques if c.evaluator == "agreement"]
+        return all(checks) and all(votes) and bool(votes)
+
     @property
     def complaints(self) -> tuple[str, ...]:
         return tuple(critique.comment for critique in self.critiques if not critique.met)

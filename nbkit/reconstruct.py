@@ -69,9 +69,12 @@ def reconstruct(
     jail,
     *,
     prompts: Prompts = TRAINED,
+    continuations: int = 8,
     max_new_tokens: int = 80,
+    seed: int = 0,
 ) -> tuple[list[Reconstruction], Spent]:
-    """One reconstruction per (question, solution), greedily; each is checked until something rejects it."""
+    """One reconstruction per (question, solution), greedily; each is checked until something rejects it. Of
+    `continuations` samples at temperature 1 by every continuer, all must reach the solution."""
     spent = Spent()
     requests = [prompts.complete.format(question=question, solution=s) for question, s in solved]
     turns = [[{"role": "user", "content": request}] for request in requests]
@@ -80,15 +83,13 @@ def reconstruct(
     for (question, solution), (output,) in zip(solved, outputs, strict=True):
         summary, chain = parse(output.text) or ("", "")
         built.append(Reconstruction(question, solution, summary, chain, "" if chain else "malformed"))
+    limits = {"prompts": prompts, "max_new_tokens": max_new_tokens}
     filters = [partial(_false_steps, jail=jail)]
     for engine in continuers:
         metered = spent.metered("continue", engine)
-        filters.append(
-            partial(_continued, engine=metered, prompts=prompts, max_new_tokens=max_new_tokens, jail=jail)
-        )
+        filters.append(partial(_continued, engine=metered, n=continuations, seed=seed, jail=jail, **limits))
     for engine in judges:
-        metered = spent.metered("judge", engine)
-        filters.append(partial(_condemned, engine=metered, prompts=prompts, max_new_tokens=max_new_tokens))
+        filters.append(partial(_condemned, engine=spent.metered("judge", engine), **limits))
     for reasons_of in filters:
         alive = [i for i, candidate in enumerate(built) if candidate.kept]
         for i, reason in zip(alive, reasons_of([built[i] for i in alive]), strict=True):
@@ -110,10 +111,16 @@ def _false_steps(built: Sequence[Reconstruction], jail) -> list[str]:
 
 
 def _continued(
-    built: Sequence[Reconstruction], engine: Engine, prompts: Prompts, max_new_tokens: int, jail
+    built: Sequence[Reconstruction],
+    *,
+    engine: Engine,
+    n: int,
+    seed: int,
+    prompts: Prompts,
+    max_new_tokens: int,
+    jail,
 ) -> list[str]:
-    """Where a model arrives that is given the chain and goes on: it must be the solution, or code that passes
-    the same stated tests."""
+    """Where a model arrives that is given the chain and goes on."""
     turns = [
         [
             {"role": "user", "content": prompts.draft.format(question=b.question)},
@@ -121,15 +128,21 @@ def _continued(
         ]
         for b in built
     ]
+    groups = engine.sample(turns, n, max_new_tokens, temperature=1.0, seed=seed) if turns else []
     reasons = []
-    for b, (completion,) in zip(built, engine.sample(turns, 1, max_new_tokens) if turns else (), strict=True):
-        items = checklist(b.question)
-        tested = any(item.kind == "tests" for item in items)
-        reached = committed(completion.text) == committed(b.solution)
-        if not reached and tested:
-            reached = not _complaint(f"<think>{b.chain}</think>{completion.text}", items, jail)
-        reasons.append("" if reached else f"a model goes on to {completion.text.strip()[:60]!r}")
+    for b, group in zip(built, groups, strict=True):
+        other = next((c.text.strip() for c in group if not _reaches(b, c.text, jail)), None)
+        reasons.append("" if other is None else f"a model goes on to {other[:60]!r}")
     return reasons
+
+
+def _reaches(b: Reconstruction, text: str, jail) -> bool:
+    """The same answer, or code that passes the same stated tests."""
+    if committed(text) == committed(b.solution):
+        return True
+    items = checklist(b.question)
+    tested = any(item.kind == "tests" for item in items)
+    return tested and not _complaint(f"<think>{b.chain}</think>{text}", items, jail)
 
 
 def _condemned(

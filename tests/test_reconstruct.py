@@ -19,6 +19,7 @@ def build(complete, goes_on="7", verdict="right", solution="7", question=QUESTIO
         [Scripted(lambda request, i: goes_on)],
         [Scripted(lambda request, i: verdict)],
         jail,
+        continuations=1,
     )
     return found, spent
 
@@ -42,6 +43,16 @@ def test_a_chain_that_holds_is_kept(jail):
 def test_each_filter_rejects_with_its_reason(jail, changes, reason):
     found, _ = build(**({"complete": WRITTEN} | changes), jail=jail)
     assert not found.kept and found.rejected == reason
+
+
+def test_every_continuation_must_reach_the_solution(jail):
+    model = Scripted(lambda request, i: WRITTEN)
+    sometimes = Scripted(lambda request, i: "8" if i == 2 else "7")
+    for n, kept in ((2, True), (3, False)):
+        (found,), _ = reconstruct.reconstruct(
+            [(QUESTION, "7")], model, [sometimes], [], jail, continuations=n
+        )
+        assert found.kept == kept
 
 
 def test_what_is_rejected_is_not_asked_about_again(jail):

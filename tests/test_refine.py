@@ -333,5 +333,14 @@ def test_revision_data_never_shows_a_false_equation_as_the_target(jail):
         assert all(equations(messages[1]["reasoning_content"]))
 
 
+def test_trust_needs_every_check_and_a_share_of_the_vote():
+    met, unmet = Critique("a", "form", 1.0), Critique("a", "tool", 0.0, "no")
+    vote_, judged = Critique("b", "agreement", 0.8), Critique("c", "judge", 0.1, "judged wrong")
+    review = critique.Review("x", "t", True, (met, vote_, judged))
+    assert review.trusted(0.8) and not review.trusted(0.81) and not review.passed
+    assert not critique.Review("x", "t", True, (met, unmet, vote_)).trusted(0.5)
+    assert not critique.Review("", "nobody", False, (unmet,)).trusted(0.0)
+
+
 def test_critiques_are_met_from_a_half():
     assert Critique("x", "judge", 0.5).met and not Critique("x", "judge", 0.49).met
