@@ -8,6 +8,7 @@ Used by 04.
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from nbkit import endpoint as api
 from nbkit.generate import (
@@ -30,9 +31,10 @@ CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}  # v
 SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can escape half a character; no file can hold it
 
 
-def engine(source: str, model: str = "", **options) -> Engine:
+def engine(source: str | Path, model: str = "", **options) -> Engine:
     """`source` is the base URL of an OpenAI-compatible server (`model` names the model there), "vllm:" and a
     model, or a model for transformers (folder, hub id). `options` go to Endpoint, VLLM or Generator."""
+    source = str(source)
     is_url = source.startswith(("http://", "https://"))
     if is_url != bool(model):
         wanted = "the name of the model at that server" if is_url else "none: source names the model"
