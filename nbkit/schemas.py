@@ -185,6 +185,7 @@ class Overall(Common):
     rounds: int = par(2, "revision rounds at most", lo=0)
     confidence: float = par(0.8, "share of the vote from which a solution is trusted", lo=0.0, hi=1.0)
     continuations: int = par(8, "samples that go on from a chain; all must reach its solution", lo=1)
+    rejected_too: bool = par(False, "learn from rejected chains as well (smoke, where hardly one is kept)")
     part: int = par(500, "instructions refined at a time; a killed run loses one part at most", lo=1)
     epochs: float = par(4.0, "passes of the overall SFT", lo=0.01)
     lr: float = par(1e-3, "peak learning rate of the student", lo=0.0, hi=1.0)
