@@ -41,11 +41,11 @@ class Refined:
     def final(self) -> Review:
         return self.history[-1]
 
-    def best_of(self, author: str) -> Review | None:
-        """What rejection sampling would take: the best draft of one author by the same critiques, if any
-        passed them all."""
-        own = [review for review in self.drafts if review.author == author and review.passed]
-        return max(own, key=lambda review: review.rank, default=None)
+    def best_of(self, author: str) -> Review:
+        """What rejection sampling takes: the best draft of one author by the same critiques (the final one,
+        should the author have none)."""
+        own = [review for review in self.drafts if review.author == author]
+        return max(own, key=lambda review: review.rank, default=self.final)
 
     def row(self) -> dict:
         return asdict(self)

@@ -204,6 +204,7 @@ def test_nothing_is_revised_when_nothing_is_criticised(jail):
     result, _ = run(teacher, student=Scripted(lambda request, i: GOOD), jail=jail, candidates=2, rounds=3)
     assert result.final.passed and len(result.history) == 1
     assert [r.author for r in result.drafts] == ["teacher", "teacher", "student"]
+    assert result.best_of("student").author == "student" and result.best_of("nobody") == result.final
     assert not any("Revise." in request for request in teacher.asked)
 
 
