@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from fake_endpoint import FakeServer, chat
 
 from nbkit import checklist as checklist_module
 from nbkit import critique, prompts, refine, roles
@@ -14,6 +15,8 @@ from nbkit.checklist import Item, checklist, has_content
 from nbkit.critique import Critique, inspect, judge, vote
 from nbkit.data.equations import equations
 from nbkit.data.skills import Task, sample
+from nbkit.endpoint import Endpoint
+from nbkit.engines import EndpointEngine
 from nbkit.generate import Completion
 
 GOOD = "<think>3 + 4 = 7</think>7"
@@ -264,6 +267,36 @@ def test_general_prompts_let_a_model_write_the_checklist(jail):
     assert result.checklist[-2:] == ("says seven", "is short")
     judged = [r for r in teacher.asked if "Requirements:" in r]
     assert "6. says seven" in judged[0] and "7. is short" in judged[0]
+
+
+def test_an_endpoint_may_teach_and_a_second_call_asks_only_what_failed(jail, tmp_path, monkeypatch):
+    """Two answers of the first call are lost (the server is down for them); nothing else is asked twice."""
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+
+    def answer(request):
+        text = request["messages"][-1]["content"]
+        if "List what" in text:
+            return chat("- is a number")
+        if "Requirements:" in text:
+            return chat("right")
+        return chat(GOOD if "Critique:" in text else OFF)
+
+    def loop():
+        endpoint = Endpoint(server.url, "tiny", retries=0, concurrency=1, cache=tmp_path / "teacher.sqlite")
+        teacher = EndpointEngine(endpoint)
+        return run(teacher, judges=[teacher], jail=jail, prompts=prompts.GENERAL, candidates=3, rounds=1)
+
+    with FakeServer() as server:
+        server.answer = answer
+        server.script = [chat("- is a number"), chat(OFF), 500, 500]
+        _, spent = loop()
+        assert spent.stops["draft: error"] == 2 and spent.stops["draft: stop"] == 1
+        before = len(server.requests)
+        result, spent = loop()
+        assert spent.stops["draft: stop"] == 3 and result.first == OFF
+        assert result.final.text == GOOD and result.final.author == "revision 1"
+        again = [r["messages"][-1]["content"] for r in server.requests[before:]]
+        assert sum("Requirements:" not in text and "Critique:" not in text for text in again) == 2
 
 
 def test_bad_calls_are_refused():
