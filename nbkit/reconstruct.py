@@ -18,7 +18,7 @@ from nbkit.checklist import Item, checklist
 from nbkit.critique import JailFailed, committed, inspect, judge
 from nbkit.generate import Completion, Engine
 from nbkit.prompts import TRAINED, Prompts, judge_request
-from nbkit.refine import Spent
+from nbkit.refine import SAMPLING, Spent
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def reconstruct(
     seed: int = 0,
 ) -> tuple[list[Reconstruction], Spent]:
     """One reconstruction per (question, solution), greedily; each is checked until something rejects it. Of
-    `continuations` samples at temperature 1 by every continuer, all must reach the solution."""
+    `continuations` samples by every continuer, all must reach the solution."""
     spent = Spent()
     requests = [prompts.complete.format(question=question, solution=s) for question, s in solved]
     turns = [[{"role": "user", "content": request}] for request in requests]
@@ -128,7 +128,7 @@ def _continued(
         ]
         for b in built
     ]
-    groups = engine.sample(turns, n, max_new_tokens, temperature=1.0, seed=seed) if turns else []
+    groups = engine.sample(turns, n, max_new_tokens, seed=seed, **SAMPLING) if turns else []
     reasons = []
     for b, group in zip(built, groups, strict=True):
         other = next((c.text.strip() for c in group if not _reaches(b, c.text, jail)), None)

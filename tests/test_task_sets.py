@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nbkit.data.skills import checkable, held_out, parse_tool_call, verify
-from nbkit.data.task_sets import domains_of, evaluation_tasks, real_tasks, training_tasks
+from nbkit.data.task_sets import at_shares, domains_of, evaluation_tasks, real_tasks, training_tasks
 from nbkit.data.tokens import CHAT_TEMPLATE, train_tokenizer
 from nbkit.data.world import chat, instruction, prompt_of, responded
 from nbkit.verify.jail import Jail
@@ -152,6 +152,18 @@ def test_the_loop_reads_tools_as_text_and_training_gets_them_back(small_mirror):
     found = responded(task, "<think>a</think>b")
     assert found["messages"][0]["content"] == task.question and len(found["tools"]) == len(task.tools)
     assert found["messages"][1] == {"role": "assistant", "reasoning_content": "a", "content": "b"}
+
+
+def test_shares_are_met_by_leaving_out_and_by_repeating():
+    domains = ["a"] * 80 + ["b"] * 18 + ["c"] * 2
+    drawn = at_shares(domains, {"a": 0.5, "b": 0.3, "c": 0.2}, 100, most=4)
+    counts = Counter(domains[i] for i in drawn)
+    assert counts == {"a": 50, "b": 30, "c": 8}  # c falls short: two samples, four times each
+    assert max(Counter(drawn).values()) == 4 and len(set(i for i in drawn if domains[i] == "a")) == 50
+    assert len(set(i for i in drawn if domains[i] == "b")) == 18
+    assert drawn == at_shares(domains, {"a": 0.5, "b": 0.3, "c": 0.2}, 100, most=4)
+    with pytest.raises(ValueError, match="none of 2 samples is of a domain"):
+        at_shares(["a", "a"], {"b": 1.0}, 2)
 
 
 def test_domains_are_those_of_all_sets():

@@ -87,6 +87,23 @@ def training_tasks(
     return tasks
 
 
+def at_shares(
+    domains: Sequence[str], shares: Mapping[str, float], total: int, most: int = 4, seed: int = 0
+) -> list[int]:
+    """Indices into `domains`, about `total`, drawn so that domains stand in their `shares`. A domain with too
+    few is repeated, no index more than `most` times; beyond that the draw falls short of its share: compare
+    what came with what was wanted. Raises ValueError when no index is left."""
+    rng, chosen = random.Random(f"shares/{seed}"), []
+    for domain, count in zip(shares, largest_remainder(total, list(shares.values())), strict=True):
+        own = [i for i, found in enumerate(domains) if found == domain]
+        rng.shuffle(own)
+        chosen += (own * most)[:count]
+    if not chosen:
+        raise ValueError(f"shares: none of {len(domains)} samples is of a domain in {dict(shares)}")
+    rng.shuffle(chosen)
+    return chosen
+
+
 def evaluation_tasks(names: Sequence[str], n: int, split: str = "operands") -> list[Task]:
     """`n` held-out questions of each set that can be graded, or all a real set has, always in the same
     order: the world's `split`, or a real set's test split. Sets of open questions are left out. Raises
