@@ -8,12 +8,14 @@ Used by 04.
     answers one of: even, odd
 
 The report names the criteria (correctness, completeness, consistency, executability, safety), not how they
-are found. Ours come from rules over the wording; a model may add items of its own (`refine.Prompts`), which
-only a model can judge. Nothing here sees a reference answer. `critique.py` checks the items.
+are found. Ours come from rules over the wording; a model may add items of its own (`prompts.py`), which only
+a model can judge. Rules about the form of a short answer look at short instructions only: in a long one the
+same words mostly mean something else. Nothing here sees a reference answer. `critique.py` checks the items.
 """
 
+import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _TEXTS = {
@@ -31,7 +33,8 @@ _TEXTS = {
     "literal": "answers with a Python value",
     "wrapped": "stands in {}",
     "letter": "answers with one letter of {}",
-    "tool": "calls one tool, with values from the instruction",
+    "tool": "calls one tool",
+    "known tool": "calls no other tools than {}",
     "defines": "defines the Python function {}",
     "runs": "the function runs on some input",
     "tests": "passes the tests that the instruction states",
@@ -39,20 +42,22 @@ _TEXTS = {
     "json": "is valid JSON",
     "judged": "{}",
 }
+BRACKETS = {"brackets": "[]", "quotes": '""', "stars": "**", "braces": "{}", "parentheses": "()"}
+SHORT = 20  # words
 _FORM_ONLY = {"finished", "reasons", "arithmetic"}
 _WORD = r"[\w.'-]+"
-_PROSE = {"to", "it", "return", "returns", "that", "which", "for", "of"}  # follow "function" in prose
-_FUNCTION = re.compile(r"\bfunction (\w+)|\bDefine (\w+)\(|\bPython: (\w+)\b")
+_UNITS = r"km/h|mph|m/s2?|km|cm|mm|m|kg|mg|g|ml|l|N|V|A|W|J|C|hours?|minutes?|seconds?|days?|dollars?|cents?"
+_PROSE = re.compile(
+    r"an?|and|as|by|called|can|code|for|from|function|given|has|if|in|is|it|must|named?|of|on|or|returns?|should|"
+    r"so|such|takes|that|the|this|to|using|which|will|with|written|you|your",
+    re.I,
+)
+_FUNCTION = re.compile(
+    r"\bfunction (?:named |called )?`?(\w+)|\bDefine (\w+)\(|\bPython: (\w+)\b|\bdef (\w+)\("
+)
 _CHOICE = re.compile(rf"((?:{_WORD}, )*){_WORD} or {_WORD}|\bof ({_WORD}) and ({_WORD})", re.I)
 _ASKS_CHOICE = re.compile(r"\b(which|is|whether|choose|pick|either|larger|first|decide|even|should)\b", re.I)
 _LIST = re.compile(rf"{_WORD}(?:, {_WORD})+")
-_BRACKETS = {
-    "brackets": "[]",
-    "quotes": '""',
-    "stars": "**",
-    "braces": "{}",
-    "parentheses": "()",
-}
 
 
 @dataclass(frozen=True)
@@ -69,12 +74,16 @@ class Item:
 def checklist(instruction: str, written: Sequence[str] = ()) -> tuple[Item, ...]:
     """Items of an instruction; `written` are further ones in words, from a model. The first three hold for
     every instruction; `has_content` tells whether there is more."""
+    tools, text = _without_tools(instruction)
     items = [Item("finished"), Item("reasons"), Item("arithmetic")]
-    for find in (_code, _tool_call, _python_value, _ordering, _copies, _wrapped, _letter, _choice, _number):
-        if found := find(instruction):
-            items += found
-            break  # an answer has one form
-    return (*items, *_limits(instruction), *(Item("judged", (text,)) for text in written))
+    if tools:
+        items.append(Item("known tool", tools))
+    else:
+        rules = [_code, _tool_call]
+        if len(text.split()) <= SHORT:
+            rules += [_python_value, _ordering, _copies, _wrapped, _letter, _choice]
+        items += next((found for rule in (*rules, _number) if (found := rule(text))), [])  # one form each
+    return (*items, *_limits(text), *(Item("judged", (words,)) for words in written))
 
 
 def has_content(items: Sequence[Item]) -> bool:
@@ -82,13 +91,30 @@ def has_content(items: Sequence[Item]) -> bool:
     return any(item.kind not in _FORM_ONLY for item in items)
 
 
+def _without_tools(instruction: str) -> tuple[tuple[str, ...], str]:
+    """(names of the tools, the rest) of an instruction that begins with tools as lines of JSON."""
+    lines = instruction.split("\n")
+    if lines[0] != "Tools:":
+        return (), instruction
+    names = []
+    while len(lines) > 1:
+        try:
+            tool = json.loads(lines[1])
+        except ValueError:
+            break
+        if not isinstance(tool, dict):
+            break
+        names.append(str(tool.get("name")))
+        del lines[1]
+    return tuple(names), "\n".join(lines[1:])
+
+
 def _code(text: str) -> list[Item]:
-    names = [name for groups in _FUNCTION.findall(text) for name in groups if name and name not in _PROSE]
-    if not names:
+    names = [n for groups in _FUNCTION.findall(text) for n in groups if n and not _PROSE.fullmatch(n)]
+    if not names or not re.search(r"\bpython\b|\bcode\b|\bassert\b|\bdef\b", text, re.I):
         return []
     tests = tuple(line.strip() for line in re.findall(r"\bassert .+", text))
-    items = [Item("defines", (names[-1],)), Item("runs", (names[-1],))]
-    return [*items, Item("tests", tests)] if tests else items
+    return [Item("defines", (names[-1],)), Item("tests", tests) if tests else Item("runs", (names[-1],))]
 
 
 def _tool_call(text: str) -> list[Item]:
@@ -99,16 +125,16 @@ def _tool_call(text: str) -> list[Item]:
 
 
 def _python_value(text: str) -> list[Item]:
-    python = re.search(r"\bprint\(|\bin Python\?|\b(?:Evaluate|value of) (?:[\[(]|\w+\(|\d+ [<>=])", text)
+    python = re.search(r"\bby print\(|\bin Python\?|\b(?:Evaluate|value of) (?:[\[(]|\w+\(|\d+ [<>=])", text)
     return [Item("literal")] if python else []
 
 
 def _ordering(text: str) -> list[Item]:
-    given = _LIST.search(text)
     word = re.search(rf"\bspell ({_WORD}) backwards|\breverse the letters of ({_WORD})", text, re.I)
     if word:
         letters = (word[1] or word[2]).strip(".")
         return [Item("items", tuple(letters)), Item("first", (letters[-1],))]
+    given = _LIST.search(text)
     if not given:
         return []
     items = tuple(part.strip(".") for part in given[0].split(", "))
@@ -120,12 +146,14 @@ def _ordering(text: str) -> list[Item]:
 
 
 def _copies(text: str) -> list[Item]:
-    found = re.search(r"\b(?:repeat|write|say|give)\b[^=]*?\b(\d+) (?:times|copies)\b", text, re.I)
+    found = re.search(
+        r"\b(?:repeat|write|say|give)\b[^=]*?\b(\d+) (?:times|copies)\b(?! (?:more|as|the))", text, re.I
+    )
     return [Item("copies", (found[1],))] if found else []
 
 
 def _wrapped(text: str) -> list[Item]:
-    found = re.search(rf"\b(?:in|with|inside) ({'|'.join(_BRACKETS)})\b", text)
+    found = re.search(rf"\b(?:in|with|inside) ({'|'.join(BRACKETS)})\b", text)
     return [Item("wrapped", (found[1],))] if found else []
 
 
@@ -136,31 +164,33 @@ def _letter(text: str) -> list[Item]:
 
 def _choice(text: str) -> list[Item]:
     found = _CHOICE.search(text)
-    if not found or len(text.split()) > 30 or not _ASKS_CHOICE.search(text):
+    if not found or not _ASKS_CHOICE.search(text):
         return []
     options = re.split(r", | or | and ", re.sub(r"^of ", "", found[0], flags=re.I))
     return [Item("choice", tuple(option.strip(".").lower() for option in options))]
 
 
 def _number(text: str) -> list[Item]:
-    asks = re.search(
-        r"\bhow (?:many|much|often|fast)\b|\d ?(?:%|percent)|\b(?:add|subtract|multiply|divide|sum|product|"
-        r"remainder|mod(?:ulo)?|maximum|largest|next|speed|force|voltage|count|length)\b|\d [-+*/] \d",
+    counted = re.search(r"\bhow (?:many|much|often|fast)\b", text, re.I)
+    worked = re.search(
+        r"\d ?(?:%|percent)|\b(?:add|subtract|multiply|divide|sum|product|remainder|mod(?:ulo)?|maximum|"
+        r"largest|next|speed|force|voltage)\b|\d [-+*/] \d",
         text,
         re.I,
     )
-    if not asks or re.match(r"(?:which (?!number)|name|pick|choose)\b", text, re.I):
+    short = len(text.split()) <= SHORT and (
+        worked and re.search(r"\d", text) or re.search(r"^count\b", text, re.I)
+    )
+    if not (counted or short) or re.match(r"(?:which (?!number)|name|pick|choose)\b", text, re.I):
         return []
-    unit = re.search(r"\b(?:in|to|into) ([A-Za-z]{1,4}(?:/[a-z]\d?)?)[.?]?$", text)
+    unit = re.search(rf"\b(?:in|to|into) ({_UNITS})[.?]?$", text)
     return [Item("number"), Item("supported"), *([Item("unit", (unit[1],))] if unit else [])]
 
 
 def _limits(text: str) -> list[Item]:
-    """Limits that real instructions state in words."""
-    rules: dict[str, Callable[[re.Match], Item]] = {
-        r"\b(?:at most|no more than|up to|under|less than|fewer than|within) (\d+) words\b": lambda m: Item(
-            "at most words", (m[1],)
-        ),
-        r"\b(?:in|as|valid) JSON\b": lambda m: Item("json"),
-    }
-    return [make(found) for rule, make in rules.items() if (found := re.search(rule, text))]
+    """Limits that instructions state in words."""
+    words = re.search(
+        r"\b(?:at most|no more than|up to|under|less than|fewer than|within) (\d+) words\b", text
+    )
+    shape = re.search(r"\b(?:in|as|valid) JSON\b", text)
+    return [*([Item("at most words", (words[1],))] if words else []), *([Item("json")] if shape else [])]

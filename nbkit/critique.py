@@ -14,25 +14,26 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import exp
 
-from nbkit.checklist import _BRACKETS, Item
-from nbkit.data.equations import equations
+from nbkit.checklist import BRACKETS, Item
+from nbkit.data.equations import stated
 from nbkit.generate import Completion, Engine
 from nbkit.verify.code import extract_code, grade
 from nbkit.verify.jail import CallError
 from nbkit.verify.math import extract_answer
 from nbkit.verify.suites import mbpp_calls
 
-_EQUATION = re.compile(r"-?\d+ [-+*/] -?\d+ = -?\d+")
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
+_VERDICT = re.compile(r"(?:verdict\W+)?(right|wrong)\b\W*(.*)", re.I)
 _SAMPLES = (3, [2, 1], "ab")  # one input that a function accepts will do: its type is unknown
 
 
 @dataclass(frozen=True)
 class Critique:
-    """One evaluator about one item. `score` is 0 to 1, met from 0.5; `comment` says what is wrong in words
-    that a revision can use, and is empty when the item is met."""
+    """One evaluator about one item: a score from 0 to 1, and what is wrong in words that a revision can use;
+    without a comment the item is met."""
 
     item: str
     evaluator: str
@@ -41,27 +42,29 @@ class Critique:
 
     @property
     def met(self) -> bool:
-        return self.score >= 0.5
+        return not self.comment
 
 
 @dataclass(frozen=True)
 class Review:
-    """A draft (`text`, by `author`) and what every evaluator says about it."""
+    """A draft (`text`, by `author`) and what every evaluator says about it. `agreement`: the share of the
+    other candidates of its instruction that give the same answer, 0 where there are none."""
 
     text: str
     author: str
     stopped: bool
     critiques: tuple[Critique, ...]
+    agreement: float = 0.0
 
     @property
     def passed(self) -> bool:
         return all(critique.met for critique in self.critiques)
 
     def trusted(self, confidence: float) -> bool:
-        """Does it meet every check by form and tools, and has its answer this share of the vote?"""
-        checks = [c.met for c in self.critiques if c.evaluator in ("form", "tool")]
-        votes = [c.score >= confidence for c in self.critiques if c.evaluator == "agreement"]
-        return all(checks) and all(votes) and bool(votes)
+        """Does it meet every check by form and tools, and does this share of the others agree with it?"""
+        return all(c.met for c in self.critiques if c.evaluator in ("form", "tool")) and (
+            self.agreement >= confidence
+        )
 
     @property
     def complaints(self) -> tuple[str, ...]:
@@ -86,11 +89,22 @@ def split_response(text: str) -> tuple[str, str]:
     return (head.removeprefix("<think>").strip(), answer.strip()) if closed else ("", text.strip())
 
 
-def committed(text: str) -> str:
-    """What a draft counts as in a vote: its final answer, or the number that ends it when that is prose."""
-    answer = split_response(text)[1]
-    prose = len(answer.split()) > 12 and "def " not in answer and "<tool_call>" not in answer
-    return extract_answer(answer) if prose else " ".join(answer.split())
+def committed(text: str, items: Sequence[Item]) -> str:
+    """What a draft counts as in a vote: the number it answers where the checklist wants one, code without
+    regard to its layout where it wants that, else its final answer up to spacing."""
+    kinds, answer = {item.kind for item in items}, split_response(text)[1]
+    if "number" in kinds and (found := _numbers(extract_answer(answer))):
+        return str(found[-1])
+    if "defines" in kinds:
+        try:
+            return ast.unparse(ast.parse(extract_code(answer)))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return answer
+    return " ".join(answer.split())
+
+
+def _numbers(text: str) -> list[Fraction]:
+    return [Fraction(found.replace(",", "")) for found in _NUMBER.findall(text)]
 
 
 def inspect(items: Sequence[Item], draft: Completion, jail) -> list[Critique]:
@@ -106,25 +120,25 @@ def inspect(items: Sequence[Item], draft: Completion, jail) -> list[Critique]:
     return found
 
 
-def vote(drafts: Sequence[Completion], weights: Sequence[float]) -> list[Critique]:
-    """Self-consistency among the drafts of one instruction: the share of all weight that agrees with each.
-    Where no draft has weight, all count alike."""
+def vote(answers: Sequence[str], weights: Sequence[float], candidates: int) -> list[tuple[Critique, float]]:
+    """Self-consistency among the drafts of one instruction, given what each commits to. The critique holds
+    the share of all weight that agrees with a draft; where no draft has weight, all count alike. The number
+    is its `agreement`: the share of the *other* candidates (the first so many drafts; revisions follow and
+    are not independent) that give its answer."""
     if not any(weights):
-        weights = [1.0] * len(drafts)
-    total, by_answer = sum(weights), defaultdict(float)
-    answers = [committed(draft.text) for draft in drafts]
+        weights = [1.0] * len(answers)
+    by_answer = defaultdict(float)
     for answer, weight in zip(answers, weights, strict=True):
         by_answer[answer] += weight
     favourite = max(by_answer, key=by_answer.__getitem__)
-    critiques = []
-    for answer in answers:
-        share = by_answer[answer] / total
-        agrees = answer == favourite
-        comment = "" if agrees else f"others say {favourite}"
-        # the favourite counts as met however small its share: among many answers none may reach a half
-        score = max(0.5, share) if agrees else min(0.49, share)
-        critiques.append(Critique("agrees with the other drafts", "agreement", score, comment))
-    return critiques
+    found = []
+    for number, answer in enumerate(answers):
+        comment = "" if answer == favourite else f"others say {favourite}"
+        share = by_answer[answer] / sum(weights)
+        others = [a for i, a in enumerate(answers[:candidates]) if i != number]
+        agreement = others.count(answer) / len(others) if others and answer else 0.0
+        found.append((Critique("agrees with the other drafts", "agreement", share, comment), agreement))
+    return found
 
 
 def judge(
@@ -150,15 +164,17 @@ def _opinion(answer: Completion, items: Sequence[Item]) -> list[Critique]:
             unmet = found[2].lower() == "unmet"
             comment = (found[3] or "unmet") if unmet else ""
             critiques.append(Critique(str(items[int(found[1]) - 1]), "judge", float(not unmet), comment))
-    word, _, why = lines[-1].strip().partition(":")
-    sure = exp(answer.logprobs[0]) if answer.logprobs and len(lines) == 1 else 1.0
-    score = {"right": sure, "wrong": 1 - sure}.get(word.lower().rstrip("."), 0.5)
-    comment = "" if score >= 0.5 else f"judged wrong: {why.strip()}".rstrip(": ")
+    score, why = 0.5, ""
+    if verdict := _VERDICT.match(lines[-1].strip()):
+        first = answer.logprobs and answer.text.lower().startswith(verdict[1].lower())
+        sure = exp(answer.logprobs[0]) if first else 1.0
+        score, why = (sure if verdict[1].lower() == "right" else 1 - sure), verdict[2]
+    comment = "" if score >= 0.5 else f"judged wrong: {why}".rstrip(": ")
     return [*critiques, Critique("is right", "judge", score, comment)]
 
 
 def _arithmetic(draft, chain, answer, value, jail) -> str:
-    wrong = [m.group() for m in _EQUATION.finditer(draft.text) if not all(equations(m.group()))]
+    wrong = [equation for equation, holds in stated(draft.text) if not holds]
     return f"{wrong[0]} is false" if wrong else ""
 
 
@@ -168,15 +184,15 @@ def _reasons(draft, chain, answer, value, jail) -> str:
 
 
 def _number(draft, chain, answer, value, jail) -> str:
-    return "" if _NUMBER.search(extract_answer(answer)) else "not a number"
+    return "" if _numbers(extract_answer(answer)) else "not a number"
 
 
 def _supported(draft, chain, answer, value, jail) -> str:
     """The last step must name the answer's number, if the chain has any equation."""
-    stated, numbers = _NUMBER.findall(extract_answer(answer)), _NUMBER.findall(chain.split("\n")[-1])
-    if not stated or "=" not in chain or not numbers:
+    answered, ends = _numbers(extract_answer(answer)), _numbers(chain.split("\n")[-1])
+    if not answered or not ends or "=" not in chain:
         return ""
-    return "" if float(stated[-1]) in map(float, numbers) else f"the steps do not end in {stated[-1]}"
+    return "" if answered[-1] in ends else f"the steps do not end in {answered[-1]}"
 
 
 def _unit(draft, chain, answer, value, jail) -> str:
@@ -190,7 +206,7 @@ def _items(draft, chain, answer, value, jail) -> str:
 
 
 def _ascending(draft, chain, answer, value, jail) -> str:
-    numbers = [float(x) for x in _NUMBER.findall(answer)]
+    numbers = _numbers(answer)
     return "" if numbers == sorted(numbers) else "not in order"
 
 
@@ -208,35 +224,52 @@ def _literal(draft, chain, answer, value, jail) -> str:
 
 
 def _wrapped(draft, chain, answer, value, jail) -> str:
-    left, right = _BRACKETS[value[0]]
+    left, right = BRACKETS[value[0]]
     return (
         "" if answer.startswith(left) and answer.endswith(right) and len(answer) > 2 else f"not in {value[0]}"
     )
 
 
-def _tool(draft, chain, answer, value, jail) -> str:
+def _call_of(answer: str) -> dict | None:
     body = re.fullmatch(r"<tool_call>(.*)</tool_call>", answer, re.S)
     try:
         call = json.loads(body[1]) if body else None
     except (ValueError, RecursionError):
-        call = None
+        return None
     good = (
         isinstance(call, dict) and set(call) == {"name", "arguments"} and isinstance(call["arguments"], dict)
     )
-    return "" if good else "must call a tool"
+    return call if good else None
 
 
-def _defines(draft, chain, answer, value, jail) -> str:
+def _tool(draft, chain, answer, value, jail) -> str:
+    return "" if _call_of(answer) else "must call a tool"
+
+
+def _known_tool(draft, chain, answer, value, jail) -> str:
+    """Text may be the right answer too: a question back, or a refusal."""
+    if "<tool_call>" not in answer:
+        return ""
+    call = _call_of(answer)
+    return "" if call and call["name"] in value else f"calls none of {', '.join(value)}"
+
+
+def _function(answer: str, name: str) -> ast.FunctionDef | None:
     try:
         body = ast.parse(extract_code(answer)).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        body = []
-    found = any(isinstance(node, ast.FunctionDef) and node.name == value[0] for node in body)
-    return "" if found else f"must define {value[0]}"
+        return None
+    return next((node for node in body if isinstance(node, ast.FunctionDef) and node.name == name), None)
+
+
+def _defines(draft, chain, answer, value, jail) -> str:
+    return "" if _function(answer, value[0]) else f"must define {value[0]}"
 
 
 def _runs(draft, chain, answer, value, jail) -> str:
-    results = [jail.call(extract_code(answer), value[0], [[sample]]) for sample in _SAMPLES]
+    function = _function(answer, value[0])
+    count = len(function.args.args) if function else 1
+    results = [jail.call(extract_code(answer), value[0], [[sample] * count]) for sample in _SAMPLES]
     if any(r.status == "infra" for r in results):
         raise JailFailed(f"the jail could not run a draft: {results[0].detail}")
     ran = any(r.status == "ok" and not isinstance(r.values[0], CallError) for r in results)
@@ -272,6 +305,7 @@ _CHECKS = {
     "wrapped": (_wrapped, "form"),
     "letter": (lambda d, c, a, v, j: "" if len(a) == 1 and a in v[0] else "not one letter of it", "form"),
     "tool": (_tool, "form"),
+    "known tool": (_known_tool, "form"),
     "defines": (_defines, "tool"),
     "runs": (_runs, "tool"),
     "tests": (_tests, "tool"),

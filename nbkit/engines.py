@@ -49,10 +49,10 @@ def engine(source: str | Path, model: str = "", **options) -> Engine:
 class VLLM:
     """vLLM in this process. `options` go to `vllm.LLM` (dtype, max_model_len, tensor_parallel_size).
 
-    Log-probs are filled: vLLM's "raw_logprobs" are those of `Completion`. Raises ValueError where vLLM is not
-    installed."""
+    Log-probs are filled whatever `logprobs` says: vLLM's "raw_logprobs" are those of `Completion`. Raises
+    ValueError where vLLM is not installed."""
 
-    def __init__(self, model: str, **options):
+    def __init__(self, model: str, logprobs: bool = True, **options):
         try:
             import vllm
         except ImportError as error:
@@ -183,4 +183,5 @@ def _from_answer(answer: api.Completion | api.Failure, max_new_tokens: int, seed
         stop = "context"
     elif stop not in ("stop", "length"):
         stop, detail = "error", f"finish_reason {stop!r}"
-    return Completion(text, stop=stop, seed=seed, detail=detail)
+    counted = answer.completion_tokens or 0
+    return Completion(text, stop=stop, seed=seed, detail=detail, counted=counted)

@@ -49,6 +49,11 @@ class Completion:
     logprobs: list[float] | None = None
     seed: int = 0
     detail: str = ""
+    counted: int = 0  # tokens by the count of an endpoint that gave text only
+
+    @property
+    def tokens(self) -> int:
+        return len(self.ids) or self.counted
 
     @property
     def stopped(self) -> bool:

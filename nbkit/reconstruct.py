@@ -10,6 +10,7 @@ find the whole right. Rejected ones keep their reason.
     built[0].kept, built[0].rejected     # True, ""
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -18,7 +19,7 @@ from nbkit.checklist import Item, checklist
 from nbkit.critique import JailFailed, committed, inspect, judge
 from nbkit.generate import Completion, Engine
 from nbkit.prompts import TRAINED, Prompts, judge_request
-from nbkit.refine import SAMPLING, Spent
+from nbkit.refine import LOST, SAMPLING, Spent
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,9 @@ def reconstruct(
     seed: int = 0,
 ) -> tuple[list[Reconstruction], Spent]:
     """One reconstruction per (question, solution), greedily; each is checked until something rejects it. Of
-    `continuations` samples by every continuer, all must reach the solution."""
-    spent = Spent()
+    `continuations` samples by every continuer, all must reach the solution. Raises JailFailed or Unanswered
+    when over 1% got lost."""
+    start, spent = time.perf_counter(), Spent()
     requests = [prompts.complete.format(question=question, solution=s) for question, s in solved]
     turns = [[{"role": "user", "content": request}] for request in requests]
     outputs = spent.metered("complete", model).sample(turns, 1, max_new_tokens)
@@ -94,6 +96,10 @@ def reconstruct(
         alive = [i for i, candidate in enumerate(built) if candidate.kept]
         for i, reason in zip(alive, reasons_of([built[i] for i in alive]), strict=True):
             built[i] = replace(built[i], rejected=reason)
+    lost = sum(candidate.reason == "the jail failed" for candidate in built)
+    if lost > LOST * len(built):
+        raise JailFailed(f"the jail failed on {lost} of {len(built)} chains: mend it, then run again")
+    spent.close(start)
     return built, spent
 
 
@@ -131,18 +137,20 @@ def _continued(
     groups = engine.sample(turns, n, max_new_tokens, seed=seed, **SAMPLING) if turns else []
     reasons = []
     for b, group in zip(built, groups, strict=True):
-        other = next((c.text.strip() for c in group if not _reaches(b, c.text, jail)), None)
+        other = next((c.text.strip() for c in group if not _reaches(b, c, jail)), None)
         reasons.append("" if other is None else f"a model goes on to {other[:60]!r}")
     return reasons
 
 
-def _reaches(b: Reconstruction, text: str, jail) -> bool:
-    """The same answer, or code that passes the same stated tests."""
-    if committed(text) == committed(b.solution):
-        return True
+def _reaches(b: Reconstruction, completion: Completion, jail) -> bool:
+    """Does it stop by itself at the same answer, or at code that passes the same stated tests?"""
     items = checklist(b.question)
+    if not completion.stopped:
+        return False
+    if committed(completion.text, items) == committed(b.solution, items):
+        return True
     tested = any(item.kind == "tests" for item in items)
-    return tested and not _complaint(f"<think>{b.chain}</think>{text}", items, jail)
+    return tested and not _complaint(f"<think>{b.chain}</think>{completion.text}", items, jail)
 
 
 def _condemned(

@@ -11,6 +11,7 @@ test holds them to that.
 """
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,21 +20,27 @@ from itertools import chain
 from pathlib import Path
 
 from nbkit.checklist import Item, checklist
-from nbkit.critique import Critique, JailFailed, Review, inspect, judge, vote
+from nbkit.critique import Critique, JailFailed, Review, committed, inspect, judge, vote
 from nbkit.generate import Completion, Engine
 from nbkit.prompts import TRAINED, Prompts, judge_request, revision_request
 
 SAMPLING = {"temperature": 0.6, "top_p": 0.95}  # the report's
+LOST = 0.01  # share of drafts or requests that may get lost, counted, before a call fails
+
+
+class Unanswered(RuntimeError):
+    """An endpoint left too many requests without an answer."""
 
 
 @dataclass(frozen=True)
 class Refined:
-    """One instruction: `first` is the teacher's first sample as it came, `drafts` all that were reviewed,
-    revisions last, and `history` the best one after every round (round 0: of the candidates)."""
+    """One instruction: `first` is the teacher's first sample as it came (None: it never came), `drafts` all
+    that were reviewed, revisions last, and `history` the best one after every round (round 0: of the
+    candidates)."""
 
     question: str
     checklist: tuple[str, ...]
-    first: str
+    first: str | None
     drafts: tuple[Review, ...]
     history: tuple[Review, ...]
 
@@ -63,14 +70,25 @@ class Refined:
 
 @dataclass
 class Spent:
-    """What the models did: generated tokens by role (an endpoint's are in its own report), and how their
-    completions ended."""
+    """What the models did: generated tokens by role, how their completions ended, and the seconds it took."""
 
     tokens: Counter = field(default_factory=Counter)
     stops: Counter = field(default_factory=Counter)
+    seconds: float = 0.0
 
     def __add__(self, other: "Spent") -> "Spent":
-        return Spent(self.tokens + other.tokens, self.stops + other.stops)
+        return Spent(self.tokens + other.tokens, self.stops + other.stops, self.seconds + other.seconds)
+
+    def close(self, start: float) -> None:
+        """Note the time since `start`. Raises Unanswered when over 1% of the requests failed: results made
+        without them would be taken for the models'."""
+        self.seconds = time.perf_counter() - start
+        failed = sum(count for name, count in self.stops.items() if name.endswith(": error"))
+        if failed > LOST * self.stops.total():
+            raise Unanswered(
+                f"{failed} of {self.stops.total()} requests got no answer; mend the endpoint, then run "
+                "again: what it answered comes from the cache"
+            )
 
     def metered(self, role: str, engine: Engine) -> "Metered":
         return Metered(role, engine, self)
@@ -87,7 +105,7 @@ class Metered:
     def sample(self, prompts: Sequence, *arguments, **options) -> list[list[Completion]]:
         groups = self.engine.sample(prompts, *arguments, **options)
         for completion in chain.from_iterable(groups):
-            self.spent.tokens[self.role] += len(completion.ids)
+            self.spent.tokens[self.role] += completion.tokens
             self.spent.stops[f"{self.role}: {completion.stop}"] += 1
         return groups
 
@@ -98,7 +116,8 @@ class _Pool:
 
     question: str
     items: tuple[Item, ...]
-    first: str = ""
+    first: str | None = None
+    candidates: int = 0
     drafts: list[tuple[Completion, str, list[Critique]]] = field(default_factory=list)
     history: list[Review] = field(default_factory=list)
 
@@ -117,10 +136,11 @@ class _Pool:
     def reviews(self) -> list[Review]:
         """Every draft with the vote over all of them."""
         weights = [_weight(critiques) for _, _, critiques in self.drafts]
-        votes = vote([completion for completion, _, _ in self.drafts], weights)
+        answers = [committed(completion.text, self.items) for completion, _, _ in self.drafts]
+        votes = vote(answers, weights, self.candidates)
         return [
-            Review(completion.text, author, completion.stopped, (*critiques, voted))
-            for (completion, author, critiques), voted in zip(self.drafts, votes, strict=True)
+            Review(completion.text, author, completion.stopped, (*critiques, voted), agreement)
+            for (completion, author, critiques), (voted, agreement) in zip(self.drafts, votes, strict=True)
         ]
 
 
@@ -147,10 +167,11 @@ def refine(
     """The loop over all questions at once. Each teacher drafts `candidates` times and the current model once;
     every draft is inspected, judged and voted on; the first teacher revises the best one from its critique.
     A revision joins the drafts, so it replaces the best one only if it is better. Drafts that the jail fails
-    on are dropped and counted. Raises ValueError without questions or teachers."""
+    on are dropped and counted. Raises ValueError without questions or teachers, JailFailed or Unanswered when
+    over 1% got lost."""
     if not questions or not teachers:
         raise ValueError(f"got {len(questions)} questions and {len(teachers)} teachers, wanted at least one")
-    spent = Spent()
+    start, spent = time.perf_counter(), Spent()
     judges = [spent.metered("judge", engine) for engine in judges]
     reviser = spent.metered("revise", next(iter(teachers.values())))
     lists = _checklists(questions, judges, prompts)
@@ -166,8 +187,10 @@ def refine(
         groups = _ask(spent.metered("draft", engine), asks, n, max_new_tokens, seed + number)
         if number == 0:
             for pool, group in zip(pools, groups, strict=True):
-                pool.first = group[0].text
+                pool.first = None if group[0].stop == "error" else group[0].text
         dropped += add(pools, groups, name)
+    for pool in pools:
+        pool.candidates = len(pool.drafts)
     for number in range(rounds + 1):
         for pool in pools:
             pool.choose()
@@ -180,8 +203,9 @@ def refine(
         dropped += add(unfinished, revised, f"revision {number + 1}")
     if dropped:
         spent.stops["dropped: the jail failed"] = dropped
-    if dropped > 0.01 * sum(len(pool.drafts) for pool in pools):
+    if dropped > LOST * sum(len(pool.drafts) for pool in pools):
         raise JailFailed(f"the jail failed on {dropped} drafts, over 1% of all: mend it, then run again")
+    spent.close(start)
     return [pool.result() for pool in pools], spent
 
 
@@ -233,7 +257,6 @@ def save(folder: Path, results: Sequence[Refined], spent: Spent) -> None:
 def read(folder: Path) -> tuple[list[Refined], Spent]:
     """The inverse of `save`."""
     lines = (folder / "refined.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
-    spent = {
-        name: Counter(counts) for name, counts in json.loads((folder / "spent.json").read_text()).items()
-    }
-    return [Refined.from_row(json.loads(line)) for line in lines], Spent(**spent)
+    spent = json.loads((folder / "spent.json").read_text())
+    counts = {name: Counter(spent[name]) for name in ("tokens", "stops")}
+    return [Refined.from_row(json.loads(line)) for line in lines], Spent(**{**spent, **counts})

@@ -4,19 +4,21 @@ A small model cannot be told what a critique is; it has to be trained on some. T
 training tasks than those that are refined later: their reference answers are known, so the teacher's own
 drafts of them can be labelled. This is the only module around the loop that may read a reference answer.
 
-    drafted, right = own_drafts(tasks, teacher, jail)  # reviewed by form, tools and agreement, and labelled
+    tasks, drafted, right = own_drafts(tasks, teacher, jail)  # reviewed, and labelled
+    draft_chats(tasks)  # question -> the reference solution
     judge_chats(tasks, drafted, right)  # question, draft -> "right" or "wrong: <first fault>"
     revise_chats(tasks, drafted, right, seed=0)  # question, draft, critique -> the reference solution
     complete_chats(tasks)  # question, solution -> summary and chain
 """
 
+import contextlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nbkit.checklist import checklist
 from nbkit.critique import Critique, Review, split_response
-from nbkit.data.skills import Task, verify
+from nbkit.data.skills import InfraError, Task, verify
 from nbkit.data.world import answer_turn, instruction
 from nbkit.generate import Engine
 from nbkit.prompts import TRAINED, judge_request, revision_request
@@ -26,18 +28,25 @@ _KEPT = 0.7  # share of wrong drafts whose critique has a judge's part: at work 
 _FALSE = 0.15  # share of right drafts that a judge condemns: at work it errs that way too
 
 
+def draft_chats(tasks: Sequence[Task]) -> list[list[dict]]:
+    """The task as the loop asks it, tools in words, and the reference solution."""
+    return [[{"role": "user", "content": instruction(task)}, answer_turn(task)] for task in tasks]
+
+
 def own_drafts(
     tasks: Sequence[Task], teacher: Engine, jail, **options
-) -> tuple[list[Refined], list[list[bool]]]:
-    """The teacher's drafts, reviewed without judges, and whether each is right by the reference answer.
-    `options` go to `refine`. Raises ValueError for a task that nothing can check."""
-    questions = [instruction(task) for task in tasks]
-    drafted, _ = refine(questions, {"teacher": teacher}, None, [], jail, rounds=0, **options)
-    right = [
-        [verify(task, review.text, jail) for review in found.drafts]
-        for task, found in zip(tasks, drafted, strict=True)
-    ]
-    return drafted, right
+) -> tuple[list[Task], list[Refined], list[list[bool]]]:
+    """The tasks that could be graded, the teacher's drafts of them, reviewed without judges, and whether each
+    is right by the reference answer. `options` go to `refine`. Raises ValueError for a task that nothing can
+    check."""
+    drafted, _ = refine(
+        [instruction(t) for t in tasks], {"teacher": teacher}, None, [], jail, rounds=0, **options
+    )
+    graded = []
+    for task, found in zip(tasks, drafted, strict=True):
+        with contextlib.suppress(InfraError):  # the grader failed: no label, no lesson
+            graded.append((task, found, [verify(task, review.text, jail) for review in found.drafts]))
+    return tuple(map(list, zip(*graded, strict=True))) if graded else ([], [], [])
 
 
 def first_fault(task: Task, text: str) -> str:

@@ -183,7 +183,9 @@ class Overall(Common):
     shares: list[float] = par([0.4, 0.3, 0.2, 0.1], "reasoning, general, agent, code", source="report")
     candidates: int = par(6, "teacher drafts per instruction", lo=1)
     rounds: int = par(2, "revision rounds at most", lo=0)
-    confidence: float = par(0.9, "share of the vote from which a solution is trusted", lo=0.0, hi=1.0)
+    confidence: float = par(
+        0.8, "trust a solution that this share of the other drafts agree with", lo=0.0, hi=1.0
+    )
     continuations: int = par(8, "samples that go on from a chain; all must reach its solution", lo=1)
     part: int = par(500, "instructions refined at a time; a killed run loses one part at most", lo=1)
     epochs: float = par(4.0, "passes of the overall SFT", lo=0.01)

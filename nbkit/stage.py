@@ -138,6 +138,11 @@ class Run:
         """The metrics an upstream stage recorded (counts as an input)."""
         return files.read_json(self.input(stage, "metrics.json"))
 
+    def params_of(self, stage: str) -> dict[str, Any]:
+        """The parameters an upstream stage ran with (counts as an input)."""
+        self.input(stage, "metrics.json")
+        return provenance.load_manifest(self.profile, params.resolve_stage(stage))[2]["params"]
+
     @contextlib.contextmanager
     def artifact(self, name: str) -> Iterator[Path]:
         """Yield a temporary path for the caller to write; published as `name` on a clean exit."""

@@ -2,6 +2,9 @@
 must improve; its training data is labelled by the reference answers of other tasks."""
 
 import ast
+import importlib.util
+import json
+import os
 from math import log
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,12 +12,12 @@ from types import SimpleNamespace
 import pytest
 from fake_endpoint import FakeServer, chat
 
-from nbkit import checklist as checklist_module
 from nbkit import critique, prompts, refine, roles
 from nbkit.checklist import Item, checklist, has_content
 from nbkit.critique import Critique, inspect, judge, vote
-from nbkit.data.equations import equations
+from nbkit.data import task_sets
 from nbkit.data.skills import Task, sample
+from nbkit.data.world import instruction
 from nbkit.endpoint import Endpoint
 from nbkit.engines import EndpointEngine
 from nbkit.generate import Completion
@@ -56,10 +59,17 @@ class Scripted:
         ("Evaluate [9, 8, 4][2].", ["literal"]),
         ("Use a tool to compute 3 + 4.", ["tool"]),
         ("Write a Python function g that increases x by 4.", ["defines", "runs"]),
-        ("Write the Python function f. It must pass: assert f(1) == 2", ["defines", "runs", "tests"]),
+        ("Write the Python function f. It must pass: assert f(1) == 2", ["defines", "tests"]),
         ("Describe the sea in at most 20 words.", ["at most words"]),
         ("List three rivers as JSON.", ["json"]),
         ("What is the capital of Egypt?", []),
+        (
+            "Tom has 3 bags with 10 apples each, sold at 2 dollars. How many dollars in all?",
+            ["number", "supported"],
+        ),
+        ("Write a function in python to rotate a list. assert rot([1], 2) == [1]", []),
+        ("Write a Python function named rot. It must pass: assert rot([1], 2) == [1]", ["defines", "tests"]),
+        (f"Tools:\n{json.dumps({'name': 'count', 'description': 'how many'})}\nHello?", ["known tool"]),
         ("The tool calc returned 7 points. What is the value?", []),
     ],
 )
@@ -103,6 +113,12 @@ def test_no_reference_answer_of_the_world_fails_its_own_checklist(jail):
         ("What is the first letter of tree?", "<think>x</think>q", "not one letter of it"),
         ("Evaluate [9, 8][1:].", "<think>x</think>eight", "not a Python value"),
         ("Use a tool to compute 1 + 1.", "<think>x</think>2", "must call a tool"),
+        (
+            'Tools:\n{"name": "a"}\nGo.',
+            '<think>x</think><tool_call>{"name": "b", "arguments": {}}</tool_call>',
+            "calls none of a",
+        ),
+        ("What is 30 / 9?", "<think>30 / 9 = 3.34</think>3.34", "30 / 9 = 3.34 is false"),
         ("Write a Python function f that lowers x.", "<think>x</think>def g(x): return x", "must define f"),
         ("Write a Python function f that lowers x.", "<think>x</think>def f(x): return y", "does not run"),
         ("Describe it in at most 2 words.", "<think>x</think>one two three", "over 2 words"),
@@ -113,6 +129,38 @@ def test_each_check_fires_and_says_what_is_wrong(jail, instruction, text, commen
     unmet = [c for c in inspect(checklist(instruction), done(text), jail) if not c.met]
     assert comment in [c.comment for c in unmet]
     assert all(c.score == 0 and c.evaluator in ("form", "tool") for c in unmet)
+
+
+@pytest.mark.parametrize(
+    "chain",
+    ["10 / 3 = 3.33", "2 * 3 + 4 = 10", "10 - 2 - 3 = 5", "1,000 + 500 = 1,500", "1.5 + 2 = 3.5"],
+)
+def test_true_equations_of_every_form_are_not_called_false(jail, chain):
+    draft = done(f"<think>{chain}</think>{chain.rpartition('= ')[2]}")
+    assert all(c.met for c in inspect(checklist("How many are there?"), draft, jail))
+
+
+def test_functions_of_several_arguments_run(jail):
+    items = checklist("Write a Python function add that sums two numbers.")
+    assert all(c.met for c in inspect(items, done("<think>x</think>def add(a, b): return a + b"), jail))
+
+
+@pytest.mark.parametrize("name", ["gsm8k", "mbpp", "glaive_toolcall"])
+def test_reference_answers_of_real_sets_pass_their_own_checklists(jail, name, monkeypatch):
+    """The rules were written for the embedded world; this is what they do to questions of people."""
+    shared = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if "NBKIT_DATA_DIR" not in os.environ:
+        if not shared.is_dir():
+            pytest.skip("set NBKIT_DATA_DIR to the mirrors of the real sets")
+        monkeypatch.setenv("NBKIT_DATA_DIR", str(shared))
+    tasks = [t for t in task_sets.real_tasks(name, "train", 100, seed=1) if t.steps or name != "gsm8k"]
+    failed = []
+    for task in tasks:
+        draft = done(f"<think>{task.chain or 'thinking'}</think>{task.answer}")
+        failed += [
+            (task.question[:80], c) for c in inspect(checklist(instruction(task)), draft, jail) if not c.met
+        ]
+    assert len(failed) <= 0.03 * len(tasks), failed
 
 
 @pytest.mark.parametrize("draft", [done(GOOD, "length"), done(GOOD, "context"), done("", "error"), done("")])
@@ -129,24 +177,41 @@ def test_tests_of_the_instruction_run_in_the_jail(jail):
 
 
 def test_what_a_draft_commits_to():
-    assert critique.committed("<think>a\nb</think> 7 ") == "7"
-    prose = "so she sells 9 eggs and each of them brings 2 dollars, so that makes 18. The answer is 18."
-    assert critique.committed(f"<think>x</think>{prose}") == "18"
+    number, code, other = (Item("number"),), (Item("defines", ("f",)),), ()
+    assert {
+        critique.committed(f"<think>x</think>{a}", number) for a in ("18", "$18", "18.0", "It is 18.")
+    } == {"18"}
+    assert critique.committed("<think>x</think>about 30 people", other) == "about 30 people"
+    one, two = "def f(x):\n    return x", "def f(x): return x"
+    assert critique.committed(one, code) == critique.committed(two, code)
+    inside = "def f(xs):\n    for x in xs:\n        y = x\n        return y"
+    outside = "def f(xs):\n    for x in xs:\n        y = x\n    return y"
+    assert critique.committed(inside, code) != critique.committed(outside, code)
 
 
 def test_the_vote_by_hand():
-    drafts = [done(f"<think>x</think>{a}") for a in ("5", "6", "5", "7")]
-    assert [(round(c.score, 2), c.comment) for c in vote(drafts, [1, 1, 1, 1])] == [
+    answers = ["5", "6", "5", "7"]
+    found = vote(answers, [1, 1, 1, 1], 4)
+    assert [(c.score, c.comment) for c, _ in found] == [
         (0.5, ""),
         (0.25, "others say 5"),
         (0.5, ""),
         (0.25, "others say 5"),
     ]
-    # judges that doubt both fives turn the vote: 0.2 + 0.2 against 0.9 of 1.4
-    weighted = vote(drafts, [0.2, 0.9, 0.2, 0.1])
-    assert [c.met for c in weighted] == [False, True, False, False]
-    assert weighted[1].score == pytest.approx(0.9 / 1.4)
-    assert [c.met for c in vote([done("")], [0.0])] == [True]  # nobody to differ from
+    assert [agreement for _, agreement in found] == [1 / 3, 0, 1 / 3, 0]
+    # judges that doubt both fives turn the vote, 0.2 + 0.2 against 0.9 of 1.4, but not the agreement
+    weighted = vote(answers, [0.2, 0.9, 0.2, 0.1], 4)
+    assert [c.met for c, _ in weighted] == [False, True, False, False]
+    assert weighted[1][0].score == pytest.approx(0.9 / 1.4)
+    assert [agreement for _, agreement in weighted] == [1 / 3, 0, 1 / 3, 0]
+
+
+def test_agreement_is_that_of_other_candidates_only():
+    assert [a for _, a in vote(["5", "5", "6", "6"], [1] * 4, 2)] == [1, 1, 0, 0]  # revisions are no evidence
+    assert vote(["5"], [1.0], 1)[0][1] == 0  # nobody else to agree
+    assert [a for _, a in vote(["", ""], [0.0, 0.0], 2)] == [0, 0]
+    six = vote(["7", *["a", "b", "c", "d", "e"]], [1.0, 0, 0, 0, 0, 0], 6)
+    assert six[0][0].score == 1 and six[0][1] == 0  # alone in its form is not agreement
 
 
 def test_what_judges_say_becomes_critiques():
@@ -157,10 +222,12 @@ def test_what_judges_say_becomes_critiques():
         "d": done("1: met\n2: unmet, no units\n9: unmet\nwrong: the answer"),
         "e": done("Right."),
         "f": done(""),
+        "g": done("<think>hm</think>right", logprobs=[log(0.01), 0.0]),
+        "h": done("Verdict: wrong, no unit"),
     }
     engine = Scripted(lambda request, i: answers[request])
     items = (Item("finished"), Item("number"))
-    got = judge(engine, ["a", "b", "c", "d", "e", "f", "a"], [items] * 7, 20)
+    got = judge(engine, list("abcdefgha"), [items] * 9, 20)
     assert [(round(c[-1].score, 2), c[-1].comment) for c in got] == [
         (0.8, ""),
         (0.3, "judged wrong: 3 + 4 = 8"),
@@ -168,13 +235,15 @@ def test_what_judges_say_becomes_critiques():
         (0.0, "judged wrong: the answer"),
         (1.0, ""),
         (0.5, ""),
+        (1.0, ""),
+        (0.0, "judged wrong: no unit"),
         (0.8, ""),
     ]
     assert [(c.item, c.score, c.comment) for c in got[3][:-1]] == [
         ("stops by itself", 1.0, ""),
         ("answers with a number", 0.0, "no units"),
     ]
-    assert engine.asked == ["a", "b", "c", "d", "e", "f"]  # equal requests once
+    assert engine.asked == list("abcdefgh")  # equal requests once
 
 
 def run(teacher, student=None, judges=(), jail=None, question="What is 3 + 4?", **options):
@@ -229,11 +298,21 @@ def test_several_teachers_draft_and_the_first_one_revises(jail):
     assert result.first == OFF and result.final.text == GOOD and result.final.author == "b"
 
 
-def test_a_teacher_that_fails_or_says_nothing_leaves_a_record(jail):
+def test_a_teacher_that_says_nothing_leaves_a_record(jail):
+    result, spent = run(Scripted(lambda request, i: done("")), jail=jail, candidates=2, rounds=1)
+    assert not result.final.passed and result.first == "" and result.final.text == ""
+    assert spent.stops == {"draft: stop": 2, "revise: stop": 1}
+
+
+def test_a_teacher_that_does_not_answer_is_no_teacher_that_errs(jail):
     silent = Scripted(lambda request, i: Completion("", [], "error"))
-    result, spent = run(silent, jail=jail, candidates=2, rounds=1)
-    assert not result.final.passed and result.final.text == ""
-    assert spent.stops == {"draft: error": 2, "revise: error": 1}
+    with pytest.raises(refine.Unanswered, match="3 of 3 requests got no answer"):
+        run(silent, jail=jail, candidates=2, rounds=1)
+    few = Scripted(lambda r, i: Completion("", [], "error") if i == 0 else GOOD)
+    result, spent = run(
+        few, jail=jail, candidates=150, rounds=0
+    )  # under 1%: counted, and known to be missing
+    assert result.first is None and spent.stops["draft: error"] == 1 and result.final.text == GOOD
 
 
 def test_drafts_that_the_jail_fails_on_are_dropped_and_counted(jail):
@@ -289,8 +368,8 @@ def test_an_endpoint_may_teach_and_a_second_call_asks_only_what_failed(jail, tmp
     with FakeServer() as server:
         server.answer = answer
         server.script = [chat("- is a number"), chat(OFF), 500, 500]
-        _, spent = loop()
-        assert spent.stops["draft: error"] == 2 and spent.stops["draft: stop"] == 1
+        with pytest.raises(refine.Unanswered):
+            loop()
         before = len(server.requests)
         result, spent = loop()
         assert spent.stops["draft: stop"] == 3 and result.first == OFF
@@ -304,30 +383,80 @@ def test_bad_calls_are_refused():
         refine.refine([], {"teacher": None}, None, [], None)
 
 
-def test_gold_cannot_steer_the_loop(jail, monkeypatch):
-    """By construction: no module of the loop imports tasks or their verifier. And by trial: with reference
-    answers that cannot be read, the loop still runs on the questions."""
-    from nbkit import reconstruct
+GOLD = (
+    "nbkit.data.skills",
+    "nbkit.data.world",
+    "nbkit.data.task_sets",
+    "nbkit.data.skill_bank",
+    "nbkit.roles",
+)
 
-    for module in (checklist_module, critique, prompts, refine, reconstruct):
-        for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
-            if isinstance(node, ast.ImportFrom | ast.Import):
-                names = [getattr(node, "module", "") or "", *(alias.name for alias in node.names)]
-                assert not any(
-                    n.startswith(("nbkit.data.skills", "nbkit.data.task", "nbkit.roles")) for n in names
-                )
-                assert not {"Task", "verify", "roles"} & set(names), (module.__name__, names)
-    tasks = sample(20, "train", seed=5)
-    questions = [task.question for task in tasks]
 
-    def unreadable(self, name):
-        raise AssertionError(f"the loop read {name} of a task")
+def imported(module: str, seen: set[str]) -> set[str]:
+    """The modules of nbkit that `module` imports, directly or not; into the verifiers themselves it does not
+    go: they are handed answers, they do not fetch any."""
+    spec = importlib.util.find_spec(module)
+    for node in ast.walk(ast.parse(Path(spec.origin).read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            package = module if spec.submodule_search_locations else module.rpartition(".")[0]
+            base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        for name in names:
+            if name.startswith("nbkit") and name not in seen and _is_module(name):
+                seen.add(name)
+                if not name.startswith("nbkit.verify"):
+                    imported(name, seen)
+    return seen
 
-    monkeypatch.setattr(Task, "__getattribute__", unreadable)
-    results, _ = refine.refine(
-        questions, {"t": Scripted(lambda r, i: OFF)}, None, [], jail, candidates=1, rounds=1
-    )
-    assert len(results) == 20
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("module", ["checklist", "critique", "prompts", "refine", "reconstruct"])
+def test_modules_of_the_loop_cannot_reach_reference_answers(module):
+    found = imported(f"nbkit.{module}", set())
+    assert not [name for name in found if name.startswith((*GOLD, "nbkit.evals"))]
+    verifiers = {name.removeprefix("nbkit.verify.") for name in found if name.startswith("nbkit.verify.")}
+    assert verifiers <= {"code", "jail", "math", "suites"}, "tools that are handed everything they compare"
+    assert GOLD[0] in imported("nbkit.roles", set()), "the walk finds what is there"
+
+
+def test_the_notebook_lets_no_reference_answer_into_the_loop():
+    """No cell that makes what the loop reads or decides names a verifier, a mark or an answer."""
+    cells = json.loads((Path(__file__).parents[1] / "notebooks" / "04_sft_overall.ipynb").read_text())[
+        "cells"
+    ]
+    loop = {"asked", "parts", "refined", "usable", "solved", "built", "kept", "rebuilt", "everyone", "trusty"}
+    forbidden = {
+        "verify",
+        "verdicts",
+        "leads",
+        "all_lead",
+        "answer",
+        "steps",
+        "chain_of",
+        "right",
+        "right_QK",
+        "lead",
+    }
+    made = set()
+    for cell in cells:
+        if cell["cell_type"] != "code":
+            continue
+        nodes = list(ast.walk(ast.parse("".join(cell["source"]))))
+        stored = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        if stored & loop:
+            made |= stored & loop
+            read = {n.id for n in nodes if isinstance(n, ast.Name)} | {
+                n.attr for n in nodes if isinstance(n, ast.Attribute)
+            }
+            assert not read & forbidden, (stored & loop, read & forbidden)
+    assert made == loop
 
 
 def drafted(task: Task, *texts: str, jail=None) -> refine.Refined:
@@ -345,9 +474,10 @@ def test_roles_are_trained_on_labelled_drafts(jail):
     chats = roles.judge_chats([task], [found], right)
     assert [c[1]["content"] for c in chats] == ["wrong: 3 + 4 = 8", "right"]  # equal drafts once
     assert chats[0][0]["content"] == "What is 3 + 4?\nDraft: 3 + 4 = 8 -> 8\nRight or wrong?"
-    (revision,) = roles.revise_chats([task], [found], right, seed=0)
+    revision = roles.revise_chats([task], [found], right, seed=0)[0]
     assert "Draft: " in revision[0]["content"] and revision[0]["content"].endswith("Revise.")
     assert revision[1]["content"] == "7" and revision[1]["reasoning_content"] == "3 + 4 = 7"
+    assert roles.draft_chats([task]) == [[{"role": "user", "content": "What is 3 + 4?"}, revision[1]]]
     assert (
         roles.complete_chats([task])[0][1]["content"]
         == "Summary: 1 step, last 3 + 4 = 7\n<think>3 + 4 = 7</think>"
@@ -360,21 +490,9 @@ def test_first_faults_by_hand():
     assert roles.first_fault(task, "<think>3 + 4 = 7\n7 * 2 = 14</think>15") == "the answer"
 
 
-def test_revision_data_never_shows_a_false_equation_as_the_target(jail):
-    tasks = sample(60, "train", seed=12)
-    found = [drafted(t, OFF, f"<think>{t.chain}</think>{t.answer}", jail=jail) for t in tasks]
-    for messages in roles.revise_chats(tasks, found, [[False, True]] * len(tasks), seed=0):
-        assert all(equations(messages[1]["reasoning_content"]))
-
-
 def test_trust_needs_every_check_and_a_share_of_the_vote():
     met, unmet = Critique("a", "form", 1.0), Critique("a", "tool", 0.0, "no")
-    vote_, judged = Critique("b", "agreement", 0.8), Critique("c", "judge", 0.1, "judged wrong")
-    review = critique.Review("x", "t", True, (met, vote_, judged))
+    vote_, judged = Critique("b", "agreement", 0.3), Critique("c", "judge", 0.1, "judged wrong")
+    review = critique.Review("x", "t", True, (met, vote_, judged), 0.8)
     assert review.trusted(0.8) and not review.trusted(0.81) and not review.passed
-    assert not critique.Review("x", "t", True, (met, unmet, vote_)).trusted(0.5)
-    assert not critique.Review("", "nobody", False, (unmet,)).trusted(0.0)
-
-
-def test_critiques_are_met_from_a_half():
-    assert Critique("x", "judge", 0.5).met and not Critique("x", "judge", 0.49).met
+    assert not critique.Review("x", "t", True, (met, unmet, vote_), 1.0).trusted(0.5)

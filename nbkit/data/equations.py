@@ -1,4 +1,4 @@
-"""Equations that a text states, checked by exact arithmetic, for rules.py. Notebook 01.
+"""Equations that a text states, checked by exact arithmetic. Used by 01, 03 and 04.
 
 >>> equations("2 + 3 = 5, so 5 * 2 = 11; 10 / 3 = 3.33")
 [True, False, True]
@@ -34,16 +34,21 @@ def _evaluate(expression: str) -> Fraction | None:
     return sum(terms, Fraction(0))
 
 
-def equations(text: str) -> list[bool]:
-    """For every stated equation `a op b ... = c` between plain numbers, whether it holds (up to stated
-    decimals)."""
+def stated(text: str) -> list[tuple[str, bool]]:
+    """Every stated equation `a op b ... = c` between plain numbers as it stands, and whether it holds (up to
+    stated decimals)."""
     found = []
     for match in _EQUATION.finditer(text) if "=" in text else ():
         before = text[: match.start()].rstrip(" ")
         if before.endswith((*"+*/^×÷-", " x")) and before != "-" and not before.endswith("\n-"):
             continue  # the tail of a longer expression, e.g. `x - 3 + 5 = 2`
-        stated = match[2].replace(",", "")
-        tolerance = Fraction(1, 2 * 10 ** len(stated.partition(".")[2])) if "." in stated else 0
+        result = match[2].replace(",", "")
+        tolerance = Fraction(1, 2 * 10 ** len(result.partition(".")[2])) if "." in result else 0
         value = _evaluate(match[1])
-        found.append(value is not None and abs(value - Fraction(stated)) <= tolerance)
+        found.append((match[0], value is not None and abs(value - Fraction(result)) <= tolerance))
     return found
+
+
+def equations(text: str) -> list[bool]:
+    """Whether each of the `stated` equations holds."""
+    return [holds for _, holds in stated(text)]

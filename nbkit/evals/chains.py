@@ -7,9 +7,12 @@ other words than the reference's counts as invalid.
 """
 
 import re
+from collections.abc import Sequence
+
+import numpy as np
 
 from nbkit.data.equations import equations
-from nbkit.data.skills import Task, verify
+from nbkit.data.skills import InfraError, Task, verify
 
 _RESULT = re.compile(r"= ?(-?\d+(?:\.\d+)?)\D*$")
 
@@ -23,6 +26,17 @@ def leads(task: Task, chain: str, solution: str, jail=None) -> bool:
     if result and result[1] == solution.strip():
         return True
     return steps[-1] == task.steps[-1] and verify(task, solution, jail)
+
+
+def all_lead(tasks: Sequence[Task], chains: Sequence[tuple[str, str]], jail) -> np.ma.MaskedArray:
+    """`leads` for every (chain, solution), shape (n, 1); masked where the grader failed."""
+    found = np.ma.zeros((len(tasks), 1), dtype=bool)
+    for i, (task, (chain, solution)) in enumerate(zip(tasks, chains, strict=True)):
+        try:
+            found[i] = leads(task, chain, solution, jail)
+        except InfraError:
+            found[i] = np.ma.masked
+    return found
 
 
 def _valid(task: Task, step: str) -> bool:
