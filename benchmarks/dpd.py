@@ -27,9 +27,11 @@ from pathlib import Path
 import psutil
 import torch
 import torch.nn.functional as F
+import trl
 
 from nbkit.files import write_json
-from nbkit.train.dpd_loss import Divergence, against_teacher, by_trl_kernels
+from nbkit.train.dpd_loss import against_teacher, by_trl_kernels
+from nbkit.train.dpd_tiles import Divergence
 
 CASES = {
     "naive float32": ("naive", "float32"),
@@ -109,12 +111,17 @@ def side_by_side(options) -> dict:
     }
     print(f"T={options.tokens} V={options.vocab} H={options.hidden} chunk={options.chunk}, forward KL:")
     for case, row in table.items():
-        print(f"  {case:<26}{row['peak_mib']:>8.0f} MiB {row['cpu_s']:>7.1f} s CPU {row['wall_s']:>7.1f} s wall")
+        print(
+            f"  {case:<26}{row['peak_mib']:>8.0f} MiB {row['cpu_s']:>7.1f} s CPU {row['wall_s']:>7.1f} s wall"
+        )
     return table
 
 
 def lengths(options, case: str, tokens: list[int], **shape) -> list[dict]:
-    rows = [{"case": case, "tokens": count, **shape, **fresh(case, options, tokens=count, **shape)} for count in tokens]
+    rows = [
+        {"case": case, "tokens": count, **shape, **fresh(case, options, tokens=count, **shape)}
+        for count in tokens
+    ]
     for row in rows:
         growth = row["flat_mib"] / rows[0]["flat_mib"] - 1
         print(
@@ -127,7 +134,8 @@ def lengths(options, case: str, tokens: list[int], **shape) -> list[dict]:
 def machine() -> str:
     model = next(x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name"))
     bf16 = "with" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "without"
-    return f"1 thread of {os.cpu_count()} cores, {model.split(': ')[1]} {bf16} bfloat16, torch {torch.__version__}"
+    processor = f"1 thread of {os.cpu_count()} cores, {model.split(': ')[1]} {bf16} native bfloat16"
+    return f"{processor}, torch {torch.__version__}, TRL {trl.__version__}"
 
 
 def main() -> int:
@@ -148,7 +156,11 @@ def main() -> int:
         print(json.dumps(measure(options)))
         return 0
     shape = {name: getattr(options, name) for name in ("tokens", "vocab", "hidden", "chunk")}
-    report: dict = {"command": " ".join(["python", *sys.argv]), "machine": machine(), "rounds": options.rounds}
+    report: dict = {
+        "command": " ".join(["python", *sys.argv]),
+        "machine": machine(),
+        "rounds": options.rounds,
+    }
     report |= {"shape": shape, "side_by_side": side_by_side(options)}
     if not options.no_lengths:
         best, long = "joint compiled bfloat16", [1024, 4096, 16_384, 65_536]

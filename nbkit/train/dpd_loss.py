@@ -2,157 +2,34 @@
 and heads. Used by 05 through nbkit.train.dpd.
 
 No tensor of N x V ever exists: logits are made for `chunk` tokens at a time, folded into a few numbers per
-token, and made again in backward. Memory over inputs and gradients is a fixed number of (chunk, V) tiles.
+token, and made again in backward. Memory over inputs and gradients is a few (chunk, V) tiles, and with
+bfloat16 a copy of both heads: flat in N, and with `chunk` left to TILE nearly so in V. A pass costs six
+products of the size N x V x H (two forward, four backward) where whole tables cost four.
 
-    forward   KL(teacher || student)             dD/dz = s - t
-    reverse   KL(student || teacher)             dD/dz = s (log s - log t - D)
-    jsd       mixing * KL(teacher || m) + (1 - mixing) * KL(student || m),  m = (1 - mixing) s + mixing t
-              (the generalized JSD of trl.kernels.chunked_divergence, whose `beta` is our `mixing`)
-
-s and t are softmaxes of logits / temperature, and no factor temperature^2 is applied, as in TRL. The
-log-probability is always at temperature 1, as in DPO. Matrix products run in the autocast dtype, or in that
-of the student's hidden states; sums, exponentials and the head's gradient in float32 (float64 for float64).
-With bfloat16 a tile of logits is rounded to it, as autocast rounds a model's own logits.
+Products run in the autocast dtype, or in that of the student's hidden states; the maths of a tile and the
+head's gradient are in float32 (float64 for float64). With bfloat16 a tile of logits is rounded to it, as
+autocast rounds a model's own logits, and so is each tile's part of the head's gradient before it is added.
 Shape legend: N tokens, n of them in a tile, V vocabulary, H width (the teacher's may differ), K teacher
 tokens kept.
 """
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch.autograd.function import once_differentiable
-from torch.distributed.tensor import DTensor, Partial
 from trl.kernels.chunked_divergence import ChunkedDivergenceFunction
 from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
-from nbkit.train.common import can_compile
+from nbkit.train import dpd_tiles
+from nbkit.train.dpd_tiles import Divergence
 
-DIVERGENCES = ("forward", "reverse", "jsd")
 TILE = 2**24  # logits of one tile: 512 tokens at V=32,768, 100 at V=166,144; 64 MiB in float32
-EAGER_ROWS = 32  # without a compiler, tile maths runs on so many rows at a time: temporaries stay in cache
-WEIGHT_ROWS = 8192  # rows of the head's gradient per bfloat16 product, which is rounded before it is added
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """Which divergence, and its temperature. `mixing` is the teacher's share of m, for jsd only."""
-
-    kind: str = "forward"
-    temperature: float = 1.0
-    mixing: float = 0.5
-
-    def __post_init__(self):
-        if self.kind not in DIVERGENCES:
-            raise ValueError(f"divergence: got {self.kind!r}, wanted one of {DIVERGENCES}")
-        if not (0 < self.temperature < math.inf):
-            raise ValueError(f"temperature: got {self.temperature}, wanted a finite number above 0")
-        if not 0 < self.mixing < 1:
-            raise ValueError(
-                f"mixing: got {self.mixing}, wanted between 0 and 1; the ends are 'forward' and 'reverse'"
-            )
-
-    def slope(self, log_s: torch.Tensor, log_t: torch.Tensor) -> torch.Tensor:
-        """u = s * dD/ds for every token of the vocabulary: dD/dz = u - s * sum(u)."""
-        if self.kind == "forward":
-            return -log_t.exp()
-        if self.kind == "reverse":
-            return log_s.exp() * (log_s - log_t)
-        return (1 - self.mixing) * log_s.exp() * (log_s - self._log_m(log_s, log_t))
-
-    def summands(self, log_s: torch.Tensor, log_t: torch.Tensor) -> torch.Tensor:
-        """What adds up, over the vocabulary, to D."""
-        slope = self.slope(log_s, log_t)
-        if self.kind == "forward":
-            return slope * (log_s - log_t)
-        if self.kind == "reverse":
-            return slope
-        return slope + self.mixing * log_t.exp() * (log_t - self._log_m(log_s, log_t))
-
-    def _log_m(self, log_s, log_t):
-        return torch.logaddexp(log_s + math.log(1 - self.mixing), log_t + math.log(self.mixing))
-
-
-# Tile maths. Rows are independent; every argument but the last has one entry or row per token of the tile.
-
-
-def _wide(x: torch.Tensor) -> torch.Tensor:
-    return x if x.dtype == torch.float64 else x.float()
-
-
-def _logp(z_nV, targets_n):
-    log_z_n = torch.logsumexp(z_nV, -1)
-    return z_nV.gather(-1, targets_n[:, None]).squeeze(-1) - log_z_n, log_z_n
-
-
-def _logp_gradient(z_nV, targets_n, log_z_n, grad_n):
-    hit_nV = torch.arange(z_nV.shape[-1], device=z_nV.device) == targets_n[:, None]
-    return grad_n[:, None] * (hit_nV.to(z_nV.dtype) - (z_nV - log_z_n[:, None]).exp())
-
-
-def _dense(z_nV, teacher_nV, targets_n, divergence):
-    z_nV, teacher_nV = _wide(z_nV), _wide(teacher_nV)
-    logp_n, log_z_n = _logp(z_nV, targets_n)
-    s_nV, t_nV = z_nV / divergence.temperature, teacher_nV / divergence.temperature
-    log_zs_n, log_zt_n = torch.logsumexp(s_nV, -1), torch.logsumexp(t_nV, -1)
-    log_s, log_t = s_nV - log_zs_n[:, None], t_nV - log_zt_n[:, None]
-    total_n = divergence.slope(log_s, log_t).sum(-1)
-    return logp_n, divergence.summands(log_s, log_t).sum(-1), log_z_n, log_zs_n, log_zt_n, total_n
-
-
-def _dense_gradient(
-    z_nV, teacher_nV, targets_n, log_z_n, log_zs_n, log_zt_n, total_n, grad_n, grad_d_n, divergence
-):
-    """Overwrites the student's logits with the gradient."""
-    wide_nV = _wide(z_nV)
-    log_s = wide_nV / divergence.temperature - log_zs_n[:, None]
-    log_t = _wide(teacher_nV) / divergence.temperature - log_zt_n[:, None]
-    slope = divergence.slope(log_s, log_t) - log_s.exp() * total_n[:, None]
-    grad_d_n = grad_d_n / divergence.temperature
-    z_nV.copy_(_logp_gradient(wide_nV, targets_n, log_z_n, grad_n) + grad_d_n[:, None] * slope)
-    return ()
-
-
-def _buckets(z_nV, targets_n, ids_nK, divergence):
-    z_nV = _wide(z_nV)
-    logp_n, log_z_n = _logp(z_nV, targets_n)
-    s_nV = z_nV / divergence.temperature
-    top_nK, log_zs_n = s_nV.gather(-1, ids_nK), torch.logsumexp(s_nV, -1)
-    log_tail_n = torch.logsumexp(s_nV.scatter(-1, ids_nK, -math.inf), -1)
-    buckets = torch.cat([top_nK, log_tail_n[:, None]], -1) - log_zs_n[:, None]
-    return logp_n, buckets, log_z_n, log_zs_n, log_tail_n
-
-
-def _buckets_gradient(
-    z_nV, targets_n, ids_nK, log_z_n, log_zs_n, log_tail_n, grad_n, grad_buckets, divergence
-):
-    """d log(bucket)/dz is p(token | bucket) - s: 1 - s for a token that is its own bucket."""
-    wide_nV = _wide(z_nV)
-    s_nV = wide_nV / divergence.temperature
-    within_nV = (grad_buckets[:, -1:] * (s_nV - log_tail_n[:, None]).exp()).scatter(
-        -1, ids_nK, grad_buckets[:, :-1]
-    )
-    slope = within_nV - (s_nV - log_zs_n[:, None]).exp() * grad_buckets.sum(-1, keepdim=True)
-    z_nV.copy_(_logp_gradient(wide_nV, targets_n, log_z_n, grad_n) + slope / divergence.temperature)
-    return ()
-
-
-_compiled = cache(torch.compile)  # of each function once: its versions count towards one limit of dynamo's
-
-
-def _run(function, rows: tuple, divergence: Divergence, compiled: bool) -> tuple:
-    """Tile maths in one fused pass where it is compiled, else a few rows at a time."""
-    if compiled and can_compile():
-        return _compiled(function)(*rows, divergence)
-    parts = [function(*part, divergence) for part in zip(*(x.split(EAGER_ROWS) for x in rows), strict=True)]
-    return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+WEIGHT_ROWS = 8192  # rows of the head's gradient per bfloat16 product
 
 
 class _Head:
-    """Logits of one head, `chunk` tokens at a time, in one buffer that is used again. The head is cast once."""
+    """Logits of one head, `chunk` tokens at a time, in one buffer used again. The head is cast once."""
 
     def __init__(self, hidden_NH: torch.Tensor, weight_VH: torch.Tensor, dtype: torch.dtype, chunk: int):
         self.hidden_NH, self.weight_VH = hidden_NH, weight_VH.to(dtype)
@@ -200,7 +77,9 @@ class _Joint(torch.autograd.Function):
         for rows in _chunks(len(hidden_NH), chunk):
             logits = [student.logits(rows), *([dense.logits(rows)] if dense else [])]
             tile = (*logits, *(x[rows] for x in per_token))
-            parts.append(_run(_dense if dense else _buckets, tile, divergence, compiled))
+            parts.append(
+                dpd_tiles.run(dpd_tiles.dense if dense else dpd_tiles.buckets, tile, divergence, compiled)
+            )
         logp, out, *stats = (torch.cat(column) for column in zip(*parts, strict=True))
         ctx.save_for_backward(hidden_NH, weight_VH, *per_token, *stats)
         ctx.teacher, ctx.how = teacher, how
@@ -213,6 +92,7 @@ class _Joint(torch.autograd.Function):
         divergence, chunk, compiled, dtype = ctx.how
         student = _Head(hidden_NH, weight_VH, dtype, chunk)
         dense = ctx.teacher and _Head(*ctx.teacher, dtype, chunk)
+        gradient = dpd_tiles.dense_gradient if dense else dpd_tiles.buckets_gradient
         wide = torch.float64 if dtype == torch.float64 else torch.float32
         grad_hidden, grad_weight = (
             torch.zeros_like(x, dtype=wide) if wanted else None
@@ -221,7 +101,7 @@ class _Joint(torch.autograd.Function):
         for rows in _chunks(len(hidden_NH), chunk):
             logits = [student.logits(rows), *([dense.logits(rows)] if dense else [])]
             tile = (*logits, *(x[rows] for x in (*saved, grad_logp, grad_out)))
-            _run(_dense_gradient if dense else _buckets_gradient, tile, divergence, compiled)
+            dpd_tiles.run(gradient, tile, divergence, compiled)
             student.add_gradients(logits[0], rows, grad_hidden, grad_weight)
         grads = ((grad_hidden, hidden_NH), (grad_weight, weight_VH))
         return *(None if g is None else g.to(x.dtype) for g, x in grads), None, None, None
@@ -293,15 +173,3 @@ def by_trl_kernels(hidden_NH, weight_VH, targets_N, teacher_hidden_NH, teacher_w
         divergence.temperature,
     )
     return logp_N, divergence_N
-
-
-def whole_head(weight_VH: torch.Tensor) -> torch.Tensor:
-    """The head, gathered where FSDP2 holds it in shards. Every rank's loss is a mean over its own pairs, so
-    the gradient that goes back to the shards is the mean over ranks, as FSDP2 has it for other weights."""
-    if not isinstance(weight_VH, DTensor):
-        return weight_VH
-    mesh = weight_VH.device_mesh
-    whole_VH = weight_VH.full_tensor(grad_placements=[Partial()] * mesh.ndim)
-    if whole_VH.requires_grad:
-        whole_VH.register_hook(lambda grad: grad / mesh.size())
-    return whole_VH
