@@ -128,7 +128,10 @@ class TeacherCache:
             ) from error
         for side, (ids, log_probs) in sides.items():
             if ids.shape != (len(row[f"{side}_ids"]), self.k):
-                raise ValueError(f"teacher cache: {self.path(row)} has {ids.shape}; delete it, build again")
+                raise ValueError(
+                    f"teacher cache: {self.path(row)} holds {len(ids)} tokens of {side}, "
+                    f"{self._name(row)} has {len(row[f'{side}_ids'])}; delete it and build again"
+                )
             self._check(row, log_probs)
         return sides
 
