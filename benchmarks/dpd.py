@@ -34,13 +34,9 @@ import torch
 import torch.nn.functional as F
 import trl
 
-from nbkit.data.reading import read_rows
 from nbkit.files import write_json
 from nbkit.train.dpd_loss import against_teacher, by_trl_kernels
-from nbkit.train.dpd_states import completion_states
 from nbkit.train.dpd_tiles import DIVERGENCES, Divergence
-from nbkit.train.models import SMOLLM2, load
-from nbkit.train.teacher_cache import truncation
 
 CASES = {
     "naive float32": ("naive", "float32"),
@@ -140,7 +136,12 @@ def lengths(options, case: str, tokens: list[int], **shape) -> list[dict]:
     return rows
 
 
-def truncations(kept: list[int], answers: int = 40) -> list[dict]:
+def truncations(kept: list[int], answers: int = 6) -> list[dict]:
+    from nbkit.data.reading import read_rows  # here: every measured process starts without them
+    from nbkit.train.dpd_states import completion_states
+    from nbkit.train.models import SMOLLM2, load
+    from nbkit.train.teacher_cache import truncation
+
     teacher, tokenizer = load(SMOLLM2)
     student, _ = load(SMOLLM2)
     draw = torch.Generator().manual_seed(0)

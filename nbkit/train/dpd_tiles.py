@@ -21,7 +21,7 @@ import torch
 from nbkit.train.common import can_compile
 
 DIVERGENCES = ("forward", "reverse", "jsd")
-EAGER_ROWS = 32  # without a compiler, tile maths runs on so many rows at a time: temporaries stay in cache
+EAGER_ROWS = 8  # without a compiler, tile maths runs on so many rows at a time: temporaries stay in cache
 
 
 @dataclass(frozen=True)
