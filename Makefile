@@ -53,8 +53,8 @@ lint: $(STAMP)
 test: lint
 	$(BIN)/python -m pytest $(PYTEST)
 
-# Two more run alone: fg_map.py trains for an hour on the pools of a run, graders.py grades for a quarter of an
-# hour and wants mirrors of HumanEval and MBPP.
+# Three more run alone: fg_map.py trains for an hour on the pools of a run, graders.py grades for a quarter of an
+# hour and wants mirrors of HumanEval and MBPP, dpd.py measures memory and time of one loss for half an hour.
 bench: $(STAMP)
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/corpus.py

@@ -1,53 +1,52 @@
 """Dual preference distillation on trl.DPOTrainer (report, "dual-level preference distillation"). Used by
 05.
 
-    L = L_dpo + w_pos * L_pos + w_neg * L_neg
+    L = w_dpo * L_dpo + w_pos * L_pos + w_neg * L_neg
 
-    L_dpo   sequence level: -log sigmoid(beta * ((log pi(y+) - log ref(y+)) - (log pi(y-) - log ref(y-))))
-    L_pos   token level, on the good response y+: mean over its tokens of KL(teacher || student)
+    L_dpo   sequence level: -log sigmoid(beta * ((log pi(y+) - log ref(y+)) - (log pi(y-) - log ref(y-)))),
+            log-probabilities summed over tokens, at temperature 1; a mean over pairs
+    L_pos   token level, on the good response y+: mean over its tokens of the divergence from the teacher,
+            then a mean over pairs: a long response does not outweigh a short one, and two half batches
+            accumulate to the whole one
     L_neg   the same on the bad response y-: where the student is confidently wrong, the teacher shows the
             alternatives
 
-The report does not disclose weights, beta, KL direction or temperature: all are parameters here, and the
-token mean is taken per response, then over pairs, so that long responses do not outweigh short ones. This
-version holds the logits of the completion positions, (N, V); nothing of size (2n * T, V) is made. Shape
-legend: n pairs, T tokens, N completion positions of the batch, V vocabulary. Rows are chosen first, then
-rejected (TRL).
+The report names the three terms and no weight before any of them. It does not disclose weights, beta, the
+direction of the divergence, its temperature or how tokens are averaged: here they are parameters, except the
+average, which is the one above. The temperature acts on both distributions of the divergence, without a
+factor temperature^2 (raise w_pos and w_neg for it). Reference log-probabilities are computed once, by TRL,
+before training. Shape legend: n pairs, N completion tokens of the batch, V vocabulary, H width. Rows are
+chosen first, then rejected (TRL).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
+from trl.models.utils import _ForwardRedirection
 
 from nbkit.train.common import Progress, run_training, shared_arguments
-
-DIVERGENCES = ("forward", "reverse", "jsd")
+from nbkit.train.dpd_loss import against_teacher, against_top_k
+from nbkit.train.dpd_states import check_vocabularies, completion_states, plain_head, whole_head
+from nbkit.train.dpd_tiles import Divergence
+from nbkit.train.pairs import filter_pairs
+from nbkit.train.teacher_cache import CachedTeacherCollator, TeacherCache
 
 
 def divergence(
-    student_NV: torch.Tensor, teacher_NV: torch.Tensor, kind: str, temperature: float
+    student_NV: torch.Tensor, teacher_NV: torch.Tensor, kind: str, temperature: float, mixing: float = 0.5
 ) -> torch.Tensor:
-    """Per-position divergence (N,) of two logit tables, in nats, in float32. forward: KL(teacher ||
-    student); reverse: KL(student || teacher); jsd: half of each against their mean."""
-    if kind not in DIVERGENCES:
-        raise ValueError(f"divergence: got {kind!r}, wanted one of {DIVERGENCES}")
-    log_s = F.log_softmax(student_NV.float() / temperature, -1)
-    log_t = F.log_softmax(teacher_NV.float() / temperature, -1)
-    if kind == "forward":
-        return (log_t.exp() * (log_t - log_s)).sum(-1)
-    if kind == "reverse":
-        return (log_s.exp() * (log_s - log_t)).sum(-1)
-    log_m = torch.logsumexp(torch.stack([log_s, log_t]), 0) - torch.log(torch.tensor(2.0))
-    return 0.5 * ((log_s.exp() * (log_s - log_m)).sum(-1) + (log_t.exp() * (log_t - log_m)).sum(-1))
+    """Per-position divergence (N,) of two tables of logits that are there in full, in nats."""
+    how = Divergence(kind, temperature, mixing)
+    log_s, log_t = (F.log_softmax(x / temperature, -1) for x in (student_NV, teacher_NV))
+    return how.summands(log_s, log_t).sum(-1)
 
 
-@dataclass(frozen=True)
-class DPDTerms:
+class DPDTerms(NamedTuple):
     """The three terms of the loss, means over pairs, and the DPO margin in nats."""
 
     dpo: torch.Tensor
@@ -56,64 +55,126 @@ class DPDTerms:
     margin: torch.Tensor
 
 
-def dpd_terms(
-    student_NV, teacher_NV, targets_N, row_N, ref_logps_2n, beta: float, kind: str, temperature: float
-) -> DPDTerms:
-    """The loss terms from logits at completion positions. `row_N` says which of the 2n responses a
-    position belongs to; targets_N are the tokens actually there; ref_logps_2n are the summed log-probs of
-    the reference."""
-    rows = len(ref_logps_2n)
-    logp_N = torch.log_softmax(student_NV.float(), -1).gather(-1, targets_N[:, None]).squeeze(-1)
-    zeros = logp_N.new_zeros(rows)
-    count_R = zeros.index_add(0, row_N, torch.ones_like(logp_N)).clamp(min=1)
+def dpd_terms(logp_N, divergence_N, row_N, ref_logps_2n, beta: float) -> DPDTerms:
+    """The loss terms from two numbers per completion token. `row_N`: which of the 2n responses a token
+    belongs to; `ref_logps_2n`: summed log-probs of the reference. An empty response counts as zero."""
+    zeros = logp_N.new_zeros(len(ref_logps_2n))
+    tokens_R = zeros.index_add(0, row_N, torch.ones_like(logp_N)).clamp(min=1)
     ratio_R = zeros.index_add(0, row_N, logp_N) - ref_logps_2n
     chosen, rejected = ratio_R.chunk(2)
-    kl_R = zeros.index_add(0, row_N, divergence(student_NV, teacher_NV, kind, temperature)) / count_R
-    pos, neg = kl_R.chunk(2)
     margin = chosen - rejected
+    pos, neg = (zeros.index_add(0, row_N, divergence_N) / tokens_R).chunk(2)
     return DPDTerms(-F.logsigmoid(beta * margin).mean(), pos.mean(), neg.mean(), margin.mean())
 
 
 class DPDTrainer(DPOTrainer):
     """DPOTrainer with the joint loss, on rows that already hold prompt_ids, chosen_ids and rejected_ids.
-    `teacher` shares the student's tokenizer."""
+
+    `teacher`: a model (whole on every rank), or a TeacherCache; `weights`: w_dpo, w_pos, w_neg; `chunk` and
+    `compiled` as in dpd_loss; `teacher_tokenizer`: proof that a teacher of more rows is only padded. Rows may
+    bring "ref_chosen_logps", "ref_rejected_logps" and "ref_model", as `train_dataset` of an earlier trainer
+    has them; those of another model than the student at its start raise ValueError."""
 
     def __init__(
-        self, *args, teacher, weights: tuple[float, float, float], kind: str, temperature: float, **kwargs
+        self,
+        model,
+        args: DPOConfig,
+        *,
+        teacher,
+        weights: tuple[float, float, float],
+        divergence: Divergence,
+        processing_class,
+        teacher_tokenizer=None,
+        chunk: int | None = None,
+        compiled: bool = False,
+        **kwargs,
     ):
-        super().__init__(*args, **kwargs)
-        if teacher.config.vocab_size != self.model.config.vocab_size:
+        if not args.precompute_ref_log_probs:
             raise ValueError(
-                f"teacher: has a vocabulary of {teacher.config.vocab_size}, "
-                f"the student {self.model.config.vocab_size}; token distillation needs the same tokenizer"
+                "precompute_ref_log_probs: got False, wanted True: the loss reads them from rows"
             )
-        self.teacher = teacher.to(self.accelerator.device).eval()
-        self.weights, self.kind, self.temperature = weights, kind, temperature
+        self.teacher, self.weights, self.divergence = teacher, weights, divergence
+        self.tiles = {"chunk": chunk, "compiled": compiled}
+        self.rows, cached = len(plain_head(model, "student").weight), isinstance(teacher, TeacherCache)
+        teacher_rows = teacher.vocab if cached else len(plain_head(teacher, "teacher").weight)
+        if cached:
+            teacher = TeacherCache.open(teacher.folder, processing_class)  # refuses another tokenizer
+            kwargs["data_collator"] = CachedTeacherCollator(
+                processing_class.pad_token_id, args.max_length, args.truncation_mode, cache=teacher
+            )
+            if teacher.temperature != divergence.temperature:
+                raise ValueError(
+                    f"temperature: got {divergence.temperature}, but the teacher cache holds log-probs at "
+                    f"{teacher.temperature}; build one at the temperature you train with"
+                )
+        proof = None if cached else teacher_tokenizer
+        check_vocabularies(processing_class, self.rows, proof, teacher_rows)
+        super().__init__(model, args=args, processing_class=processing_class, **kwargs)
+        if not cached:
+            self.teacher = teacher.to(self.accelerator.device).eval()
 
     def _prepare_dataset(self, dataset, *args, **kwargs):
         return dataset
 
+    def _precompute_ref_logps(self, dataset, *args, **kwargs):
+        own = self._precompute_model_hash
+        if "ref_chosen_logps" in dataset.column_names:
+            found = set(dataset["ref_model"]) if "ref_model" in dataset.column_names else {"unknown"}
+            if found != {own}:
+                raise ValueError(
+                    f"ref_chosen_logps: made by model {sorted(found)[0][:12]}, but this student starts as "
+                    f"{own[:12]}; drop the ref_ columns to compute them again"
+                )
+            return dataset
+        dataset = super()._precompute_ref_logps(dataset, *args, **kwargs)
+        return dataset.add_column("ref_model", [own] * len(dataset))
+
+    def compute_ref_log_probs(self, model, inputs):
+        known = {name: x for name, x in inputs.items() if not name.startswith("teacher_")}
+        return super().compute_ref_log_probs(model, known)
+
     def _compute_loss(self, model, inputs, return_outputs):
+        if return_outputs:
+            raise ValueError(
+                "compute_metrics: not supported, there are no logits to pass; read the dpd/ logs"
+            )
+        student = self.accelerator.unwrap_model(model)
+        # through the wrapper's forward: DDP and FSDP prepare there for the backward pass
+        terms = _ForwardRedirection()(model, student, self._terms, student, inputs)
         mode = "train" if self.model.training else "eval"
-        ids, mask = inputs["input_ids"], inputs["attention_mask"]
-        targets_mask = inputs["completion_mask"][:, 1:].bool()
-        row_N, position_N = targets_mask.nonzero(as_tuple=True)
-        with torch.no_grad(), self.accelerator.autocast():
-            teacher_NV = self.teacher(input_ids=ids, attention_mask=mask, use_cache=False).logits[
-                row_N, position_N
-            ]
-        outputs = model(input_ids=ids, attention_mask=mask, use_cache=False)
-        student_NV = outputs.logits[row_N, position_N]
-        reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])
-        targets_N = ids[:, 1:][row_N, position_N]
-        terms = dpd_terms(
-            student_NV, teacher_NV, targets_N, row_N, reference, self.beta, self.kind, self.temperature
-        )
+        for name, term in terms._asdict().items():
+            mean = self.accelerator.gather_for_metrics(term.detach()).mean()
+            self._metrics[mode][f"dpd/{name}"].append(mean.item())
         w_dpo, w_pos, w_neg = self.weights
-        loss = w_dpo * terms.dpo + w_pos * terms.pos + w_neg * terms.neg
-        for name in ("dpo", "pos", "neg", "margin"):
-            self._metrics[mode][f"dpd/{name}"].append(getattr(terms, name).item())
-        return (loss, outputs) if return_outputs else loss
+        return w_dpo * terms.dpo + w_pos * terms.pos + w_neg * terms.neg
+
+    def _terms(self, student, inputs) -> DPDTerms:
+        completion = inputs["completion_mask"][:, 1:].bool()
+        row_N, targets_N = completion.nonzero()[:, 0], inputs["input_ids"][:, 1:][completion]
+        with self.accelerator.autocast():  # the redirection leaves out accelerate's own
+            if isinstance(self.teacher, TeacherCache):
+                loss, teacher = against_top_k, (inputs["teacher_ids"], inputs["teacher_log_probs"])
+            else:
+                loss, teacher = against_teacher, self._teacher_states(inputs, row_N)
+            hidden_NH = completion_states(student, inputs)
+            head_VH = whole_head(student.get_output_embeddings().weight)
+            logp_N, away_N = loss(hidden_NH, head_VH, targets_N, *teacher, self.divergence, **self.tiles)
+        reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])
+        return dpd_terms(logp_N, away_N, row_N, reference, self.beta)
+
+    @torch.no_grad()
+    def _teacher_states(self, inputs, row_N):
+        """The teacher's hidden states (N, H) and its head without padding rows."""
+        hidden_NH = completion_states(self.teacher, inputs)
+        finite_N = torch.isfinite(hidden_NH).all(-1)
+        if not finite_N.all():
+            row = row_N[~finite_N][0]
+            prompt = inputs["input_ids"][row][inputs["completion_mask"][row] == 0]
+            raise ValueError(
+                "teacher: its hidden states are not finite on the pair with prompt "
+                f"{self._tokenizer.decode(prompt, skip_special_tokens=True)[-80:]!r}; check it in float32"
+            )
+        return hidden_NH, self.teacher.get_output_embeddings().weight[: self.rows]
 
 
 def dpd(
@@ -132,24 +193,25 @@ def dpd(
     temperature: float,
     out: Path,
     seed: int,
+    mixing: float = 0.5,
     label: str = "dpd",
     report: Callable[[str], None] = lambda text: None,
+    **options,
 ) -> tuple[list[dict], float]:
     """Distil in place from pairs of {"prompt", "chosen", "rejected"} (plain text: chat prompt and
-    completions with their stop token). Returns (history, seconds). Raises ValueError for a pair with equal
-    responses."""
-    if same := [pair["prompt"] for pair in pairs if pair["chosen"] == pair["rejected"]]:
-        raise ValueError(
-            f"pairs: {len(same)} have equal responses, first: {same[0][:80]!r}; drop them before training"
-        )
+    completions with their stop token). `options`: `teacher_tokenizer`, `chunk`, `compiled` of DPDTrainer.
+    Returns (history, seconds). Raises ValueError for pairs that nbkit.train.pairs would drop: empty or equal
+    responses, more than max_length tokens."""
+
+    def ids(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    kept, counts = filter_pairs(pairs, length=lambda text: len(ids(text)), max_length=max_length)
+    if len(kept) < len(pairs):
+        raise ValueError(f"pairs: {dict(counts)} (rules: nbkit.train.pairs); filter_pairs before training")
     # tokenized here: DPOTrainer would append <eos> to plain text that already ends with its stop token
     columns = [
-        {
-            "prompt_ids": tokenizer(pair["prompt"], add_special_tokens=False)["input_ids"],
-            "chosen_ids": tokenizer(pair["chosen"], add_special_tokens=False)["input_ids"],
-            "rejected_ids": tokenizer(pair["rejected"], add_special_tokens=False)["input_ids"],
-        }
-        for pair in pairs
+        {f"{part}_ids": ids(pair[part]) for part in ("prompt", "chosen", "rejected")} for pair in pairs
     ]
     steps = max(1, int(epochs * len(pairs) / batch))
     arguments = DPOConfig(
@@ -166,14 +228,14 @@ def dpd(
         **shared_arguments(out, seed),
     )
     trainer = DPDTrainer(
-        model=model,
-        args=arguments,
+        model,
+        arguments,
+        teacher=teacher,
+        weights=weights,
+        divergence=Divergence(kind, temperature, mixing),
         train_dataset=Dataset.from_list(columns),
         processing_class=tokenizer,
         callbacks=[Progress(label, report)],
-        teacher=teacher,
-        weights=weights,
-        kind=kind,
-        temperature=temperature,
+        **options,
     )
     return run_training(trainer)
