@@ -51,7 +51,8 @@ def test_samples_are_requests_with_seeds_of_their_own(server):
     for request in server.requests:
         assert (request["max_tokens"], request["temperature"], request["top_p"]) == (9, 0.6, 0.9)
         assert "continue_final_message" not in request
-    assert all(c == Completion(c.text, [], "stop", None, c.seed) for group in got for c in group)
+    assert all(c == Completion(c.text, [], "stop", None, c.seed, counted=5) for group in got for c in group)
+    assert got[0][0].tokens == 5
 
 
 def test_an_assistant_turn_is_continued(server):
