@@ -3,9 +3,9 @@
 import pytest
 from test_refine import Scripted
 
-from nbkit import reconstruct
-from nbkit.data.skills import Task, sample
-from nbkit.evals.chains import leads
+from nbkit import reconstruct, roles
+from nbkit.data.skills import InfraError, Task, sample
+from nbkit.evals.chains import all_lead, leads
 
 QUESTION = "What is 3 + 4?"
 WRITTEN = "Summary: one step\n<think>3 + 4 = 7</think>"
@@ -106,3 +106,27 @@ def test_chains_that_do_not_lead_by_hand():
     fact = Task("capital", "general", 1, "train", "What is the capital of Egypt?", ("Egypt: Cairo",), "Cairo")
     assert leads(fact, "Egypt: Cairo", "Cairo") and not leads(fact, "Egypt: Cairo", "Paris")
     assert not leads(fact, "Egypt: Paris", "Paris")
+
+
+def test_what_cannot_be_graded_is_masked(monkeypatch):
+    def broken(task, response, jail=None):
+        raise InfraError("no workers")
+
+    monkeypatch.setattr("nbkit.evals.chains.verify", broken)
+    fact = Task("capital", "general", 1, "train", "q", ("Egypt: Cairo",), "Cairo")
+    found = all_lead([fact, fact], [("Egypt: Cairo", "Cairo"), ("a lie", "Cairo")], None)
+    assert found.mask[:, 0].tolist() == [True, False] and not found[1, 0]
+
+
+def test_drafts_that_cannot_be_graded_teach_nothing(jail, monkeypatch):
+    tasks = sample(4, "train", seed=3)
+
+    def verify(task, response, jail=None):
+        if task is tasks[1]:
+            raise InfraError("no workers")
+        return True
+
+    monkeypatch.setattr(roles, "verify", verify)
+    teacher = Scripted(lambda request, i: "<think>3 + 4 = 7</think>7")
+    graded, drafted, right = roles.own_drafts(tasks, teacher, jail, candidates=2)
+    assert graded == [tasks[0], *tasks[2:]] and len(drafted) == 3 and right == [[True, True]] * 3
