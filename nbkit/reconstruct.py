@@ -6,8 +6,8 @@ it holds and leads to its solution, as far as anyone without the reference answe
 true and it ends in the solution (tools), models that continue from it reach the solution, and the judges
 find the whole right. Rejected ones keep their reason.
 
-    built, spent = reconstruct([("What is 30 + 20?", "50")], teacher, [teacher, student], [teacher], jail)
-    built[0].kept, built[0].rejected     # True, ""
+    (built,), spent = reconstruct([("What is 30 + 20?", "50")], teacher, [teacher], [teacher], jail)
+    built.kept, built.rejected      # True, ""
 """
 
 import time

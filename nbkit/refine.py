@@ -1,8 +1,8 @@
 """Solution refinement: checklist -> candidates -> critique -> revision, until nothing is left to criticise or
 the budget ends (report, "solution refinement"). Used by 04.
 
-    found = refine(["What is 30 + 20?"], {"teacher": teacher}, student, [teacher], jail)
-    found.results[0].final.text     # the solution; .history holds the best draft after every round
+    (found,), spent = refine(["What is 30 + 20?"], {"teacher": teacher}, student, [teacher], jail)
+    found.final.text        # the solution; found.history holds the best draft after every round
 
 The loop takes instructions as plain text and never sees a reference answer: it is steered by the form that an
 instruction asks for, by tools, by agreement among drafts and by models that judge. A verifier may *measure*
