@@ -60,11 +60,12 @@ class Review:
     def passed(self) -> bool:
         return all(critique.met for critique in self.critiques)
 
-    def trusted(self, confidence: float) -> bool:
-        """Does it meet every check by form and tools, and does this share of the others agree with it?"""
-        return all(c.met for c in self.critiques if c.evaluator in ("form", "tool")) and (
-            self.agreement >= confidence
-        )
+    def trusted(self, confidence: float, judged: float = 0.0) -> bool:
+        """Does it meet every check by form and tools, does this share of the others agree with it, and do the
+        judges give it so much on average?"""
+        checks = [c.met for c in self.critiques if c.evaluator in ("form", "tool")]
+        opinions = [c.score for c in self.critiques if c.evaluator == "judge"] or [1.0]
+        return all(checks) and self.agreement >= confidence and sum(opinions) / len(opinions) >= judged
 
     @property
     def complaints(self) -> tuple[str, ...]:

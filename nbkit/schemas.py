@@ -186,6 +186,7 @@ class Overall(Common):
     confidence: float = par(
         0.8, "trust a solution that this share of the other drafts agree with", lo=0.0, hi=1.0
     )
+    judged: float = par(0.6, "and that judges give so much", lo=0.0, hi=1.0)
     continuations: int = par(8, "samples that go on from a chain; all must reach its solution", lo=1)
     part: int = par(500, "instructions refined at a time; a killed run loses one part at most", lo=1)
     epochs: float = par(4.0, "passes of the overall SFT", lo=0.01)

@@ -495,4 +495,5 @@ def test_trust_needs_every_check_and_a_share_of_the_vote():
     vote_, judged = Critique("b", "agreement", 0.3), Critique("c", "judge", 0.1, "judged wrong")
     review = critique.Review("x", "t", True, (met, vote_, judged), 0.8)
     assert review.trusted(0.8) and not review.trusted(0.81) and not review.passed
+    assert review.trusted(0.8, judged=0.1) and not review.trusted(0.8, judged=0.11)
     assert not critique.Review("x", "t", True, (met, unmet, vote_), 1.0).trusted(0.5)
