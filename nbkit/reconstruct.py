@@ -43,6 +43,7 @@ class Reconstruction:
             "malformed": "malformed",
             "a model goes on": "continued elsewhere",
             "judged": "judged wrong",
+            "the jail failed": "the jail failed",
         }
         return next((c for start, c in classes.items() if self.rejected.startswith(start)), "a check failed")
 

@@ -1,9 +1,12 @@
 """Reconstruction keeps a chain only when nothing rejects it, and says why not; what measures it, by hand."""
 
+from types import SimpleNamespace
+
 import pytest
 from test_refine import Scripted
 
 from nbkit import reconstruct, roles
+from nbkit.critique import JailFailed
 from nbkit.data.skills import InfraError, Task, sample
 from nbkit.evals.chains import all_lead, leads
 
@@ -43,6 +46,20 @@ def test_a_chain_that_holds_is_kept(jail):
 def test_each_filter_rejects_with_its_reason(jail, changes, reason):
     found, _ = build(**({"complete": WRITTEN} | changes), jail=jail)
     assert not found.kept and found.rejected == reason
+
+
+def test_a_jail_that_fails_is_an_error_and_no_verdict_on_chains():
+    class Broken:
+        def call(self, code, name, arguments):
+            return SimpleNamespace(status="infra", detail="out of workers", values=[])
+
+    with pytest.raises(JailFailed, match="failed on 1 of 1 chains"):
+        build(
+            "Summary: x\n<think>as asked</think>",
+            solution="def f(x): return x",
+            question="Write a Python function f that returns x.",
+            jail=Broken(),
+        )
 
 
 def test_every_continuation_must_reach_the_solution(jail):
