@@ -19,7 +19,7 @@ from math import exp
 
 from nbkit.checklist import BRACKETS, Item
 from nbkit.data.equations import stated
-from nbkit.generate import Completion, Engine
+from nbkit.generate import Completion, Engine, user_turn
 from nbkit.verify.code import extract_code, grade
 from nbkit.verify.jail import CallError
 from nbkit.verify.math import extract_answer
@@ -63,9 +63,9 @@ class Review:
     def trusted(self, confidence: float, judged: float = 0.0) -> bool:
         """Does it meet every check by form and tools, does this share of the others agree with it, and do the
         judges give it so much on average?"""
-        checks = [c.met for c in self.critiques if c.evaluator in ("form", "tool")]
-        opinions = [c.score for c in self.critiques if c.evaluator == "judge"] or [1.0]
-        return all(checks) and self.agreement >= confidence and sum(opinions) / len(opinions) >= judged
+        return (
+            sound(self.critiques) and self.agreement >= confidence and mean_opinion(self.critiques) >= judged
+        )
 
     @property
     def complaints(self) -> tuple[str, ...]:
@@ -78,6 +78,17 @@ class Review:
         hard = [c.met for c in self.critiques if c.evaluator in ("form", "tool")]
         soft = [c.score for c in self.critiques if c.evaluator not in ("form", "tool")]
         return sum(hard) / max(1, len(hard)), sum(soft) / max(1, len(soft))
+
+
+def sound(critiques: Sequence[Critique]) -> bool:
+    """Is every check by form and tools met?"""
+    return all(c.met for c in critiques if c.evaluator in ("form", "tool"))
+
+
+def mean_opinion(critiques: Sequence[Critique]) -> float:
+    """What the judges give on average; 1 without judges."""
+    scores = [c.score for c in critiques if c.evaluator == "judge"] or [1.0]
+    return sum(scores) / len(scores)
 
 
 class JailFailed(RuntimeError):
@@ -150,8 +161,7 @@ def judge(
     opinion (0.5). Where the engine gives log-probs, a verdict in the first line scores the probability of its
     first token, else 1 or 0. Equal requests are asked once."""
     distinct = list(dict.fromkeys(requests))
-    turns = [[{"role": "user", "content": request}] for request in distinct]
-    answers = engine.sample(turns, 1, max_new_tokens)
+    answers = engine.sample([user_turn(request) for request in distinct], 1, max_new_tokens)
     by_request = {request: answer for request, (answer,) in zip(distinct, answers, strict=True)}
     return [_opinion(by_request[r], items) for r, items in zip(requests, checklists, strict=True)]
 

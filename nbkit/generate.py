@@ -134,9 +134,14 @@ def render(tokenizer, prompt: Prompt) -> str:
     )
 
 
+def user_turn(content: str) -> list[dict]:
+    """A conversation of one user turn."""
+    return [{"role": "user", "content": content}]
+
+
 def user_prompt(tokenizer, content: str) -> str:
     """One user turn and the start of the answer, rendered."""
-    return render(tokenizer, [{"role": "user", "content": content}])
+    return render(tokenizer, user_turn(content))
 
 
 def completion_of(tokenizer, ids: list[int], stops: Sequence[int], cut: str, **fields) -> Completion:

@@ -17,7 +17,7 @@ from functools import partial
 
 from nbkit.checklist import Item, checklist
 from nbkit.critique import JailFailed, committed, inspect, judge
-from nbkit.generate import Completion, Engine
+from nbkit.generate import Completion, Engine, user_turn
 from nbkit.prompts import TRAINED, Prompts, judge_request
 from nbkit.refine import LOST, SAMPLING, Spent
 
@@ -79,8 +79,7 @@ def reconstruct(
     `continuations` samples by every continuer, all must reach the solution. Raises JailFailed or Unanswered
     when over 1% got lost."""
     start, spent = time.perf_counter(), Spent()
-    requests = [prompts.complete.format(question=question, solution=s) for question, s in solved]
-    turns = [[{"role": "user", "content": request}] for request in requests]
+    turns = [user_turn(prompts.complete.format(question=question, solution=s)) for question, s in solved]
     outputs = spent.metered("complete", model).sample(turns, 1, max_new_tokens)
     built = []
     for (question, solution), (output,) in zip(solved, outputs, strict=True):
@@ -130,7 +129,7 @@ def _continued(
     """Where a model arrives that is given the chain and goes on."""
     turns = [
         [
-            {"role": "user", "content": prompts.draft.format(question=b.question)},
+            *user_turn(prompts.draft.format(question=b.question)),
             {"role": "assistant", "content": f"<think>{b.chain}</think>"},
         ]
         for b in built

@@ -16,12 +16,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 from nbkit.checklist import Item, checklist
-from nbkit.critique import Critique, JailFailed, Review, committed, inspect, judge, vote
-from nbkit.generate import Completion, Engine
+from nbkit.critique import Critique, JailFailed, Review, committed, inspect, judge, mean_opinion, sound, vote
+from nbkit.generate import Completion, Engine, count_stops, user_turn
 from nbkit.prompts import TRAINED, Prompts, judge_request, revision_request
 
 SAMPLING = {"temperature": 0.6, "top_p": 0.95}  # the report's
@@ -104,9 +103,8 @@ class Metered:
 
     def sample(self, prompts: Sequence, *arguments, **options) -> list[list[Completion]]:
         groups = self.engine.sample(prompts, *arguments, **options)
-        for completion in chain.from_iterable(groups):
-            self.spent.tokens[self.role] += completion.tokens
-            self.spent.stops[f"{self.role}: {completion.stop}"] += 1
+        self.spent.tokens[self.role] += sum(completion.tokens for group in groups for completion in group)
+        self.spent.stops.update({f"{self.role}: {stop}": n for stop, n in count_stops(groups).items()})
         return groups
 
 
@@ -134,20 +132,14 @@ class _Pool:
         )
 
     def reviews(self) -> list[Review]:
-        """Every draft with the vote over all of them."""
-        weights = [_weight(critiques) for _, _, critiques in self.drafts]
+        """Every draft with the vote over all of them. One that fails a check by form or tools has no vote."""
+        weights = [mean_opinion(critiques) * sound(critiques) for _, _, critiques in self.drafts]
         answers = [committed(completion.text, self.items) for completion, _, _ in self.drafts]
         votes = vote(answers, weights, self.candidates)
         return [
             Review(completion.text, author, completion.stopped, (*critiques, voted), agreement)
             for (completion, author, critiques), (voted, agreement) in zip(self.drafts, votes, strict=True)
         ]
-
-
-def _weight(critiques: Sequence[Critique]) -> float:
-    """The vote of one draft: what the judges give it, and none if it fails a check by form or tools."""
-    opinions = [c.score for c in critiques if c.evaluator == "judge"] or [1.0]
-    return sum(opinions) / len(opinions) * all(c.met for c in critiques if c.evaluator != "judge")
 
 
 def refine(
@@ -210,7 +202,7 @@ def refine(
 
 
 def _ask(engine: Metered, requests: Sequence[str], n: int, max_new_tokens: int, seed: int):
-    turns = [[{"role": "user", "content": request}] for request in requests]
+    turns = [user_turn(request) for request in requests]
     return engine.sample(turns, n, max_new_tokens, seed=seed, **SAMPLING)
 
 
@@ -219,7 +211,7 @@ def _checklists(
 ) -> list[tuple[Item, ...]]:
     if not (prompts.checklist and judges):
         return [checklist(question) for question in questions]
-    turns = [[{"role": "user", "content": prompts.checklist.format(question=q)}] for q in questions]
+    turns = [user_turn(prompts.checklist.format(question=q)) for q in questions]
     answers = judges[0].sample(turns, 1, 200)
     written = [
         [x[2:].strip() for x in answer.text.splitlines() if x.startswith("- ")][:5] for (answer,) in answers

@@ -20,7 +20,7 @@ from nbkit.checklist import checklist
 from nbkit.critique import Critique, Review, split_response
 from nbkit.data.skills import InfraError, Task, verify
 from nbkit.data.world import answer_turn, instruction
-from nbkit.generate import Engine
+from nbkit.generate import Engine, user_turn
 from nbkit.prompts import TRAINED, judge_request, revision_request
 from nbkit.refine import Refined, refine
 
@@ -30,7 +30,7 @@ _FALSE = 0.15  # share of right drafts that a judge condemns: at work it errs th
 
 def draft_chats(tasks: Sequence[Task]) -> list[list[dict]]:
     """The task as the loop asks it, tools in words, and the reference solution."""
-    return [[{"role": "user", "content": instruction(task)}, answer_turn(task)] for task in tasks]
+    return [[*user_turn(instruction(task)), answer_turn(task)] for task in tasks]
 
 
 def own_drafts(
@@ -83,7 +83,7 @@ def revise_chats(
         faulty = list({review.text: review for review in reviews if not review.passed}.values())
         for review in rng.sample(faulty, min(2, len(faulty))):
             request = revision_request(instruction(task), review, TRAINED)
-            chats.append([{"role": "user", "content": request}, answer_turn(task)])
+            chats.append([*user_turn(request), answer_turn(task)])
     return chats
 
 
@@ -110,7 +110,7 @@ def summary(task: Task) -> str:
 
 
 def _turns(request: str, answer: str) -> list[dict]:
-    return [{"role": "user", "content": request}, {"role": "assistant", "content": answer}]
+    return [*user_turn(request), {"role": "assistant", "content": answer}]
 
 
 def shuffled(lessons: Mapping[str, Sequence], seed: int) -> list:
