@@ -206,28 +206,49 @@ def pass_rates(rates: Mapping[str, Sequence[float]], low: float, high: float):
     return fig
 
 
-def token_heat(tokens: Sequence[str], values: Sequence[float], label: str, per_row: int = 12):
-    """Tokens as a grid of cells coloured by a value each; the darkest cells are where the value is large."""
-    rows = -(-len(tokens) // per_row)
-    fig, axis = plt.subplots(figsize=(9, 0.55 * rows + 1.1))
-    grid = np.full((rows, per_row), np.nan)
-    grid.flat[: len(values)] = values
-    image = axis.imshow(grid, cmap="cividis_r", aspect="auto", vmin=0)
-    high = np.nanmax(grid)
-    for i, token in enumerate(tokens):
-        shade = "white" if values[i] > 0.55 * high else "black"
-        axis.text(
-            i % per_row,
-            i // per_row,
-            token.replace("\n", "\\n"),
-            ha="center",
-            va="center",
-            fontsize=9,
-            color=shade,
+def token_heat(panels: Mapping[str, Sequence[tuple[str, float, str]]], label: str, per_row: int = 10):
+    """Responses as grids of tokens, each cell coloured by a value, one panel per response on one scale; the
+    darkest cells are where the value is large. `panels`: title -> (token, value, a note below it, or "")."""
+    heights = [-(-len(cells) // per_row) for cells in panels.values()]
+    fig, axes = plt.subplots(
+        len(panels),
+        figsize=(9, 0.52 * sum(heights) + 0.5 * len(panels) + 0.9),
+        height_ratios=heights,
+        squeeze=False,
+    )
+    high = max(value for cells in panels.values() for _, value, _ in cells)
+    for axis, rows, (title, cells) in zip(axes[:, 0], heights, panels.items(), strict=True):
+        grid = np.full((rows, per_row), np.nan)
+        grid.flat[: len(cells)] = [value for _, value, _ in cells]
+        image = axis.imshow(grid, cmap="cividis_r", aspect="auto", vmin=0, vmax=high)
+        for i, (token, value, note) in enumerate(cells):
+            x, y, shade = i % per_row, i // per_row, "white" if value > 0.55 * high else "black"
+            style = dict(ha="center", va="center", color=shade)
+            axis.text(x, y - (0.17 if note else 0), _shown(token), fontsize=9, **style)
+            axis.text(x, y + 0.25, _shown(note), fontsize=7, **style)
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(title, fontsize=10, loc="left")
+        axis.grid(False)
+    fig.colorbar(image, ax=axes, label=label, orientation="horizontal", aspect=60)
+    return fig
+
+
+def _shown(token: str) -> str:
+    """A token as text that is safe in a figure: breaks made visible, no TeX."""
+    return token.replace("\n", "\\n").replace("$", r"\$")
+
+
+def sensitivity(parameters: Mapping[str, Mapping[float, Estimate]], ylabel: str):
+    """A score against each parameter (a panel each), with 95% intervals; values stand evenly, in order."""
+    fig, axes = plt.subplots(1, len(parameters), figsize=(8, 3.4), sharey=True, squeeze=False)
+    for axis, (name, values) in zip(axes[0], parameters.items(), strict=True):
+        mean, low, high = (
+            100 * np.array([getattr(e, n) for e in values.values()]) for n in ("mean", "low", "high")
         )
-    axis.set(xticks=[], yticks=[])
-    axis.grid(False)
-    fig.colorbar(image, ax=axis, label=label, orientation="horizontal", aspect=60)
+        axis.errorbar(range(len(values)), mean, [mean - low, high - mean], fmt="s-", capsize=4, lw=1.8, ms=7)
+        axis.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+        axis.set(xlabel=name, xlim=(-0.4, len(values) - 0.6))
+    axes[0, 0].set_ylabel(ylabel)
     return fig
 
 

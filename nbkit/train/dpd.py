@@ -14,8 +14,10 @@
 The report names the three terms and no weight before any of them. It does not disclose weights, beta, the
 direction of the divergence, its temperature or how tokens are averaged: here they are parameters, except the
 average, which is the one above. The temperature acts on both distributions of the divergence, without a
-factor temperature^2 (raise w_pos and w_neg for it). Reference log-probabilities are computed once, by TRL,
-before training. Shape legend: n pairs, N completion tokens of the batch, V vocabulary, H width. Rows are
+factor temperature^2 (raise w_pos and w_neg for it). A fourth weight, 0 in DPD, is that of the plain SFT loss
+on y+: with it, the methods that DPD is compared with are the same code on the same rows in the same steps
+(SFT continued is Weights(0, 0, 0, 1)). Reference log-probabilities are computed once, by TRL, before
+training. Shape legend: n pairs, N completion tokens of the batch, V vocabulary, H width. Rows are
 chosen first, then rejected (TRL).
 """
 
@@ -33,7 +35,7 @@ from nbkit.train.common import Progress, run_training, shared_arguments
 from nbkit.train.dpd_loss import against_teacher, against_top_k
 from nbkit.train.dpd_states import check_vocabularies, completion_states, plain_head, whole_head
 from nbkit.train.dpd_tiles import Divergence
-from nbkit.train.pairs import filter_pairs
+from nbkit.train.pairs import SIDES, filter_pairs
 from nbkit.train.teacher_cache import CachedTeacherCollator, TeacherCache
 
 
@@ -46,13 +48,27 @@ def divergence(
     return how.summands(log_s, log_t).sum(-1)
 
 
+class Weights(NamedTuple):
+    """What each term of the loss counts: sequence margin, distillation on y+, on y-, and SFT on y+."""
+
+    dpo: float = 1.0
+    pos: float = 1.0
+    neg: float = 0.5
+    sft: float = 0.0
+
+
 class DPDTerms(NamedTuple):
-    """The three terms of the loss, means over pairs, and the DPO margin in nats."""
+    """The terms of the loss, means over pairs in nats: `sft` is minus the mean log-probability of a token of
+    y+. The DPO margin, in nats too, is no term."""
 
     dpo: torch.Tensor
     pos: torch.Tensor
     neg: torch.Tensor
+    sft: torch.Tensor
     margin: torch.Tensor
+
+    def loss(self, weights: Weights) -> torch.Tensor:
+        return sum(w * term for w, term in zip(weights, self[:4], strict=True))
 
 
 def dpd_terms(logp_N, divergence_N, row_N, ref_logps_2n, beta: float) -> DPDTerms:
@@ -60,20 +76,22 @@ def dpd_terms(logp_N, divergence_N, row_N, ref_logps_2n, beta: float) -> DPDTerm
     belongs to; `ref_logps_2n`: summed log-probs of the reference. An empty response counts as zero."""
     zeros = logp_N.new_zeros(len(ref_logps_2n))
     tokens_R = zeros.index_add(0, row_N, torch.ones_like(logp_N)).clamp(min=1)
-    ratio_R = zeros.index_add(0, row_N, logp_N) - ref_logps_2n
-    chosen, rejected = ratio_R.chunk(2)
+    logp_R = zeros.index_add(0, row_N, logp_N)
+    chosen, rejected = (logp_R - ref_logps_2n).chunk(2)
     margin = chosen - rejected
     pos, neg = (zeros.index_add(0, row_N, divergence_N) / tokens_R).chunk(2)
-    return DPDTerms(-F.logsigmoid(beta * margin).mean(), pos.mean(), neg.mean(), margin.mean())
+    sft = -(logp_R / tokens_R).chunk(2)[0]
+    dpo = -F.logsigmoid(beta * margin)
+    return DPDTerms(*(term.mean() for term in (dpo, pos, neg, sft, margin)))
 
 
 class DPDTrainer(DPOTrainer):
     """DPOTrainer with the joint loss, on rows that already hold prompt_ids, chosen_ids and rejected_ids.
 
-    `teacher`: a model (whole on every rank), or a TeacherCache; `weights`: w_dpo, w_pos, w_neg; `chunk` and
-    `compiled` as in dpd_loss; `teacher_tokenizer`: proof that a teacher of more rows is only padded. Rows may
-    bring "ref_chosen_logps", "ref_rejected_logps" and "ref_model", as `train_dataset` of an earlier trainer
-    has them; those of another model than the student at its start raise ValueError."""
+    `teacher`: a model (whole on every rank), or a TeacherCache; `weights`: Weights, or its first three;
+    `chunk` and `compiled` as in dpd_loss; `teacher_tokenizer`: proof that a teacher of more rows is only
+    padded. Rows may bring "ref_chosen_logps", "ref_rejected_logps" and "ref_model", as `train_dataset` of an
+    earlier trainer has them; those of another model than the student at its start raise ValueError."""
 
     def __init__(
         self,
@@ -81,7 +99,7 @@ class DPDTrainer(DPOTrainer):
         args: DPOConfig,
         *,
         teacher,
-        weights: tuple[float, float, float],
+        weights: Weights | tuple[float, ...],
         divergence: Divergence,
         processing_class,
         teacher_tokenizer=None,
@@ -93,7 +111,7 @@ class DPDTrainer(DPOTrainer):
             raise ValueError(
                 "precompute_ref_log_probs: got False, wanted True: the loss reads them from rows"
             )
-        self.teacher, self.weights, self.divergence = teacher, weights, divergence
+        self.teacher, self.weights, self.divergence = teacher, Weights(*weights), divergence
         self.tiles = {"chunk": chunk, "compiled": compiled}
         self.rows, cached = len(plain_head(model, "student").weight), isinstance(teacher, TeacherCache)
         teacher_rows = teacher.vocab if cached else len(plain_head(teacher, "teacher").weight)
@@ -145,8 +163,7 @@ class DPDTrainer(DPOTrainer):
         for name, term in terms._asdict().items():
             mean = self.accelerator.gather_for_metrics(term.detach()).mean()
             self._metrics[mode][f"dpd/{name}"].append(mean.item())
-        w_dpo, w_pos, w_neg = self.weights
-        return w_dpo * terms.dpo + w_pos * terms.pos + w_neg * terms.neg
+        return terms.loss(self.weights)
 
     def _terms(self, student, inputs) -> DPDTerms:
         completion = inputs["completion_mask"][:, 1:].bool()
@@ -177,6 +194,16 @@ class DPDTrainer(DPOTrainer):
         return hidden_NH, self.teacher.get_output_embeddings().weight[: self.rows]
 
 
+def _ids(tokenizer, text: str) -> list[int]:
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def tokenized(tokenizer, pairs: Sequence[dict]) -> list[dict]:
+    """The rows that DPDTrainer and TeacherCache read: prompt_ids, chosen_ids, rejected_ids. Tokenized here,
+    because DPOTrainer would append <eos> to text that already ends with its stop token."""
+    return [{f"{part}_ids": _ids(tokenizer, pair[part]) for part in ("prompt", *SIDES)} for pair in pairs]
+
+
 def dpd(
     model,
     tokenizer,
@@ -188,7 +215,7 @@ def dpd(
     batch: int,
     max_length: int,
     beta: float,
-    weights: tuple[float, float, float],
+    weights: Weights | tuple[float, ...],
     kind: str,
     temperature: float,
     out: Path,
@@ -203,16 +230,9 @@ def dpd(
     Returns (history, seconds). Raises ValueError for pairs that nbkit.train.pairs would drop: empty or equal
     responses, more than max_length tokens."""
 
-    def ids(text: str) -> list[int]:
-        return tokenizer(text, add_special_tokens=False)["input_ids"]
-
-    kept, counts = filter_pairs(pairs, length=lambda text: len(ids(text)), max_length=max_length)
+    kept, counts = filter_pairs(pairs, length=lambda text: len(_ids(tokenizer, text)), max_length=max_length)
     if len(kept) < len(pairs):
         raise ValueError(f"pairs: {dict(counts)} (rules: nbkit.train.pairs); filter_pairs before training")
-    # tokenized here: DPOTrainer would append <eos> to plain text that already ends with its stop token
-    columns = [
-        {f"{part}_ids": ids(pair[part]) for part in ("prompt", "chosen", "rejected")} for pair in pairs
-    ]
     steps = max(1, int(epochs * len(pairs) / batch))
     arguments = DPOConfig(
         max_steps=steps,
@@ -233,7 +253,7 @@ def dpd(
         teacher=teacher,
         weights=weights,
         divergence=Divergence(kind, temperature, mixing),
-        train_dataset=Dataset.from_list(columns),
+        train_dataset=Dataset.from_list(tokenized(tokenizer, pairs)),
         processing_class=tokenizer,
         callbacks=[Progress(label, report)],
         **options,

@@ -1,5 +1,5 @@
-"""Which preference pairs are worth training on: rules over scored pairs, and how many each one dropped. Used
-by 05.
+"""Preference pairs: the best response of the teacher against the worst of the student, rules over such scored
+pairs, and how many each rule dropped. Used by 05.
 
 A pair is a dict with "prompt", "chosen" and "rejected" (text), and, where responses were scored,
 "chosen_score" and "rejected_score". The first rule that a pair breaks is the one that counts:
@@ -8,6 +8,7 @@ A pair is a dict with "prompt", "chosen" and "rejected" (text), and, where respo
     equal         both responses say the same
     truncated     a response without its stop token: it ran into the generation limit
     long          prompt and response together have more than `max_length` tokens: training would cut them
+    score         the good response does not score `min_score`: it is not good
     margin        the good response is not better by at least `min_margin`: the bad one is not clearly worse
     contaminated  the prompt is in the evaluation, as `contaminated` says
 
@@ -19,7 +20,63 @@ Counter({'kept': 1, 'equal': 1, 'truncated': 1})
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from nbkit.data.skills import Task
+from nbkit.data.world import prompt_of
+from nbkit.evals.partial import partial_credit
+from nbkit.evals.tasks import verdicts
+from nbkit.generate import Completion, Engine, render
+
 SIDES = ("chosen", "rejected")
+
+
+def pair_up(
+    prompt: str,
+    good: Sequence[Completion],
+    bad: Sequence[Completion],
+    good_scores: Sequence[float],
+    bad_scores: Sequence[float],
+    stop: str,
+) -> dict:
+    """The pair of one prompt: the best of the teacher's samples `good` and the worst of the student's `bad`,
+    the first where scores are equal. Only responses that ended by themselves are chosen from, where there
+    are any: a cut one is bad in a way that another limit would mend. `stop` ends the text of those."""
+    pair = {"prompt": prompt}
+    for side, samples, scores, sign in (("chosen", good, good_scores, -1), ("rejected", bad, bad_scores, 1)):
+        best = min(range(len(samples)), key=lambda i: (not samples[i].stopped, sign * scores[i], i))
+        pair[side] = samples[best].text + (stop if samples[best].stopped else "")
+        pair[f"{side}_score"] = float(scores[best])
+    return pair
+
+
+def sample_pairs(
+    tasks: Sequence[Task],
+    tokenizer,
+    teacher: Engine,
+    student: Engine,
+    jail,
+    *,
+    counts: tuple[int, int],
+    stop: str,
+    seed: int,
+    **sampling,
+) -> list[dict]:
+    """One pair of every task that can be graded, scored by its verifier (nbkit.evals.partial): the best of
+    counts[0] teacher samples, the worst of counts[1] samples of the *current* student. Raises InfraError
+    where the jail fails on more than a hundredth of the tasks."""
+    prompts = [render(tokenizer, prompt_of(task)) for task in tasks]
+    good = teacher.sample(prompts, counts[0], seed=2 * seed, **sampling)
+    bad = student.sample(prompts, counts[1], seed=2 * seed + 1, **sampling)
+    texts = [[c.text if c.stopped else None for c in (*g, *b)] for g, b in zip(good, bad, strict=True)]
+    scores_QK = verdicts(tasks, texts, jail, grade=partial_credit)
+    pairs = []
+    for i, task in enumerate(tasks):
+        if scores_QK.mask.any() and scores_QK.mask[i].any():
+            continue
+        of_good, of_bad = scores_QK.data[i, : counts[0]], scores_QK.data[i, counts[0] :]
+        about = {"skill": task.skill, "domain": task.domain, "question": task.question}
+        about |= {"teacher_mean": float(of_good.mean()), "student_mean": float(of_bad.mean())}
+        pairs.append(about | pair_up(prompts[i], good[i], bad[i], of_good, of_bad, stop))
+    return pairs
 
 
 def broken_rule(
@@ -28,6 +85,7 @@ def broken_rule(
     stop: str = "",
     length: Callable[[str], int] | None = None,
     max_length: int = 0,
+    min_score: float | None = None,
     min_margin: float | None = None,
     contaminated: Callable[[str], bool] | None = None,
 ) -> str | None:
@@ -42,10 +100,11 @@ def broken_rule(
         return "truncated"
     if length and any(length(pair["prompt"]) + length(pair[side]) > max_length for side in SIDES):
         return "long"
-    if min_margin is not None:
-        margin = pair["chosen_score"] - pair["rejected_score"]
-        if not margin >= min_margin:  # a score that is NaN is no reason to keep a pair
-            return "margin"
+    # `not x >= y`: a score that is NaN is no reason to keep a pair
+    if min_score is not None and not pair["chosen_score"] >= min_score:
+        return "score"
+    if min_margin is not None and not pair["chosen_score"] - pair["rejected_score"] >= min_margin:
+        return "margin"
     if contaminated and contaminated(pair["prompt"]):
         return "contaminated"
     return None

@@ -186,3 +186,17 @@ def truncation(hidden_NH, weight_VH, teacher_hidden_NH, teacher_weight_VH, ks, d
         error = ((own - gradient).norm() / gradient.norm()).item()
         rows.append({"k": k, "tail": tail, "exact": exact, "kept": kept, "gradient": error})
     return rows
+
+
+def truncation_on(
+    student, teacher, tokenizer, rows: Sequence[dict], ks, divergence: Divergence
+) -> list[dict]:
+    """`truncation` on the completions of some tokenized pairs; a padded teacher is cut to the student's
+    vocabulary."""
+    weight_VH = plain_head(student, "student").weight
+    collate = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)
+    batch = {name: x.to(student.device) for name, x in collate.torch_call(list(rows)).items()}
+    with torch.no_grad():
+        states, guided = (completion_states(model, batch) for model in (student, teacher))
+    teacher_VH = plain_head(teacher, "teacher").weight[: len(weight_VH)]
+    return truncation(states, weight_VH, guided, teacher_VH, [k for k in ks if k], divergence)

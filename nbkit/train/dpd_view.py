@@ -1,0 +1,80 @@
+"""Token by token: where teacher and student part on a response, how sure the student is, and what the teacher
+prefers there. Used by 05. Shape legend: N tokens of the response, n of them at a time, V vocabulary."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from nbkit.train.dpd_loss import TILE
+from nbkit.train.dpd_states import completion_states, plain_head
+from nbkit.train.dpd_tiles import Divergence
+from nbkit.train.pairs import SIDES
+
+SURE, UNLIKELY = 0.5, 0.1
+
+
+class TokenView(NamedTuple):
+    """One token of a response: the divergence there (nats), its probability under both models, and the token
+    each of them finds likeliest. Probabilities are at temperature 1."""
+
+    token: str
+    divergence: float
+    student: float
+    teacher: float
+    student_top: str
+    teacher_top: str
+    teacher_top_p: float
+
+    @property
+    def confidently_wrong(self) -> bool:
+        """Is the student sure of this token, and the teacher sure against it?"""
+        return self.student > SURE and self.teacher < UNLIKELY
+
+
+@torch.no_grad()
+def token_views(student, teacher, tokenizer, prompt: str, response: str, how: Divergence) -> list[TokenView]:
+    """One view per token of `response`. A teacher with more rows than the student is cut to them, as in the
+    loss."""
+    start, ids = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, response))
+    batch = {"input_ids": torch.tensor([start + ids], device=student.device)}
+    batch["attention_mask"] = torch.ones_like(batch["input_ids"])
+    batch["completion_mask"] = torch.tensor([[0] * len(start) + [1] * len(ids)], device=student.device)
+    states = [completion_states(model, batch) for model in (student, teacher)]
+    rows = len(plain_head(student, "student").weight)
+    heads = [plain_head(m, n).weight[:rows] for m, n in ((student, "student"), (teacher, "teacher"))]
+    views, n = [], max(1, TILE // rows)
+    for at in range(0, len(ids), n):
+        logits = [(state[at : at + n] @ head.T).float() for state, head in zip(states, heads, strict=True)]
+        log_s, log_t = (F.log_softmax(x / how.temperature, -1) for x in logits)
+        away_n = how.summands(log_s, log_t).sum(-1).tolist()
+        p_s, p_t = (F.softmax(x, -1) for x in logits)
+        for i, token in enumerate(ids[at : at + n]):
+            top_s, top_t = int(p_s[i].argmax()), int(p_t[i].argmax())
+            own = (float(p_s[i, token]), float(p_t[i, token]))
+            tops = (tokenizer.decode([top_s]), tokenizer.decode([top_t]), float(p_t[i, top_t]))
+            views.append(TokenView(tokenizer.decode([token]), away_n[i], *own, *tops))
+    return views
+
+
+def pair_terms(
+    views: Mapping[str, Sequence[TokenView]], beta: float, reference: Mapping | None = None
+) -> dict[str, float]:
+    """The terms of the loss on one pair of responses with tokens, from their views. `reference`: views of
+    the same pair by the student at its start; None: it still is the reference."""
+    before = reference or views
+    chosen, rejected = (
+        sum(math.log(v.student) - math.log(r.student) for v, r in zip(views[s], before[s], strict=True))
+        for s in SIDES
+    )
+    pos, neg = (sum(v.divergence for v in views[s]) / len(views[s]) for s in SIDES)
+    margin = chosen - rejected
+    return {"L_dpo": math.log1p(math.exp(-beta * margin)), "L_pos": pos, "L_neg": neg, "margin": margin}
+
+
+def concentration(views: Sequence[TokenView], share: float = 0.1) -> float:
+    """What part of the divergence the `share` of tokens with the most of it carries."""
+    values = sorted((view.divergence for view in views), reverse=True)
+    return sum(values[: max(1, round(share * len(values)))]) / max(sum(values), 1e-12)
