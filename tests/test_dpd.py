@@ -7,7 +7,7 @@ import torch
 from tiny_dpd import TEACHER, arguments, distance, losses, pairs, rows, trainer
 from trl import DPOTrainer
 
-from nbkit.train.dpd import Divergence, divergence, dpd, dpd_terms
+from nbkit.train.dpd import Divergence, Weights, divergence, dpd, dpd_terms
 from nbkit.train.dpd_loss import by_trl_kernels
 from nbkit.train.dpd_states import completion_states
 
@@ -28,6 +28,10 @@ def test_terms_by_hand(numbers):
     means = [float(away[row == ROWS].mean()) for row in range(4)]
     assert float(terms.margin) == pytest.approx(float(margins.mean()), abs=1e-6)
     assert float(terms.dpo) == pytest.approx(float((1 + (-0.1 * margins).exp()).log().mean()), abs=1e-6)
+    tokens = [float(logp[row == ROWS].mean()) for row in range(2)]
+    assert float(terms.sft) == pytest.approx(-sum(tokens) / 2, abs=1e-6)
+    weighted = 2 * terms.dpo + 0.5 * terms.pos + 0.25 * terms.neg + 3 * terms.sft
+    assert float(terms.loss(Weights(2, 0.5, 0.25, 3))) == pytest.approx(float(weighted), abs=1e-6)
     assert float(terms.pos) == pytest.approx((means[0] + means[1]) / 2, abs=1e-6)
     assert float(terms.neg) == pytest.approx((means[2] + means[3]) / 2, abs=1e-6)
 
@@ -104,6 +108,25 @@ def test_weights_zero_one_zero_are_the_kernel_of_trl(tmp_path, choice):
     wanted.backward()
     loss = one.compute_loss(one.model, batch)
     loss.backward()
+    assert float(loss.detach()) == pytest.approx(float(wanted.detach()), abs=1e-6)
+    for a, b in zip(one.model.parameters(), student.parameters(), strict=True):
+        assert torch.allclose(a.grad, b.grad, atol=1e-6)
+
+
+def test_the_sft_weight_alone_is_cross_entropy_on_the_good_responses(tmp_path):
+    one = trainer(tmp_path, weights=(0.0, 0.0, 0.0, 1.0))
+    batch = next(iter(one.get_train_dataloader()))
+    loss = one.compute_loss(one.model, batch)
+    loss.backward()
+    student, wanted = tiny.model(), []
+    for ids, mask, attention in zip(
+        batch["input_ids"][:8], batch["completion_mask"][:8], batch["attention_mask"][:8], strict=True
+    ):
+        known = attention.bool()
+        labels = torch.where(mask[known].bool(), ids[known], -100)[None]
+        wanted.append(student(ids[known][None], labels=labels).loss)
+    wanted = torch.stack(wanted).mean()
+    wanted.backward()
     assert float(loss.detach()) == pytest.approx(float(wanted.detach()), abs=1e-6)
     for a, b in zip(one.model.parameters(), student.parameters(), strict=True):
         assert torch.allclose(a.grad, b.grad, atol=1e-6)

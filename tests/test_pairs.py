@@ -2,14 +2,23 @@
 
 import doctest
 
+import numpy as np
 import pytest
+import tiny
 
+from nbkit.data.skills import InfraError, Task
+from nbkit.generate import Completion
 from nbkit.train import pairs
-from nbkit.train.pairs import broken_rule, filter_pairs
+from nbkit.train.pairs import broken_rule, filter_pairs, pair_up, sample_pairs
 
 GOOD = {"prompt": "2+2?", "chosen": "4<e>", "rejected": "5<e>", "chosen_score": 1.0, "rejected_score": 0.25}
 RULES = dict(
-    stop="<e>", length=len, max_length=12, min_margin=0.5, contaminated=lambda prompt: "leak" in prompt
+    stop="<e>",
+    length=len,
+    max_length=12,
+    min_score=0.9,
+    min_margin=0.5,
+    contaminated=lambda prompt: "leak" in prompt,
 )
 
 
@@ -26,6 +35,8 @@ RULES = dict(
         ({"rejected": "5"}, "truncated"),
         ({"chosen": "four"}, "truncated"),
         ({"chosen": "fourfour<e>"}, "long"),
+        ({"chosen_score": 0.8}, "score"),
+        ({"chosen_score": float("nan")}, "score"),
         ({"rejected_score": 0.75}, "margin"),
         ({"rejected_score": float("nan")}, "margin"),
         ({"prompt": "leak?"}, "contaminated"),
@@ -52,6 +63,80 @@ def test_none_left_says_which_rules():
         filter_pairs([same, close, close], **RULES)
     with pytest.raises(ValueError, match=r"none of 0 is left \(there were none\)"):
         filter_pairs([])
+
+
+def said(text, stopped=True):
+    return Completion(text, [1], "stop" if stopped else "length")
+
+
+def test_the_pair_is_the_best_against_the_worst_of_what_ended():
+    good = [said("1"), said("cut, but scored", False), said("2"), said("3")]
+    bad = [said("cut", False), said("4"), said("5"), said("6")]
+    pair = pair_up("q", good, bad, [0.0, 1.0, 1.0, 1.0], [0.0, 1.0, 0.5, 0.5], "<e>")
+    assert pair == {
+        "prompt": "q",
+        "chosen": "2<e>",
+        "chosen_score": 1.0,
+        "rejected": "5<e>",
+        "rejected_score": 0.5,
+    }
+
+
+def test_where_nothing_ended_the_rule_on_truncation_says_so():
+    pair = pair_up("q", [said("1")], [said("4", False), said("5", False)], [1.0], [0.0, 0.0], "<e>")
+    assert pair["rejected"] == "4" and broken_rule(pair, stop="<e>") == "truncated"
+
+
+TASKS = [
+    Task("add", "math", 1, "train", f"What is {a} + {b}?", (), str(a + b), "number")
+    for a, b in ((3, 4), (2, 2), (1, 1))
+]
+
+
+class Says:
+    """An engine that gives the same texts to every prompt, and keeps what it was asked."""
+
+    def __init__(self, *texts):
+        self.texts, self.asked = texts, {}
+
+    def sample(self, prompts, n, **options):
+        self.asked = {"prompts": list(prompts), "n": n} | options
+        return [[said(self.texts[i % len(self.texts)]) for i in range(n)] for _ in prompts]
+
+
+def test_sampled_pairs_are_scored_by_the_verifier():
+    teacher, student = Says("7", "4"), Says("7", "4", "9")
+    options = dict(counts=(2, 3), stop="<e>", seed=5, temperature=1.0)
+    found = sample_pairs(TASKS, tiny.tokenizer(), teacher, student, None, **options)
+    assert [(p["chosen"], p["rejected"]) for p in found] == [
+        ("7<e>", "4<e>"),
+        ("4<e>", "7<e>"),
+        ("7<e>", "7<e>"),
+    ]
+    assert [(p["chosen_score"], p["rejected_score"]) for p in found] == [(1, 0), (1, 0), (0, 0)]
+    assert [p["teacher_mean"] for p in found] == [0.5, 0.5, 0.0]
+    assert found[0]["student_mean"] == pytest.approx(1 / 3) and found[0]["question"] == TASKS[0].question
+    assert (teacher.asked["n"], student.asked["n"]) == (2, 3) and teacher.asked["temperature"] == 1.0
+    assert teacher.asked["seed"] != student.asked["seed"], "the two must not draw from one stream"
+    assert teacher.asked["prompts"] == student.asked["prompts"] and "3 + 4" in teacher.asked["prompts"][0]
+    assert filter_pairs(found, stop="<e>", min_score=1.0, min_margin=0.5)[1] == {"kept": 2, "equal": 1}
+
+
+def test_a_question_that_the_jail_could_not_grade_makes_no_pair(monkeypatch):
+    scores = np.ma.array(np.zeros((3, 2)), mask=[[0, 0], [1, 1], [0, 0]])
+    monkeypatch.setattr(pairs, "verdicts", lambda *args, **kwargs: scores)
+    options = dict(counts=(1, 1), stop="<e>", seed=0)
+    found = sample_pairs(TASKS, tiny.tokenizer(), Says("1"), Says("2"), None, **options)
+    assert [p["question"] for p in found] == [TASKS[0].question, TASKS[2].question]
+
+
+def test_a_broken_jail_is_no_reason_to_drop_pairs_in_silence(monkeypatch):
+    def broken(task, text, jail):
+        raise InfraError("no worker")
+
+    monkeypatch.setattr(pairs, "partial_credit", broken)
+    with pytest.raises(InfraError, match="no worker"):
+        sample_pairs(TASKS, tiny.tokenizer(), Says("1"), Says("2"), None, counts=(1, 1), stop="", seed=0)
 
 
 def test_example_in_the_docstring():

@@ -9,8 +9,8 @@ from safetensors.torch import load, save
 from tiny_dpd import TEACHER, distance, losses, rows, trainer
 
 from nbkit.train import teacher_cache
-from nbkit.train.dpd import Divergence
-from nbkit.train.teacher_cache import TeacherCache
+from nbkit.train.dpd import Divergence, divergence
+from nbkit.train.teacher_cache import TeacherCache, truncation_on
 
 ALL_BUT_ONE = len(tiny.tokenizer()) - 1  # one token in the tail: nothing is lost
 
@@ -128,3 +128,19 @@ def test_another_tokenizer_or_temperature_is_refused(tmp_path):
     (cache.folder / "about.json").write_text(json.dumps(about | {"tokenizer": "another"}))
     with pytest.raises(ValueError, match="made with another tokenizer than the student's"):
         trainer(tmp_path, teacher=cache)
+
+
+def test_truncation_on_pairs_is_measured_on_their_completions():
+    student, teacher = tiny.model(), tiny.model(seed=TEACHER)
+    how, data = Divergence("forward", 2.0), [rows()[i] for i in (3, 5)]
+    few, all_but_one = truncation_on(student, teacher, tiny.tokenizer(), data, (8, ALL_BUT_ONE), how)
+    away = []
+    for row in data:
+        for side in ("chosen", "rejected"):
+            tokens = torch.tensor([row["prompt_ids"] + row[f"{side}_ids"]])
+            with torch.no_grad():
+                tables = [m(tokens).logits[0, len(row["prompt_ids"]) - 1 : -1] for m in (student, teacher)]
+            away += divergence(*tables, "forward", 2.0).tolist()
+    assert few["exact"] == pytest.approx(sum(away) / len(away), abs=1e-5)
+    assert few["kept"] < few["exact"] and all_but_one["kept"] == pytest.approx(few["exact"], abs=1e-5)
+    assert few["gradient"] > all_but_one["gradient"]

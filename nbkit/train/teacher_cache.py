@@ -89,7 +89,7 @@ class TeacherCache:
             report(f"teacher log-probs {done}/{len(rows)}")
             if cache.path(row).is_file():
                 continue
-            batch = collate.torch_call([row])
+            batch = {name: x.to(teacher.device) for name, x in collate.torch_call([row]).items()}
             with torch.no_grad():
                 hidden_NH = completion_states(teacher, batch)
                 ids, log_probs = top_k(hidden_NH, weight_VH, k, temperature)

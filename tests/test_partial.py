@@ -1,0 +1,63 @@
+"""Partial credit: near misses get a part, right answers 1, and a failing jail is no score."""
+
+import pytest
+
+from nbkit.data.skills import InfraError, Task, tool_call, verify
+from nbkit.evals import partial
+from nbkit.evals.partial import partial_credit
+
+CALLS = (((2,), 4), ((3,), 9), ((0,), 0), ((1,), 1))
+SQUARE = Task("square", "code", 1, "train", "Square x.", (), "", "code", CALLS, "f")
+RAIN = Task("rain", "agent", 1, "train", "Rain in Oslo?", (), tool_call("weather", city="Oslo"), "tool")
+SUM = Task("add", "math", 1, "train", "What is 3 + 4?", (), "7", "number")
+
+
+@pytest.mark.parametrize(
+    ("code", "score"),
+    [
+        ("def f(x): return x * x", 1.0),
+        ("def f(x): return x * 2", 0.5),  # 2 and 0 are right, 3 and 1 are not
+        ("def f(x): return 7", 0.0),
+        ("def f(x): return", 0.0),
+        ("def g(x): return x * x", 0.0),
+        ("no code", 0.0),
+    ],
+)
+def test_a_program_scores_the_share_of_calls_that_come_out_right(jail, code, score):
+    assert partial_credit(SQUARE, f"<think>square it</think>{code}", jail) == score
+    assert verify(SQUARE, code, jail) == (score == 1.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "score"),
+    [
+        (tool_call("weather", city="Oslo"), 1.0),
+        (tool_call("weather", city="Rome"), 0.5),
+        (tool_call("alarm", city="Oslo"), 0.0),
+        ("It rains.", 0.0),
+        ("<tool_call>not json</tool_call>", 0.0),
+    ],
+)
+def test_the_right_tool_with_other_arguments_is_half_right(answer, score):
+    assert partial_credit(RAIN, f"<think>the weather</think>{answer}", None) == score
+
+
+def test_other_kinds_are_right_or_wrong():
+    assert [partial_credit(SUM, text, None) for text in ("<think>3 + 4 = 7</think>7", "8")] == [1.0, 0.0]
+
+
+def test_calls_that_only_pass_one_by_one_are_not_right(jail):
+    once = "seen = []\ndef f(x):\n    seen.append(x)\n    return x * x if len(seen) == 1 else None"
+    assert partial_credit(SQUARE, once, jail) == pytest.approx(7 / 8)
+
+
+def test_a_jail_that_fails_on_one_call_gives_no_score(jail, monkeypatch):
+    own = partial.grade
+
+    def failing(jail, code, entry, calls):
+        result = own(jail, code, entry, calls)
+        return type(result)("infra", "no worker") if calls[0].args == [3] else result
+
+    monkeypatch.setattr(partial, "grade", failing)
+    with pytest.raises(InfraError, match="no worker"):
+        partial_credit(SQUARE, "def f(x): return x * 2", jail)
