@@ -225,7 +225,7 @@ def token_heat(panels: Mapping[str, Sequence[tuple[str, float, str]]], label: st
             x, y, shade = i % per_row, i // per_row, "white" if value > 0.55 * high else "black"
             style = dict(ha="center", va="center", color=shade)
             axis.text(x, y - (0.17 if note else 0), _shown(token), fontsize=9, **style)
-            axis.text(x, y + 0.25, _shown(note), fontsize=7, **style)
+            axis.text(x, y + 0.25, _shown(note, " "), fontsize=7, **style)
         axis.set(xticks=[], yticks=[])
         axis.set_title(title, fontsize=10, loc="left")
         axis.grid(False)
@@ -233,9 +233,9 @@ def token_heat(panels: Mapping[str, Sequence[tuple[str, float, str]]], label: st
     return fig
 
 
-def _shown(token: str) -> str:
-    """A token as text that is safe in a figure: breaks made visible, no TeX."""
-    return token.replace("\n", "\\n").replace("$", r"\$")
+def _shown(token: str, space: str = "·") -> str:
+    """A token as text that is safe in a figure: spaces and breaks made visible, no TeX."""
+    return token.replace("\n", "\\n").replace("$", r"\$").replace(" ", space)
 
 
 def sensitivity(parameters: Mapping[str, Mapping[float, Estimate]], ylabel: str):

@@ -254,6 +254,11 @@ class Distil(Common):
 
 @dataclass(frozen=True)
 class Reinforce(Common):
+    start: str = par(
+        "dpd",
+        "where RL starts: dpd or sft_continued (05), or sft (04)",
+        choices=["dpd", "sft_continued", "sft"],
+    )
     task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry")
     preference_sets: list[str] = par([], "real preference pairs of the registry to add")
     private_tests: int = par(8, "synthetic tests of a code question that decide its reward, at most", lo=1)
