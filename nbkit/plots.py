@@ -206,9 +206,10 @@ def pass_rates(rates: Mapping[str, Sequence[float]], low: float, high: float):
     return fig
 
 
-def token_heat(panels: Mapping[str, Sequence[tuple[str, float, str]]], label: str, per_row: int = 10):
+def token_heat(panels: Mapping[str, Sequence[tuple[str, float, str, bool]]], label: str, per_row: int = 10):
     """Responses as grids of tokens, each cell coloured by a value, one panel per response on one scale; the
-    darkest cells are where the value is large. `panels`: title -> (token, value, a note below it, or "")."""
+    darkest cells are where the value is large. `panels`: title -> (token, value, a note below it or "",
+    whether to frame it)."""
     heights = [-(-len(cells) // per_row) for cells in panels.values()]
     fig, axes = plt.subplots(
         len(panels),
@@ -216,16 +217,19 @@ def token_heat(panels: Mapping[str, Sequence[tuple[str, float, str]]], label: st
         height_ratios=heights,
         squeeze=False,
     )
-    high = max(value for cells in panels.values() for _, value, _ in cells)
+    high = max(cell[1] for cells in panels.values() for cell in cells)
     for axis, rows, (title, cells) in zip(axes[:, 0], heights, panels.items(), strict=True):
         grid = np.full((rows, per_row), np.nan)
-        grid.flat[: len(cells)] = [value for _, value, _ in cells]
+        grid.flat[: len(cells)] = [cell[1] for cell in cells]
         image = axis.imshow(grid, cmap="cividis_r", aspect="auto", vmin=0, vmax=high)
-        for i, (token, value, note) in enumerate(cells):
+        for i, (token, value, note, framed) in enumerate(cells):
             x, y, shade = i % per_row, i // per_row, "white" if value > 0.55 * high else "black"
             style = dict(ha="center", va="center", color=shade)
             axis.text(x, y - (0.17 if note else 0), _shown(token), fontsize=9, **style)
             axis.text(x, y + 0.25, _shown(note, " "), fontsize=7, **style)
+            if framed:
+                box = plt.Rectangle((x - 0.46, y - 0.43), 0.92, 0.86, fill=False, ec=COLOURS[4], lw=2.5)
+                axis.add_patch(box)
         axis.set(xticks=[], yticks=[])
         axis.set_title(title, fontsize=10, loc="left")
         axis.grid(False)
@@ -238,17 +242,20 @@ def _shown(token: str, space: str = "·") -> str:
     return token.replace("\n", "\\n").replace("$", r"\$").replace(" ", space)
 
 
-def sensitivity(parameters: Mapping[str, Mapping[float, Estimate]], ylabel: str):
-    """A score against each parameter (a panel each), with 95% intervals; values stand evenly, in order."""
+def sensitivity(parameters: Mapping[str, Mapping[float, Estimate]], chosen: Mapping[str, float], effect: str):
+    """A difference against each parameter (a panel each) with 95% intervals, and a line at zero. Values stand
+    evenly, in order; the `chosen` one is a diamond."""
     fig, axes = plt.subplots(1, len(parameters), figsize=(8, 3.4), sharey=True, squeeze=False)
     for axis, (name, values) in zip(axes[0], parameters.items(), strict=True):
-        mean, low, high = (
-            100 * np.array([getattr(e, n) for e in values.values()]) for n in ("mean", "low", "high")
-        )
-        axis.errorbar(range(len(values)), mean, [mean - low, high - mean], fmt="s-", capsize=4, lw=1.8, ms=7)
-        axis.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+        axis.axhline(0, color="black", lw=1)
+        for x, (value, e) in enumerate(sorted(values.items())):
+            mean, span = 100 * e.mean, [[100 * (e.mean - e.low)], [100 * (e.high - e.mean)]]
+            own = value == chosen[name]
+            style = dict(fmt="D" if own else "s", color=COLOURS[4] if own else COLOURS[0])
+            axis.errorbar(x, mean, span, **style, capsize=4, lw=1.8, ms=8)
+        axis.set_xticks(range(len(values)), [f"{value:g}" for value in sorted(values)])
         axis.set(xlabel=name, xlim=(-0.4, len(values) - 0.6))
-    axes[0, 0].set_ylabel(ylabel)
+    axes[0, 0].set_ylabel(f"{effect}\n(percentage points)")
     return fig
 
 

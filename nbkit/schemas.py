@@ -229,7 +229,7 @@ class Distil(Common):
     samples: int = par(4, "student samples per question", lo=1)
     min_score: float = par(1.0, "what a teacher's response scores at least; 1: right", lo=0.0, hi=1.0)
     min_margin: float = par(
-        0.5, "how much worse the student's scores at least: the clearly worse", lo=0.0, hi=1.0
+        0.6, "how much worse the student's scores at least: the clearly worse", lo=0.0, hi=1.0
     )
     w_dpo: float = par(1.0, "weight of the sequence margin (undisclosed)", lo=0.0)
     w_pos: float = par(1.0, "weight of distillation on positives (undisclosed)", lo=0.0)

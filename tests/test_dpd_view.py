@@ -8,7 +8,7 @@ import torch
 from tiny_dpd import TEACHER, pairs, trainer
 
 from nbkit.train.dpd import Divergence, divergence
-from nbkit.train.dpd_view import TokenView, concentration, pair_terms, token_views
+from nbkit.train.dpd_view import TokenView, concentration, pair_terms, summary, token_views
 from nbkit.train.models import new_model
 
 PAIR = pairs()[3]
@@ -90,7 +90,7 @@ def test_terms_of_one_pair_are_those_of_the_trainer(tmp_path):
 
 
 def view(divergence, student=0.2, teacher=0.2):
-    return TokenView("a", divergence, student, teacher, "a", "b", 0.9)
+    return TokenView("a", divergence, math.log(student), student, teacher, "a", "b", 0.9)
 
 
 def test_concentration_and_confident_errors_by_hand():
@@ -98,4 +98,12 @@ def test_concentration_and_confident_errors_by_hand():
     assert concentration(views) == pytest.approx(0.7) and concentration(views, 0.2) == pytest.approx(0.9)
     assert concentration([view(0.0)]) == 0
     assert view(1, 0.6, 0.05).confidently_wrong
+    few = [view(3.0, 0.6, 0.05), view(1.0), view(0.0), view(0.0)]
+    assert summary(few) == {
+        "tokens": 4,
+        "mean": 1.0,
+        "tenth": 0.75,
+        "confidently_wrong": 0.25,
+        "they_carry": 0.75,
+    }
     assert not view(1, 0.6, 0.2).confidently_wrong and not view(1, 0.4, 0.05).confidently_wrong

@@ -66,8 +66,12 @@ def test_every_figure_is_labelled():
         plots.bars({"a": e, "b": e}, "share", reference="a"),
         plots.grouped_bars({"a": {"x": e}, "b": {"x": e, "y": e}}, "share"),
         plots.pass_rates({"stem": np.linspace(0, 1, 9)}, 0.1, 0.9),
-        plots.token_heat({"y": [("a", 0.0, ""), ("$b$", 1.0, "c 9%")], "n": [("\n", 2.0, "")]}, "nats"),
-        plots.sensitivity({"beta": {0.1: e, 0.3: e}, "w_neg": {0.0: e, 1.0: e}}, "answered (%)"),
+        plots.token_heat(
+            {"y": [("a", 0.0, "", False), ("$b$", 1.0, "c 9%", True)], "n": [("\n", 2.0, "", False)]}, "nats"
+        ),
+        plots.sensitivity(
+            {"beta": {0.3: e, 0.1: e}, "w": {0.0: e}}, {"beta": 0.1, "w": 0.0}, "DPD minus SFT"
+        ),
         plots.precision_recall({"a": (np.array([1, 0, 1]), np.array([3.0, 2.0, 1.0]))}, "clean documents"),
     ]
     for figure in figures:

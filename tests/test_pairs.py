@@ -9,6 +9,7 @@ import tiny
 from nbkit.data.skills import InfraError, Task
 from nbkit.generate import Completion
 from nbkit.train import pairs
+from nbkit.train.dpd import tokenized
 from nbkit.train.pairs import broken_rule, filter_pairs, pair_up, sample_pairs
 
 GOOD = {"prompt": "2+2?", "chosen": "4<e>", "rejected": "5<e>", "chosen_score": 1.0, "rejected_score": 0.25}
@@ -51,6 +52,18 @@ def test_rules_that_are_not_asked_for_do_not_apply():
     assert broken_rule(unscored) is None
 
 
+def test_the_tokens_that_were_sampled_count_where_they_are_known():
+    assert broken_rule(GOOD | {"rejected_ids": [1] * 9}, **RULES) == "long"
+    assert broken_rule(GOOD | {"rejected_ids": [1] * 8}, **RULES) is None
+    (row,) = tokenized(tiny.tokenizer(), [GOOD | {"chosen_ids": [7, 8, 9], "rejected_ids": []}])
+    assert row["chosen_ids"] == [7, 8, 9] and tiny.tokenizer().decode(row["rejected_ids"]) == GOOD["rejected"]
+
+
+def test_a_rule_on_scores_wants_scores():
+    with pytest.raises(ValueError, match=r"prompt '2\+2\?' has no chosen_score"):
+        filter_pairs([{"prompt": "2+2?", "chosen": "4", "rejected": "5"}], min_margin=0.5)
+
+
 def test_what_is_kept_and_what_each_rule_dropped():
     rows = [GOOD, GOOD | {"rejected": "5"}, GOOD | {"chosen": "9"}, GOOD | {"rejected": "4<e>"}]
     kept, counts = filter_pairs(rows, **RULES)
@@ -66,7 +79,7 @@ def test_none_left_says_which_rules():
 
 
 def said(text, stopped=True):
-    return Completion(text, [1], "stop" if stopped else "length")
+    return Completion(text, list(text.encode()), "stop" if stopped else "length")
 
 
 def test_the_pair_is_the_best_against_the_worst_of_what_ended():
@@ -76,8 +89,10 @@ def test_the_pair_is_the_best_against_the_worst_of_what_ended():
     assert pair == {
         "prompt": "q",
         "chosen": "2<e>",
+        "chosen_ids": [ord("2")],
         "chosen_score": 1.0,
         "rejected": "5<e>",
+        "rejected_ids": [ord("5")],
         "rejected_score": 0.5,
     }
 

@@ -46,18 +46,15 @@ def test_other_kinds_are_right_or_wrong():
     assert [partial_credit(SUM, text, None) for text in ("<think>3 + 4 = 7</think>7", "8")] == [1.0, 0.0]
 
 
-def test_calls_that_only_pass_one_by_one_are_not_right(jail):
+def test_one_job_runs_all_calls_so_that_what_one_breaks_stays_broken(jail):
     once = "seen = []\ndef f(x):\n    seen.append(x)\n    return x * x if len(seen) == 1 else None"
-    assert partial_credit(SQUARE, once, jail) == pytest.approx(7 / 8)
+    assert partial_credit(SQUARE, once, jail) == 0.25
 
 
-def test_a_jail_that_fails_on_one_call_gives_no_score(jail, monkeypatch):
-    own = partial.grade
-
-    def failing(jail, code, entry, calls):
-        result = own(jail, code, entry, calls)
-        return type(result)("infra", "no worker") if calls[0].args == [3] else result
-
-    monkeypatch.setattr(partial, "grade", failing)
-    with pytest.raises(InfraError, match="no worker"):
+def test_an_endless_loop_scores_nothing_and_a_jail_that_fails_gives_no_score(jail, monkeypatch):
+    assert partial_credit(SQUARE, "def f(x):\n    while True: pass", jail) == 0.0
+    monkeypatch.setattr(partial, "share_passed", lambda *args: None)
+    with pytest.raises(InfraError, match="could not grade a square answer"):
         partial_credit(SQUARE, "def f(x): return x * 2", jail)
+    with pytest.raises(ValueError, match="jail"):
+        partial_credit(SQUARE, "def f(x): return x * 2", None)

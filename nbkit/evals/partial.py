@@ -9,24 +9,22 @@
 """
 
 from nbkit.data.skills import InfraError, Task, final_answer, parse_tool_call, verify
-from nbkit.verify.code import Call, extract_code, grade
+from nbkit.verify.code import Call, extract_code, share_passed
 
 RIGHT_TOOL = 0.5
 
 
 def partial_credit(task: Task, response: str, jail) -> float:
     """Score of a response to a task that can be checked. Raises as `verify` does."""
+    if task.kind == "code" and jail is not None:
+        calls = [Call(list(arguments), expected) for arguments, expected in task.calls]
+        share = share_passed(jail, extract_code(final_answer(response)), task.entry, calls)
+        if share is None:
+            raise InfraError(f"the jail could not grade a {task.skill} answer")
+        return share
     if verify(task, response, jail):
         return 1.0
-    answer = final_answer(response)
     if task.kind == "tool":
-        called, wanted = parse_tool_call(answer), parse_tool_call(task.answer)
+        called, wanted = parse_tool_call(final_answer(response)), parse_tool_call(task.answer)
         return RIGHT_TOOL if called and wanted and called["name"] == wanted["name"] else 0.0
-    if task.kind == "code":
-        code = extract_code(answer)
-        results = [grade(jail, code, task.entry, [Call(list(args), value)]) for args, value in task.calls]
-        if failed := [result for result in results if result.status == "infra"]:
-            raise InfraError(f"the jail could not grade a {task.skill} answer: {failed[0].detail}")
-        passed = sum(result.status == "pass" for result in results) / len(results)
-        return min(passed, 1 - 1 / (2 * len(results)))  # all alone but not together: not right
     return 0.0

@@ -68,7 +68,8 @@ class DPDTerms(NamedTuple):
     margin: torch.Tensor
 
     def loss(self, weights: Weights) -> torch.Tensor:
-        return sum(w * term for w, term in zip(weights, self[:4], strict=True))
+        # terms that count nothing are left out: 0 times an infinite divergence would be NaN
+        return sum(w * term for w, term in zip(weights, self[:4], strict=True) if w)
 
 
 def dpd_terms(logp_N, divergence_N, row_N, ref_logps_2n, beta: float) -> DPDTerms:
@@ -200,8 +201,12 @@ def _ids(tokenizer, text: str) -> list[int]:
 
 def tokenized(tokenizer, pairs: Sequence[dict]) -> list[dict]:
     """The rows that DPDTrainer and TeacherCache read: prompt_ids, chosen_ids, rejected_ids. Tokenized here,
-    because DPOTrainer would append <eos> to text that already ends with its stop token."""
-    return [{f"{part}_ids": _ids(tokenizer, pair[part]) for part in ("prompt", *SIDES)} for pair in pairs]
+    because DPOTrainer would append <eos> to text that already ends with its stop token. Tokens that a pair
+    brings are kept: what a model sampled need not be how its text is encoded."""
+    return [
+        {f"{part}_ids": pair.get(f"{part}_ids") or _ids(tokenizer, pair[part]) for part in ("prompt", *SIDES)}
+        for pair in pairs
+    ]
 
 
 def dpd(
@@ -221,16 +226,18 @@ def dpd(
     out: Path,
     seed: int,
     mixing: float = 0.5,
+    stop: str = "",
     label: str = "dpd",
     report: Callable[[str], None] = lambda text: None,
     **options,
 ) -> tuple[list[dict], float]:
     """Distil in place from pairs of {"prompt", "chosen", "rejected"} (plain text: chat prompt and
-    completions with their stop token). `options`: `teacher_tokenizer`, `chunk`, `compiled` of DPDTrainer.
-    Returns (history, seconds). Raises ValueError for pairs that nbkit.train.pairs would drop: empty or equal
-    responses, more than max_length tokens."""
+    completions that end with their stop token, `stop`; "": not checked). `options`: `teacher_tokenizer`,
+    `chunk`, `compiled` of DPDTrainer. Returns (history, seconds). Raises ValueError for pairs that
+    nbkit.train.pairs would drop: empty, equal or truncated responses, more than max_length tokens."""
 
-    kept, counts = filter_pairs(pairs, length=lambda text: len(_ids(tokenizer, text)), max_length=max_length)
+    rules = dict(stop=stop, length=lambda text: len(_ids(tokenizer, text)), max_length=max_length)
+    kept, counts = filter_pairs(pairs, **rules)
     if len(kept) < len(pairs):
         raise ValueError(f"pairs: {dict(counts)} (rules: nbkit.train.pairs); filter_pairs before training")
     steps = max(1, int(epochs * len(pairs) / batch))

@@ -17,11 +17,12 @@ SURE, UNLIKELY = 0.5, 0.1
 
 
 class TokenView(NamedTuple):
-    """One token of a response: the divergence there (nats), its probability under both models, and the token
-    each of them finds likeliest. Probabilities are at temperature 1."""
+    """One token of a response: the divergence there (nats), its log-probability under the student, its
+    probability under both models, and the token each of them finds likeliest, all at temperature 1."""
 
     token: str
     divergence: float
+    logp: float
     student: float
     teacher: float
     student_top: str
@@ -50,10 +51,11 @@ def token_views(student, teacher, tokenizer, prompt: str, response: str, how: Di
         logits = [(state[at : at + n] @ head.T).float() for state, head in zip(states, heads, strict=True)]
         log_s, log_t = (F.log_softmax(x / how.temperature, -1) for x in logits)
         away_n = how.summands(log_s, log_t).sum(-1).tolist()
-        p_s, p_t = (F.softmax(x, -1) for x in logits)
+        logp_nV = F.log_softmax(logits[0], -1)
+        p_s, p_t = logp_nV.exp(), F.softmax(logits[1], -1)
         for i, token in enumerate(ids[at : at + n]):
             top_s, top_t = int(p_s[i].argmax()), int(p_t[i].argmax())
-            own = (float(p_s[i, token]), float(p_t[i, token]))
+            own = (float(logp_nV[i, token]), float(p_s[i, token]), float(p_t[i, token]))
             tops = (tokenizer.decode([top_s]), tokenizer.decode([top_t]), float(p_t[i, top_t]))
             views.append(TokenView(tokenizer.decode([token]), away_n[i], *own, *tops))
     return views
@@ -65,13 +67,24 @@ def pair_terms(
     """The terms of the loss on one pair of responses with tokens, from their views. `reference`: views of
     the same pair by the student at its start; None: it still is the reference."""
     before = reference or views
-    chosen, rejected = (
-        sum(math.log(v.student) - math.log(r.student) for v, r in zip(views[s], before[s], strict=True))
-        for s in SIDES
-    )
+    chosen, rejected = (sum(v.logp - r.logp for v, r in zip(views[s], before[s], strict=True)) for s in SIDES)
     pos, neg = (sum(v.divergence for v in views[s]) / len(views[s]) for s in SIDES)
     margin = chosen - rejected
     return {"L_dpo": math.log1p(math.exp(-beta * margin)), "L_pos": pos, "L_neg": neg, "margin": margin}
+
+
+def summary(views: Sequence[TokenView]) -> dict[str, float]:
+    """Numbers about many tokens: how many, their mean divergence (nats), the part of it that the tenth with
+    the most carries, the share that the student is confidently wrong about, and the part that they carry."""
+    total = sum(view.divergence for view in views)
+    wrong = [view.divergence for view in views if view.confidently_wrong]
+    return {
+        "tokens": len(views),
+        "mean": total / len(views),
+        "tenth": concentration(views),
+        "confidently_wrong": len(wrong) / len(views),
+        "they_carry": sum(wrong) / max(total, 1e-12),
+    }
 
 
 def concentration(views: Sequence[TokenView], share: float = 0.1) -> float:

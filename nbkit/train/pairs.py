@@ -2,7 +2,9 @@
 pairs, and how many each rule dropped. Used by 05.
 
 A pair is a dict with "prompt", "chosen" and "rejected" (text), and, where responses were scored,
-"chosen_score" and "rejected_score". The first rule that a pair breaks is the one that counts:
+"chosen_score" and "rejected_score". "chosen_ids" and "rejected_ids" are the very tokens that a model sampled,
+which its text need not encode to again: where they are there, training reads them. The first rule that a
+pair breaks is the one that counts:
 
     empty         no prompt, or a response without text
     equal         both responses say the same
@@ -44,6 +46,7 @@ def pair_up(
     for side, samples, scores, sign in (("chosen", good, good_scores, -1), ("rejected", bad, bad_scores, 1)):
         best = min(range(len(samples)), key=lambda i: (not samples[i].stopped, sign * scores[i], i))
         pair[side] = samples[best].text + (stop if samples[best].stopped else "")
+        pair[f"{side}_ids"] = samples[best].ids
         pair[f"{side}_score"] = float(scores[best])
     return pair
 
@@ -98,8 +101,13 @@ def broken_rule(
         return "equal"
     if not all(pair[side].endswith(stop) for side in SIDES):
         return "truncated"
-    if length and any(length(pair["prompt"]) + length(pair[side]) > max_length for side in SIDES):
+    if length and length(pair["prompt"]) + max(_size(pair, side, length) for side in SIDES) > max_length:
         return "long"
+    if (min_score, min_margin) != (None, None) and not {f"{side}_score" for side in SIDES} <= pair.keys():
+        raise ValueError(
+            f"pairs: the one with prompt {pair['prompt'][-80:]!r} has no chosen_score and rejected_score; "
+            "score it, or leave min_score and min_margin out"
+        )
     # `not x >= y`: a score that is NaN is no reason to keep a pair
     if min_score is not None and not pair["chosen_score"] >= min_score:
         return "score"
@@ -108,6 +116,10 @@ def broken_rule(
     if contaminated and contaminated(pair["prompt"]):
         return "contaminated"
     return None
+
+
+def _size(pair: dict, side: str, length: Callable[[str], int]) -> int:
+    return len(pair[f"{side}_ids"]) if pair.get(f"{side}_ids") else length(pair[side])
 
 
 def filter_pairs(pairs: Sequence[dict], **rules) -> tuple[list[dict], Counter]:

@@ -170,7 +170,7 @@ def truncation(hidden_NH, weight_VH, teacher_hidden_NH, teacher_weight_VH, ks, d
     """Rows {"k", "tail", "exact", "kept", "gradient"}, means over the N tokens: mass of the teacher's tail,
     divergence without and with truncation (nats), and the norm of the error of the gradient in the student's
     hidden states over the norm of that gradient."""
-    targets_N = torch.zeros(len(hidden_NH), dtype=torch.long)
+    targets_N = torch.zeros(len(hidden_NH), dtype=torch.long, device=hidden_NH.device)
     hidden_NH, weight_VH = hidden_NH.detach().requires_grad_(), weight_VH.detach()
 
     def mean_and_gradient(function, *teacher):
