@@ -231,14 +231,17 @@ class Distil(Common):
     min_margin: float = par(
         0.6, "how much worse the student's scores at least: the clearly worse", lo=0.0, hi=1.0
     )
-    w_dpo: float = par(1.0, "weight of the sequence margin (undisclosed)", lo=0.0)
+    w_dpo: float = par(0.5, "weight of the sequence margin (undisclosed)", lo=0.0)
     w_pos: float = par(1.0, "weight of distillation on positives (undisclosed)", lo=0.0)
     w_neg: float = par(0.5, "weight of distillation on negatives (undisclosed)", lo=0.0)
     beta: float = par(0.1, "DPO beta (undisclosed)", lo=0.0)
     divergence: str = par("forward", "KL direction (undisclosed)", choices=["forward", "reverse", "jsd"])
     temperature: float = par(1.0, "temperature of both distributions (undisclosed)", lo=0.01)
-    epochs: float = par(2.0, "passes over the pairs", lo=0.01)
+    epochs: float = par(4.0, "passes over the pairs", lo=0.01)
     lr: float = par(5e-4, "peak learning rate", lo=0.0, hi=1.0)
+    dpo_lr: float = par(
+        1e-4, "peak learning rate of the DPO arm, which breaks at the others'", lo=0.0, hi=1.0
+    )
     batch: int = par(16, "pairs per step", lo=1)
     max_length: int = par(256, "tokens per response with its prompt", lo=32)
     max_new_tokens: int = par(64, "generation limit, tokens", lo=1)
