@@ -240,7 +240,7 @@ class Distil(Common):
     epochs: float = par(4.0, "passes over the pairs", lo=0.01)
     lr: float = par(5e-4, "peak learning rate", lo=0.0, hi=1.0)
     dpo_lr: float = par(
-        1e-4, "peak learning rate of the DPO arm, which breaks at the others'", lo=0.0, hi=1.0
+        3e-5, "peak learning rate of the DPO arm, which breaks at the others'", lo=0.0, hi=1.0
     )
     batch: int = par(16, "pairs per step", lo=1)
     max_length: int = par(256, "tokens per response with its prompt", lo=32)
