@@ -75,7 +75,8 @@ def pair_terms(
 
 def summary(views: Sequence[TokenView]) -> dict[str, float]:
     """Numbers about many tokens: how many, their mean divergence (nats), the part of it that the tenth with
-    the most carries, the share that the student is confidently wrong about, and the part that they carry."""
+    the most carries, the share that the student is confidently wrong about, the part that they carry, and
+    the mean probability that student and teacher give the tokens."""
     total = sum(view.divergence for view in views)
     wrong = [view.divergence for view in views if view.confidently_wrong]
     return {
@@ -84,6 +85,8 @@ def summary(views: Sequence[TokenView]) -> dict[str, float]:
         "tenth": concentration(views),
         "confidently_wrong": len(wrong) / len(views),
         "they_carry": sum(wrong) / max(total, 1e-12),
+        "student_p": sum(view.student for view in views) / len(views),
+        "teacher_p": sum(view.teacher for view in views) / len(views),
     }
 
 
