@@ -226,7 +226,7 @@ class Distil(Common):
     preference_sets: list[str] = par([], "real preference pairs of the registry to add")
     prompts: int = par(1_500, "questions to sample pairs for", lo=8)
     part: int = par(500, "questions sampled at a time; a killed run loses one part at most", lo=1)
-    teacher_samples: int = par(2, "teacher samples per question", lo=1)
+    teacher_draws: int = par(2, "teacher samples per question", lo=1)
     samples: int = par(4, "student samples per question", lo=1)
     min_score: float = par(1.0, "what a teacher's response scores at least; 1: right", lo=0.0, hi=1.0)
     min_margin: float = par(
@@ -246,7 +246,7 @@ class Distil(Common):
     batch: int = par(16, "pairs per step", lo=1)
     max_length: int = par(256, "tokens per response with its prompt", lo=32)
     max_new_tokens: int = par(64, "generation limit, tokens", lo=1)
-    arms: list[str] = par(
+    against: list[str] = par(
         ["dpo", "kl_positive", "kl_both"],
         "what DPD is compared with besides SFT continued, at equal samples and steps",
         choices=["dpo", "kl_positive", "kl_both"],
