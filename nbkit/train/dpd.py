@@ -51,9 +51,9 @@ def divergence(
 class Weights(NamedTuple):
     """What each term of the loss counts: sequence margin, distillation on y+, on y-, and SFT on y+."""
 
-    dpo: float = 1.0
-    pos: float = 1.0
-    neg: float = 0.5
+    dpo: float
+    pos: float
+    neg: float
     sft: float = 0.0
 
 

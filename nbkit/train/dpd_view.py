@@ -1,13 +1,14 @@
 """Token by token: where teacher and student part on a response, how sure the student is, and what the teacher
 prefers there. Used by 05. Shape legend: N tokens of the response, n of them at a time, V vocabulary."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from nbkit.train.dpd import divergence
 from nbkit.train.dpd_loss import TILE
 from nbkit.train.dpd_states import completion_states, plain_head
 from nbkit.train.dpd_tiles import Divergence
@@ -18,14 +19,13 @@ SURE, UNLIKELY = 0.5, 0.1
 
 class TokenView(NamedTuple):
     """One token of a response: the divergence there (nats), its log-probability under the student, its
-    probability under both models, and the token each of them finds likeliest, all at temperature 1."""
+    probability under both models, and the token that the teacher finds likeliest, all at temperature 1."""
 
     token: str
     divergence: float
     logp: float
     student: float
     teacher: float
-    student_top: str
     teacher_top: str
     teacher_top_p: float
 
@@ -36,10 +36,10 @@ class TokenView(NamedTuple):
 
 
 @torch.no_grad()
-def token_views(student, teacher, tokenizer, prompt: str, response: str, how: Divergence) -> list[TokenView]:
-    """One view per token of `response`. A teacher with more rows than the student is cut to them, as in the
-    loss."""
-    start, ids = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, response))
+def token_views(student, teacher, tokenizer, row: dict, side: str, how: Divergence) -> list[TokenView]:
+    """One view per token of the "chosen" or "rejected" `side` of a row of nbkit.train.dpd.tokenized. A
+    teacher with more rows of vocabulary than the student is cut to them, as in the loss."""
+    start, ids = row["prompt_ids"], row[f"{side}_ids"]
     batch = {"input_ids": torch.tensor([start + ids], device=student.device)}
     batch["attention_mask"] = torch.ones_like(batch["input_ids"])
     batch["completion_mask"] = torch.tensor([[0] * len(start) + [1] * len(ids)], device=student.device)
@@ -49,15 +49,13 @@ def token_views(student, teacher, tokenizer, prompt: str, response: str, how: Di
     views, n = [], max(1, TILE // rows)
     for at in range(0, len(ids), n):
         logits = [(state[at : at + n] @ head.T).float() for state, head in zip(states, heads, strict=True)]
-        log_s, log_t = (F.log_softmax(x / how.temperature, -1) for x in logits)
-        away_n = how.summands(log_s, log_t).sum(-1).tolist()
+        away_n = divergence(*logits, how.kind, how.temperature, how.mixing).tolist()
         logp_nV = F.log_softmax(logits[0], -1)
         p_s, p_t = logp_nV.exp(), F.softmax(logits[1], -1)
         for i, token in enumerate(ids[at : at + n]):
-            top_s, top_t = int(p_s[i].argmax()), int(p_t[i].argmax())
+            top, text = int(p_t[i].argmax()), tokenizer.decode([token])
             own = (float(logp_nV[i, token]), float(p_s[i, token]), float(p_t[i, token]))
-            tops = (tokenizer.decode([top_s]), tokenizer.decode([top_t]), float(p_t[i, top_t]))
-            views.append(TokenView(tokenizer.decode([token]), away_n[i], *own, *tops))
+            views.append(TokenView(text, away_n[i], *own, tokenizer.decode([top]), float(p_t[i, top])))
     return views
 
 
@@ -70,7 +68,7 @@ def pair_terms(
     chosen, rejected = (sum(v.logp - r.logp for v, r in zip(views[s], before[s], strict=True)) for s in SIDES)
     pos, neg = (sum(v.divergence for v in views[s]) / len(views[s]) for s in SIDES)
     margin = chosen - rejected
-    return {"L_dpo": math.log1p(math.exp(-beta * margin)), "L_pos": pos, "L_neg": neg, "margin": margin}
+    return {"L_dpo": float(np.logaddexp(0, -beta * margin)), "L_pos": pos, "L_neg": neg, "margin": margin}
 
 
 def summary(views: Sequence[TokenView]) -> dict[str, float]:
