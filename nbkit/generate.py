@@ -10,7 +10,7 @@ endpoint, and `engine(source)` that picks one.
     generator.sample([[{"role": "user", "content": "2 + 2?"}]])                       # a conversation
 
 What makes it fast (measured in the design notes, section 7, and by benchmarks/speed.py): a weight copy in
-bf16 where the CPU multiplies bf16, a key-value cache that is written in place, one prefill per unique
+bf16 where the machine multiplies bf16, a key-value cache that is written in place, one prefill per unique
 prompt, attention of one token as two plain products on a CPU, and rows that leave the batch when they are
 finished. All but the copy is in decoding.py.
 """
@@ -27,7 +27,7 @@ import torch
 from tqdm.auto import tqdm
 
 from nbkit.decoding import decode
-from nbkit.train.common import cpu_has_bf16
+from nbkit.train.precision import dtype
 
 Prompt = str | Sequence[Mapping[str, Any]] | Mapping[str, Any]  # text, messages, {"messages", "tools"}
 
@@ -175,7 +175,7 @@ class Generator:
         self.tokenizer, self.batch, self.logprobs, self.progress = tokenizer, batch, logprobs, progress
         self.stop = stop_tokens(tokenizer, stop)
         self.device = next(model.parameters()).device
-        self.dtype = torch.bfloat16 if self.device.type == "cuda" or cpu_has_bf16() else torch.float32
+        self.dtype = dtype()
         self.context = getattr(model.config, "max_position_embeddings", None) or 2**31
         # A fresh module, because deepcopy of a model that TRL has patched would run the original's weights.
         config = copy.deepcopy(model.config)

@@ -90,13 +90,14 @@ class Run:
         self._started, self._last_progress = time.monotonic(), 0.0
         _open_folder(self._dir)
         _seed_everything(cfg.seed)
+        self._precision = _set_precision(cfg)
         git, _ = provenance.git_state()
         commit = (git["commit"] or "no commit")[:9] + ("+dirty" if git["dirty"] else "")
         torch = getattr(sys.modules.get("torch"), "__version__", "absent")
         python = ".".join(map(str, sys.version_info[:3]))
         print(
             f"{self.stage} | profile {cfg.profile} | seed {cfg.seed} | python {python} | torch {torch} | "
-            f"{provenance.device()} | {commit}"
+            f"{' '.join(filter(None, [provenance.device(), self._precision]))} | {commit}"
         )
 
     @property
@@ -250,6 +251,7 @@ class Run:
             "seed": self.cfg.seed,
             "git": git,
             **provenance.environment(),
+            "precision": self._precision or None,
             "wall_s": round(time.monotonic() - self._started, 2),
             "peak_rss_mb": provenance.peak_rss_mb(),
             "timing_s": self._seconds,
@@ -280,6 +282,16 @@ def _open_folder(folder: Path) -> None:
         ) from error
     files.sweep(folder)
     files.atomic_write(folder / ".progress", "starting")
+
+
+def _set_precision(cfg: Any) -> str:
+    """The number format that this process and those it starts compute in; "" for a stage without a model."""
+    if not hasattr(cfg, "precision"):
+        return ""
+    from nbkit.train import precision  # imports torch, which a stage without a model may lack
+
+    precision.use(cfg.precision)
+    return precision.precision()
 
 
 def _seed_everything(seed: int) -> None:

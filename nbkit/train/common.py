@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from transformers import PrinterCallback, TrainerCallback
 
+from nbkit.train.precision import training_flags
+
 
 class Progress(TrainerCallback):
     """Reports 'label 120/900' to the stage's live line, and stops on a loss that is not finite."""
@@ -29,20 +31,6 @@ class Progress(TrainerCallback):
             )
 
 
-def cpu_has_bf16() -> bool:
-    """bf16 autocast pays only where the CPU multiplies bf16 natively (AMX or AVX512-BF16); elsewhere it is
-    slower."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def precision() -> dict:
-    """TrainingArguments for this machine: bf16 autocast where it is fast, the CPU named where there is no
-    GPU."""
-    if torch.cuda.is_available():
-        return {"bf16": torch.cuda.is_bf16_supported()}
-    return {"use_cpu": True, "bf16": cpu_has_bf16()}
-
-
 def shared_arguments(out: Path, seed: int) -> dict:
     """What every trainer of the kit sets alike: seeds for model and data order, nothing saved or reported
     behind our back, no NaN hidden from the log. Progress bars show when a person steps through; under
@@ -56,7 +44,7 @@ def shared_arguments(out: Path, seed: int) -> dict:
         "disable_tqdm": os.environ.get("TQDM_DISABLE") == "1",
         "seed": seed,
         "data_seed": seed,
-        **precision(),
+        **training_flags(),
     }
 
 
