@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fnmatch
 import hashlib
 import json
 import os
@@ -28,6 +29,35 @@ from typing import Any
 _TEMP = (
     ".tmp-"  # .tmp-<pid>-<random>-<name>: the name comes last so that the suffix survives (np.save needs it)
 )
+
+# What file browsers, editors and Jupyter leave behind, by lower-case name: no part of an artifact. No name the
+# kit writes may match (a test reads the list); docs/data_conventions.md gives it with its owners.
+CLUTTER_FILES = (
+    ".ds_store ._* .localized thumbs.db ehthumbs.db desktop.ini .directory .nfs* .fuse_hidden* "
+    "*~ .*.sw[a-p] .#* #*#"
+).split()
+CLUTTER_FOLDERS = (
+    ".ipynb_checkpoints __pycache__ __macosx .appledouble .spotlight-v100 .trashes .fseventsd "
+    ".temporaryitems .trash-* @eadir $recycle.bin .idea .vscode"
+).split()
+
+
+def is_clutter(name: str) -> bool:
+    """Whether the relative path `name` is, or lies in, what a system or an editor left behind."""
+    *folders, last = name.lower().split("/")
+    return any(map(_clutter_folder, [*folders, last])) or any(
+        fnmatch.fnmatchcase(last, pattern) for pattern in CLUTTER_FILES
+    )
+
+
+def _clutter_folder(name: str) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in CLUTTER_FOLDERS)
+
+
+def files_in(folder: Path, listed: Collection[str] = ()) -> dict[str, Path]:
+    """Every file below `folder` by its relative name with `/`, sorted; without clutter, unless `listed`."""
+    found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    return {name: found[name] for name in sorted(found) if name in listed or not is_clutter(name)}
 
 
 def project_root() -> Path:
@@ -193,26 +223,22 @@ def _alive(temp_name: str) -> bool:
 
 
 def sha256(path: str | Path, skip: Collection[str] = ()) -> str:
-    """Hex digest of a file, or of a folder: its sorted relative names (but `skip`) with their file hashes."""
+    """Hex digest of a file, or of a folder: its sorted relative names (but `skip` and clutter, see
+    `files_in`) with their file hashes."""
     path = Path(path)
     if not path.is_dir():
         with path.open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     digest = hashlib.sha256()
-    files = {p.relative_to(path).as_posix(): p for p in path.rglob("*") if p.is_file()}
-    for name in sorted(files):
+    for name, file in files_in(path).items():
         if name not in skip:
-            digest.update(f"{name}\0{sha256(files[name])}\n".encode())
+            digest.update(f"{name}\0{sha256(file)}\n".encode())
     return digest.hexdigest()
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files under a folder."""
-    return (
-        sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
-        if path.is_dir()
-        else path.stat().st_size
-    )
+    """Bytes of a file, or of all files under a folder but clutter."""
+    return sum(p.stat().st_size for p in (files_in(path).values() if path.is_dir() else [path]))
 
 
 def digest(obj: Any) -> str:

@@ -24,7 +24,7 @@ from pyarrow import parquet
 from nbkit.data.corpus import Corpus
 from nbkit.data.corpus_score import SCORED, write_rows
 from nbkit.data.reading import REASONS, read_rows
-from nbkit.files import atomic_file, read_json, sha256, size_of, write_json
+from nbkit.files import atomic_file, files_in, read_json, sha256, size_of, write_json
 
 POOLS = ("hq", "mq")
 DECISIONS = (*POOLS, "drop", "removed", "bad")
@@ -200,10 +200,9 @@ class WriteManifest(PipelineStep):
     def run(self, data=None, rank: int = 0, world_size: int = 1) -> None:
         names = [*POOLS, "provenance", "tokens"]
         outputs = {
-            path.relative_to(self.out).as_posix(): {"sha256": sha256(path), "bytes": size_of(path)}
+            f"{name}/{inside}": {"sha256": sha256(path), "bytes": size_of(path)}
             for name in names
-            for path in sorted((self.out / name).rglob("*"))
-            if path.is_file()
+            for inside, path in files_in(self.out / name).items()
         }
         summary = {"folder": str(self.out), **self._summary()}
         write_json(self.out / "manifest.json", {**self.about, "summary": summary, "outputs": outputs})

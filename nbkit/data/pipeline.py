@@ -145,7 +145,7 @@ def _about(
     corpus: Corpus, filter_folder: Path, threshold: float, seed: int, eval_texts: Mapping | None
 ) -> dict:
     """Everything that the scores depend on."""
-    code = Path(__file__).parent.glob("*.py")
+    code = files.files_in(Path(__file__).parent)
     stats = [(path, os.stat(path)) for path in corpus.files]
     texts = None if eval_texts is None else {name: list(items) for name, items in eval_texts.items()}
     return {
@@ -154,7 +154,7 @@ def _about(
         "filter": files.sha256(filter_folder),
         "deduplication": [threshold, seed],
         "eval_texts": files.digest(texts),
-        "code": files.digest({path.name: files.sha256(path) for path in code}),
+        "code": files.digest({name: files.sha256(code[name]) for name in code if name.endswith(".py")}),
     }
 
 
