@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _with_remedy(error: OSError) -> str:
-    """What failed, and what helps where it lies below the outputs (a read-only checkout, a file in the way)."""
+    """What failed, and what helps where it lies below the outputs (read-only, or a file in the way)."""
     text = str(error)
     if error.filename is None or "NBKIT_OUTPUTS" in text:
         return text

@@ -30,28 +30,23 @@ _TEMP = (
     ".tmp-"  # .tmp-<pid>-<random>-<name>: the name comes last so that the suffix survives (np.save needs it)
 )
 
-# What file browsers, editors and Jupyter leave behind, by lower-case name: no part of an artifact. No name the
-# kit writes may match (a test reads the list); docs/data_conventions.md gives it with its owners.
-CLUTTER_FILES = (
-    ".ds_store ._* .localized thumbs.db ehthumbs.db desktop.ini .directory .nfs* .fuse_hidden* "
-    "*~ .*.sw[a-p] .#* #*#"
-).split()
-CLUTTER_FOLDERS = (
-    ".ipynb_checkpoints __pycache__ __macosx .appledouble .spotlight-v100 .trashes .fseventsd "
-    ".temporaryitems .trash-* @eadir $recycle.bin .idea .vscode"
-).split()
+# What file browsers, editors and Jupyter leave behind, by lower-case name: no part of an artifact. No name
+# the kit writes may match (a test looks); docs/data_conventions.md says where each comes from.
+_CLUTTER_FILES = (".ds_store", "._*", ".localized", "thumbs.db", "ehthumbs.db", "desktop.ini", ".directory")
+_CLUTTER_FILES += (".nfs*", ".fuse_hidden*", "*~", ".*.sw[a-p]", ".#*", "#*#")
+_CLUTTER_FOLDERS = (".ipynb_checkpoints", "__pycache__", "__macosx", ".appledouble", ".spotlight-v100")
+_CLUTTER_FOLDERS += (".trashes", ".trash-*", ".fseventsd", ".temporaryitems", "@eadir", "$recycle.bin")
+_CLUTTER_FOLDERS += (".idea", ".vscode")
 
 
 def is_clutter(name: str) -> bool:
     """Whether the relative path `name` is, or lies in, what a system or an editor left behind."""
-    *folders, last = name.lower().split("/")
-    return any(map(_clutter_folder, [*folders, last])) or any(
-        fnmatch.fnmatchcase(last, pattern) for pattern in CLUTTER_FILES
-    )
+    parts = name.lower().split("/")
+    return _matches(parts[-1], _CLUTTER_FILES) or any(_matches(part, _CLUTTER_FOLDERS) for part in parts)
 
 
-def _clutter_folder(name: str) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in CLUTTER_FOLDERS)
+def _matches(name: str, patterns: Collection[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def files_in(folder: Path, listed: Collection[str] = ()) -> dict[str, Path]:

@@ -216,8 +216,8 @@ def load_profile(profile: str, stage: str) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A flat YAML mapping (rules: yaml_text.py); an equal key, nesting, a key that is no text or broken syntax is
-    a ValueError naming the file."""
+    """A flat YAML mapping (rules: yaml_text.py); equal keys, nesting, keys that are no text and broken syntax
+    are a ValueError naming the file."""
     try:
         found = yaml_text.read_mapping(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:  # UnicodeDecodeError is one

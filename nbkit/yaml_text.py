@@ -1,8 +1,8 @@
 """Parameter values from text: the `-p KEY=VALUE` of the command line and the files under params/.
 
-YAML 1.2 says what a bare word means, and a word that YAML 1.1 (PyYAML, hence `papermill -f`) reads as something
-else is refused instead of guessed: `seed: 010` is ten to one reader and eight to the other. So a file means
-the same whoever reads it. The rules are listed in docs/data_conventions.md.
+YAML 1.2 says what a bare word means, and a word that YAML 1.1 (PyYAML, hence `papermill -f`) reads as
+something else is refused instead of guessed: `seed: 010` is ten to one reader and eight to the other. So a
+file means the same whoever reads it. The rules are listed in docs/data_conventions.md.
 
 >>> read_value("5"), read_value("[gsm8k, mbpp]"), read_value("/data/run #2/model")
 (5, ['gsm8k', 'mbpp'], '/data/run #2/model')
@@ -50,7 +50,7 @@ class Unclear(str):
         return f"Unclear({str(self)!r})"
 
     def advice(self, name: str, wanted: str) -> str:
-        """What to write instead where the parameter `name` wants a "str", "bool", "int", "float" or "list"."""
+        """What to write instead; `wanted` by the parameter `name`: "str", "bool", "int", "float" or "list"."""
         plain = {"bool": "true or false", "int": "plain decimal digits", "list": "a list such as [a, b]"}
         if wanted == "str":
             return f"for text write it in quotes, on the command line -p '{name}={_quoted(self)}'"
@@ -80,7 +80,7 @@ for _kind in ("null", "bool", "int", "float", "timestamp", "value", "merge", "st
 
 
 def read_scalar(text: str) -> Any:
-    """What a word without quotes means: None, bool, int, float or text; `Unclear` where YAML 1.1 disagrees."""
+    """What a word without quotes means: None, bool, int, float, text; `Unclear` where YAML 1.1 disagrees."""
     if len(text) > _DIGITS and re.fullmatch(r"[-+.0-9a-fA-FoOxX_]+", text):
         return Unclear(text[:20] + "...", f"is a number of {len(text):,} digits, which no parameter takes")
     new = next((read(text) for pattern, read in _CORE if pattern.fullmatch(text)), text)
@@ -152,8 +152,8 @@ def _check_cut(key: Any, value: Any, text: str) -> None:
     """`model: /data/run #2/model` would be read as /data/run; comments have a space behind their `#`."""
     if isinstance(value, yaml.ScalarNode) and not value.style and _CUT.match(text, value.end_mark.index):
         raise ValueError(
-            f"{key.value}: the value ends at {value.value!r}, since ' #' begins a comment; write the whole in "
-            "quotes, or a space behind the # of a comment"
+            f"{key.value}: the value ends at {value.value!r}, since ' #' begins a comment; write the "
+            "whole in quotes, or a space behind the # of a comment"
         )
 
 

@@ -193,8 +193,8 @@ def manifest(checkpoint: Path) -> dict:
 
 
 def damage(checkpoint: Path) -> str:
-    """What is wrong with a checkpoint: its manifest, a missing, extra or altered file; "" if it is whole. What
-    file browsers and editors leave behind is no extra file (files.is_clutter)."""
+    """What is wrong with a checkpoint: its manifest, a missing, extra or altered file; "" if it is whole.
+    What file browsers and editors leave behind is no extra file (files.is_clutter)."""
     try:
         body = manifest(checkpoint)
     except FileNotFoundError:
