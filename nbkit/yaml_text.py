@@ -50,7 +50,7 @@ class Unclear(str):
         return f"Unclear({str(self)!r})"
 
     def advice(self, name: str, wanted: str) -> str:
-        """What to write instead; `wanted` by the parameter `name`: "str", "bool", "int", "float" or "list"."""
+        """What to write instead where `name` wants a "str", "bool", "int", "float" or "list"."""
         plain = {"bool": "true or false", "int": "plain decimal digits", "list": "a list such as [a, b]"}
         if wanted == "str":
             return f"for text write it in quotes, on the command line -p '{name}={_quoted(self)}'"

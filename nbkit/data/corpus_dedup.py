@@ -29,7 +29,7 @@ from datatrove.utils.hashing import HashConfig
 from nbkit.data import dedup
 from nbkit.data.corpus import Corpus, by_file
 from nbkit.data.reading import REASONS
-from nbkit.data.words import normalise
+from nbkit.data.words import exact_words
 from nbkit.files import atomic_dir, atomic_file
 
 _DOCUMENT = np.dtype([("row", "<u4"), ("size", "<u4"), ("start", "<u8"), ("text", "<u8", (2,))])
@@ -76,7 +76,7 @@ def _write_sketches(folder: Path, docs: Iterable[Document], empty: MinHash, n_va
         (folder / "ids.bin").open("wb") as ids,
     ):
         for doc in docs:
-            words, row = normalise(doc.text), doc.metadata["row"]
+            words, row = exact_words(doc.text), doc.metadata["row"]
             own = dedup.shingle_hashes(words)
             own.tofile(shingles)
             dedup.minhash(empty, own).hashvalues[:n_values].astype("<u4").tofile(sketches)
