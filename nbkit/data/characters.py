@@ -20,18 +20,22 @@ _INVISIBLE = re.compile(
 _INVISIBLE_ASCII = re.compile("[\x00-\x08\x0e-\x1b\x7f]")
 _SOFT_BREAK = re.compile("\xad[ \t\r]*\n[ \t]*")
 # NFKC alone would make 2² the number 22, 1½ the fraction 11/2 and 101₂ the number 1012.
-_RAISED = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u207f\u2071]+")
+_COMPATIBLE = re.compile("[\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u207f\u2080-\u2089\u2150-\u215e\u2189]")
+_RAISED = re.compile("[\u00b2\u00b3\u00b9\u2070-\u207f]+")
 _LOWERED = re.compile("(?<=[0-9])[\u2080-\u2089]+")
 _MIXED = re.compile("(?<=[0-9])(?=[\u00bc-\u00be\u2150-\u215e\u2189])")
-# Spellings of one sign. Not ×, · and *: a cross product is no dot product.
-_SIGNS = str.maketrans(
+# Spellings of one sign. Not ×, · and *: a cross product is no dot product. Dashes of prose are spaces.
+_SPELLING = (
     dict.fromkeys("\u02d7\u2010\u2011\u2012\u2013\u2212\u2796", "-")
     | dict.fromkeys("\u2044\u2215", "/")
     | dict.fromkeys("\u2264\u2266\u2a7d", "<=")
     | dict.fromkeys("\u2265\u2267\u2a7e", ">=")
     | {"\u2260": "!=", "\u2217": "*", "\u2236": ":", "\u2795": "+", "\u2716": "×", "\u2797": "÷"}
     | dict.fromkeys("\u2018\u2019", "'")
+    | dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb", '"')
+    | dict.fromkeys("\u2014\u2015\u2022", " ")
 )
+_SPELLED = re.compile(f"[{''.join(_SPELLING)}]")
 _ALSO_SYMBOLS = "·′‴⁗⌈⌉⌊⌋⟦⟧⟨⟩‰‱٪"  # punctuation to Unicode, signs to a reader
 
 
@@ -47,9 +51,11 @@ def folded(text: str) -> str:
     text = visible(text)
     if text.isascii():
         return text.casefold()
-    text = _MIXED.sub(" ", _LOWERED.sub(r"_\g<0>", _RAISED.sub(r"^\g<0>", text)))
+    if _COMPATIBLE.search(text):
+        text = _MIXED.sub(" ", _LOWERED.sub(r"_\g<0>", _RAISED.sub(r"^\g<0>", text)))
     text = unicodedata.normalize("NFKC", text).casefold()
-    return unicodedata.normalize("NFKC", text).translate(_SIGNS)
+    text = unicodedata.normalize("NFKC", text)
+    return _SPELLED.sub(lambda found: _SPELLING[found[0]], text)
 
 
 @cache

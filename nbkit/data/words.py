@@ -30,7 +30,8 @@ _EXACT_SIGNS = "|".join(
 )
 # A leak is looked for in text that others formatted, so brackets and points count for nothing.
 _LEAK_SIGNS = r"!=|[-+*/=<>%^]"
-_LEAK_SPELLING = str.maketrans("×⋅·÷", "***/")
+_LEAK_SPELLING = {"×": "*", "⋅": "*", "·": "*", "÷": "/"}
+_LEAK_SPELLED = re.compile("[×⋅·÷]")
 _ACCENTS = re.compile("[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?:[ \t\r]*\n\s*)?(?=[^\W\d_]{2})")
 
@@ -38,7 +39,9 @@ _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?:[ \t\r]*\n\s*)?(?=[^\W\d_]{2})")
 @cache
 def _tokens(signs: str, ascii_only: bool) -> re.Pattern:
     if ascii_only:
-        return re.compile(rf"\w+|{signs}", re.ASCII)
+        return re.compile(
+            rf"\w+|(?!\s)(?:{signs})", re.ASCII
+        )  # (?!\s): most of what no word holds is a space
     marks, symbols = classes()
     word = rf"[^\W{_CJK}]+(?:[{marks}]+[^\W{_CJK}]*)*"
     return re.compile(
@@ -58,7 +61,7 @@ def plain(text: str) -> str:
     piece, without accents that no letter has of its own, products and quotients in one spelling."""
     text = folded(text)
     if not text.isascii():
-        text = _ACCENTS.sub("", text.translate(_LEAK_SPELLING))
+        text = _ACCENTS.sub("", _LEAK_SPELLED.sub(lambda found: _LEAK_SPELLING[found[0]], text))
     return _HYPHEN.sub("", text) if "-" in text else text
 
 
