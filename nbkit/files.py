@@ -55,6 +55,11 @@ def files_in(folder: Path, listed: Collection[str] = ()) -> dict[str, Path]:
     return {name: found[name] for name in sorted(found) if name in listed or not is_clutter(name)}
 
 
+def named(folder: Path, pattern: str) -> list[Path]:
+    """What in `folder` matches the glob `pattern`, sorted, without clutter: no `._hq.npy` for `*.npy`."""
+    return sorted(p for p in folder.glob(pattern) if not is_clutter(p.name))
+
+
 def project_root() -> Path:
     """The folder holding `notebooks/` and `params/`: NBKIT_ROOT, else above the cwd or this package."""
     if given := os.environ.get("NBKIT_ROOT"):
