@@ -248,7 +248,7 @@ def _status(arguments: argparse.Namespace) -> int:
     _known_profile(arguments.profile)
     for stage in params.schemas():
         state, reason = provenance.status_of(stage, arguments.profile)
-        seconds = runner.expected_seconds(arguments.profile, stage)
+        seconds, _ = runner.expected(arguments.profile, stage)
         took = runner.clock(seconds) if seconds is not None and state != "missing" else "-"
         print(f"{stage:<20} {state:<9} {took:>8}  {reason}".rstrip())
     return 0

@@ -27,6 +27,7 @@ from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 from openai.resources.chat import AsyncCompletions
 from tqdm.auto import tqdm
 
+from nbkit import progress
 from nbkit.files import digest
 from nbkit.json_cache import JsonCache
 
@@ -133,9 +134,13 @@ class Endpoint:
                 results = [_cached(cache, key) for key, _ in requests]
                 todo = [i for i, result in enumerate(results) if result is None]
                 self._counts["cached"] += len(requests) - len(todo)
-                with tqdm(total=len(requests), initial=len(requests) - len(todo), desc=label) as bar:
+                with (
+                    tqdm(total=len(requests), initial=len(requests) - len(todo), desc=label) as bar,
+                    progress.doing(label or "asking the endpoint", len(requests)) as part,
+                ):
+                    part.at(len(requests) - len(todo))
                     if todo:
-                        _run(self._ask_all(requests, todo, results, cache, bar))
+                        _run(self._ask_all(requests, todo, results, cache, (bar.update, part)))
         finally:
             self._seconds += time.monotonic() - started
         return results
@@ -196,7 +201,9 @@ class Endpoint:
             requests.append((key if seen[key] == 1 else f"{key}-{seen[key]}", request))
         return requests
 
-    async def _ask_all(self, requests, todo: list[int], results: list, cache: JsonCache, bar: tqdm) -> None:
+    async def _ask_all(
+        self, requests, todo: list[int], results: list, cache: JsonCache, told: Sequence
+    ) -> None:
         waiting = iter(todo)  # shared: each worker takes the next one
         failed_in_a_row = 0
 
@@ -215,7 +222,8 @@ class Endpoint:
                     failed_in_a_row += 1
                     self._failed[result.reason] += 1
                 results[i] = result
-                bar.update()
+                for tell in told:
+                    tell()
 
         async with AsyncOpenAI(**self._options) as client:
             if not self._checked:

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from nbkit import progress
 from nbkit.decoding import decode
 from nbkit.train.precision import dtype
 
@@ -236,7 +237,15 @@ class Generator:
         }
         rows = rows[: len(rows) - len(results)]  # the longest are at the end
         hidden = not self.progress or os.environ.get("TQDM_DISABLE") == "1"
-        with tqdm(total=len(rows), desc=self.progress, disable=hidden) as bar:
+        with (
+            tqdm(total=len(rows), desc=self.progress, disable=hidden) as bar,
+            progress.doing("generating", len(rows)) as part,
+        ):
+
+            def finished(count: int) -> None:
+                bar.update(count)
+                part(count)
+
             for start in range(0, len(rows), self.batch):
                 chunk = rows[start : start + self.batch]
                 prompts = [ids[i] for i, _ in chunk]
@@ -253,7 +262,7 @@ class Generator:
                     top_p,
                     draws_BT,
                     self.logprobs,
-                    bar.update,
+                    finished,
                 )
                 for place, budget, (new, logprobs) in zip(chunk, budgets, sampled, strict=True):
                     cut = "length" if budget == max_new_tokens else "context"

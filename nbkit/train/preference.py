@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from nbkit import progress
 from nbkit.data.skills import DOMAINS, Task, sample
 from nbkit.data.world import CHATTER_PARTS
 
@@ -75,7 +76,7 @@ class PairwiseJudge:
         ]
         probabilities_P = np.zeros(len(prompts))
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        for start in range(0, len(order), self.batch):
+        for start in progress.each(range(0, len(order), self.batch), "judging"):
             chosen = order[start : start + self.batch]
             batch = self.tokenizer(
                 [prompts[i] for i in chosen],

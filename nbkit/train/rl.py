@@ -18,7 +18,7 @@ from nbkit.data.skills import Task
 from nbkit.data.tokens import stop_ids
 from nbkit.evals.tasks import verdicts
 from nbkit.generate import Generator, sample_seed
-from nbkit.train.common import Progress, run_training, shared_arguments
+from nbkit.train.common import run_training, shared_arguments
 
 
 def pass_rates(
@@ -83,7 +83,6 @@ def grpo(
     out: Path,
     seed: int,
     label: str = "rl",
-    report: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[dict], float]:
     """Train `model` in place on rows {"prompt": text, ...columns}. `reward(prompts, completions,
     **columns) -> list[float | None]`. Returns (history, seconds). Raises ValueError without rows."""
@@ -114,6 +113,5 @@ def grpo(
         train_dataset=Dataset.from_list(list(rows)),
         reward_funcs=reward,
         processing_class=tokenizer,
-        callbacks=[Progress(label, report)],
     )
-    return run_training(trainer, key="reward")
+    return run_training(trainer, label, key="reward")

@@ -14,7 +14,7 @@ Two ways of packing, the same loss and gradients (tests/test_sft.py):
 Shape legend: R rows, T tokens per row.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from trl import SFTConfig, SFTTrainer, pack_dataset
 from trl.chat_template_utils import has_generation_markers
 
 from nbkit.data.tokens import CHAT_TEMPLATE
-from nbkit.train.common import Progress, run_training, shared_arguments
+from nbkit.train.common import run_training, shared_arguments
 
 IGNORE = -100
 LONG = 8192  # tokens per row above which activations are computed again instead of kept
@@ -175,7 +175,6 @@ def sft(
     epochs: float = 1.0,
     steps: int = 0,
     label: str = "sft",
-    report: Callable[[str], None] = lambda text: None,
 ) -> SFTResult:
     """Fine-tune `model` in place. `batch` is in packed rows of `max_length` tokens; the loss is the mean
     over all learned tokens of a step. `steps`, where given, counts in place of `epochs`."""
@@ -200,14 +199,13 @@ def sft(
         **shared_arguments(out, seed),
     )
     shared = dict(args=arguments, train_dataset=packed, processing_class=tokenizer)
-    shared["callbacks"] = [Progress(label, report)]
     if attention is None:
         trainer = RowPackedTrainer(model, data_collator=RowPacked(tokenizer.pad_token_id), **shared)
-        history, seconds = run_training(trainer)
+        history, seconds = run_training(trainer, label)
     else:
         before = model.config._attn_implementation
         model.set_attn_implementation(attention)
-        history, seconds = run_training(SFTTrainer(model, **shared))
+        history, seconds = run_training(SFTTrainer(model, **shared), label)
         model.set_attn_implementation(before)
     tokens = sum(len(row["input_ids"]) for row in encoded)
     learned = sum(y != IGNORE for row in encoded for y in row["labels"])
