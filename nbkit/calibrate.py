@@ -1,6 +1,6 @@
 """How fast this machine is, so that expected times of another machine can be scaled. Used by runner.py.
 
-Three rates, the best of several short tries each, because other work can only slow a try down: plain Python
+Three rates, the best of many short tries each, because other work can only slow a try down: plain Python
 (loops/s), matrix products (FLOP/s) and training of a tiny model (tokens/s), the latter two in the number
 format that training uses here. About two seconds in all, once per machine: the result is kept in
 `outputs/.calibration.json` under a fingerprint of processor, cores, threads, torch and number format.
@@ -129,27 +129,41 @@ def reference_rates(timings: Mapping) -> Rates | None:
     return found if _whole(found) else None
 
 
-def best(work: Callable[[], float], seconds: float = _SECONDS, now: Callable = time.perf_counter) -> float:
-    """The highest rate of amounts per second; `work` does some and returns how much. One try more warms
-    up, at least two count."""
+def best(
+    work: Callable[[], float],
+    clock: Callable[[], float],
+    seconds: float = _SECONDS,
+    now: Callable[[], float] = time.perf_counter,
+) -> float:
+    """The highest rate of amounts per second of `clock`; `work` does some and returns how much. One try
+    warms up, at least two count, and all last about `seconds`."""
     work()
     rates, start = [], now()
     while len(rates) < 2 or now() - start < seconds:
-        before = now()
-        rates.append(work() / (now() - before))
+        before = clock()
+        amount = work()
+        if (took := clock() - before) > 0:  # clocks tick
+            rates.append(amount / took)
+        elif now() - start > 10 * seconds:
+            raise ValueError("the clock stands still")
     return max(rates)
 
 
 def measure() -> dict[str, float]:
-    """The three rates of this machine, to three significant digits."""
+    """The three rates of this machine, to three significant digits.
+
+    On a processor one thread works and its processor time counts, so that other programs hardly disturb;
+    products are multiplied by the number of threads, as large ones use all. A tiny model gains little."""
     import torch
 
     from nbkit.train import precision
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    rates = {"python": best(_loops, _SECONDS / 2)}
-    rates["matmul"] = best(_products(device, precision.dtype()))
-    rates["train"] = best(_training(device, precision.dtype()))
+    gpu, threads = torch.cuda.is_available(), torch.get_num_threads()
+    device, clock = ("cuda", time.perf_counter) if gpu else ("cpu", time.process_time)
+    torch.set_num_threads(1)
+    rates = {"python": best(_loops, time.process_time, _SECONDS / 2)}
+    rates["matmul"] = best(_products(device, precision.dtype()), clock) * (1 if gpu else threads)
+    rates["train"] = best(_training(device, precision.dtype()), clock)
     return {kind: float(f"{rate:.3g}") for kind, rate in rates.items()}
 
 
@@ -174,13 +188,13 @@ def _products(device: str, dtype) -> Callable[[], float]:
 
 
 def _training(device: str, dtype) -> Callable[[], float]:
-    """Steps of a two-layer transformer of width 96 on 4 rows of 128 tokens: the size of our students."""
+    """Steps of a two-layer transformer of width 96 on 4 rows of 64 tokens: the size of our students."""
     import torch
     from torch import nn
 
     layer = nn.TransformerEncoderLayer(96, 4, 256, dropout=0.0, batch_first=True)
     model = nn.Sequential(nn.Embedding(1024, 96), nn.TransformerEncoder(layer, 2), nn.Linear(96, 1024))
-    model, ids_BS = model.to(device), torch.randint(1024, (4, 128), device=device)
+    model, ids_BS = model.to(device), torch.randint(1024, (4, 64), device=device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
 
     def work() -> float:

@@ -71,7 +71,6 @@ def show(folder: Path, text: str) -> None:
 def execute(source: Path, target: Path, parameters: dict[str, object]) -> Path:
     """Run `source` with `parameters` in the project root; returns `target`. Or leaves `.failed.ipynb`."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    show(target.parent, "importing papermill")
     import papermill
 
     part, failed = target.with_suffix(".part.ipynb"), target.with_suffix(".failed.ipynb")
@@ -90,10 +89,7 @@ def execute(source: Path, target: Path, parameters: dict[str, object]) -> Path:
                 progress_bar=False,
                 coalesce_streams=True,
                 cwd=str(project_root()),
-                on_cell_start=lambda cell, cell_index: show(
-                    target.parent, said.get(cell.get("id", ""), "setting the parameters")
-                ),
-                on_notebook_complete=lambda notebook: show(target.parent, "saving the notebook"),
+                on_cell_start=lambda cell, cell_index: show(target.parent, said.get(cell.get("id"), "")),
             )
     except BaseException:
         if part.is_file():
@@ -113,6 +109,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     if parent := os.environ.pop("NBKIT_PARENT", None):
         follow_parent(int(parent))
+    show(Path(arguments[1]).parent, "importing papermill")
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 

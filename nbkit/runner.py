@@ -42,10 +42,10 @@ def expected(profile: str, stage: str, measure: bool = False) -> tuple[float | N
         seconds = float(timings[profile][stage])
     except (OSError, ValueError, KeyError):
         return None, ""
-    there = calibrate.reference_rates(timings)
-    rates = calibrate.here(measure) if there else None
-    if rates is None:
-        return None, "another machine's time is known, but not how fast this one is"
+    if (there := calibrate.reference_rates(timings)) is None:
+        return None, "as the reference run's machine is not known"
+    if (rates := calibrate.here(measure)) is None:
+        return None, "as this machine's speed is not known"
     factor = calibrate.slowdown(stage, rates, there)
     return seconds * factor, calibrate.origin(factor)
 
