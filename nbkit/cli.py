@@ -36,6 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"nbkit: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("nbkit"):
+            raise
+        print(
+            f"nbkit: {sys.executable} lacks the package {error.name!r}; install all with `make`, or "
+            "`python3 install.py` where there is no make, then use .venv/bin/nbkit",
+            file=sys.stderr,
+        )
+        return 2
     except OSError as error:
         print(f"nbkit: {error}", file=sys.stderr)
         return 1

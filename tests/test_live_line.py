@@ -168,9 +168,9 @@ def test_outside_a_run_nothing_is_written(tmp_path, monkeypatch):
 def test_slow_imports_are_named_and_only_the_outermost(line, tmp_path, monkeypatch):
     package = tmp_path / "nbkit_slow_example"
     package.mkdir()
-    (package / "inner.py").write_text(
-        "from nbkit import progress\nseen = [str(p) for p in progress._parts]\n"
-    )
+    seen = "from nbkit import progress\nseen = [str(p) for p in progress._parts]\n"
+    (package / "inner.py").write_text(seen)
+    (package / "__init__.py").write_text(seen + "from . import inner\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(progress, "_SLOW", {"nbkit_slow_example"})
     monkeypatch.setattr(sys, "meta_path", [progress._Imports(), *sys.meta_path])
