@@ -306,7 +306,7 @@ def test_outputs_that_cannot_be_written_are_one_line(project, capsys, monkeypatc
 
 def test_the_command_line_needs_no_module_of_one_system():
     code = (
-        "import sys; sys.modules.update(fcntl=None, resource=None, termios=None, pwd=None, grp=None)\n"
+        "import psutil, sys; sys.modules.update(fcntl=None, resource=None, termios=None, pwd=None, grp=None)\n"
         "import nbkit, nbkit.cli, nbkit.runner, nbkit.execute, nbkit.seeds, nbkit.report\n"
         "print(nbkit.provenance.peak_rss_mb())"
     )
