@@ -68,14 +68,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def here(measure: bool = True) -> Rates | None:
-    """The rates of this machine: those kept, else measured now in a process of its own and kept. None where
-    nothing is kept and they cannot, or (`measure` False) shall not be measured."""
+def here(measure: bool = True, say: Callable[[str], None] = lambda text: None) -> Rates | None:
+    """The rates of this machine: those kept, else measured now in a process of its own and kept, which `say`
+    is told. None where nothing is kept and they cannot, or (`measure` False) shall not be measured."""
     name, kept = fingerprint(), _kept()
     for known in kept.values():
         if _whole(known.get(name)):
             return known[name]
-    if not measure or (found := _measured()) is None:
+    if not measure:
+        return None
+    say("measuring how fast this machine is, once, for the expected times")
+    if (found := _measured()) is None:
         return None
     for path, known in kept.items():
         with contextlib.suppress(OSError):

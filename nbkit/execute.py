@@ -80,6 +80,11 @@ def execute(source: Path, target: Path, parameters: dict[str, object]) -> Path:
         with tempfile.TemporaryDirectory(prefix="nbkit-kernel-") as folder:
             own_kernel(folder)
             said = headings(read_json(source)["cells"])
+
+            def name_cell(cell: dict) -> None:
+                if words := said.get(cell.get("id", "")):  # none for text, and for the injected parameters
+                    show(target.parent, words)
+
             show(target.parent, "starting the kernel")
             papermill.execute_notebook(
                 str(source),
@@ -89,7 +94,7 @@ def execute(source: Path, target: Path, parameters: dict[str, object]) -> Path:
                 progress_bar=False,
                 coalesce_streams=True,
                 cwd=str(project_root()),
-                on_cell_start=lambda cell, cell_index: show(target.parent, said.get(cell.get("id"), "")),
+                on_cell_start=lambda cell, cell_index: name_cell(cell),
             )
     except BaseException:
         if part.is_file():

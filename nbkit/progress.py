@@ -201,7 +201,8 @@ class _Imports(importlib.abc.MetaPathFinder):
     """Shows "importing torch" while the outermost import of a slow package runs."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name.partition(".")[0] not in _SLOW or any(p.text.startswith("importing ") for p in _parts):
+        package = name.partition(".")[0]
+        if package not in _SLOW or any(p.text.startswith("importing ") for p in _parts):
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         run: Callable[[Any], None] | None = getattr(spec and spec.loader, "exec_module", None)
@@ -209,7 +210,7 @@ class _Imports(importlib.abc.MetaPathFinder):
             return None
 
         def shown(module: Any) -> None:
-            with doing(f"importing {name}"):
+            with doing(f"importing {name if package == 'nbkit' else package}"):
                 run(module)
 
         spec.loader.exec_module = shown

@@ -27,11 +27,13 @@ __all__ = ["Line", "Outcome", "clock", "expected", "gib", "lock", "run_stage", "
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
-def expected(profile: str, stage: str, measure: bool = False) -> tuple[float | None, str]:
+def expected(
+    profile: str, stage: str, measure: bool = False, say: Callable[[str], None] = lambda text: None
+) -> tuple[float | None, str]:
     """(seconds, where they come from) for a stage: its last run here (""), else the committed reference run,
     scaled by how fast this machine is. (None, reason) where nothing is known.
 
-    `measure`: measure this machine first, if that was never done (some seconds).
+    `measure`: measure this machine first, if that was never done (some seconds, which `say` is told).
     """
     folder = provenance.run_dir(profile, stage)
     for path, key in ((folder / "resources.json", "wall_s"), (folder / "manifest.json", "wall_s")):
@@ -44,7 +46,7 @@ def expected(profile: str, stage: str, measure: bool = False) -> tuple[float | N
         return None, ""
     if (there := calibrate.reference_rates(timings)) is None:
         return None, "as the reference run's machine is not known"
-    if (rates := calibrate.here(measure)) is None:
+    if (rates := calibrate.here(measure, say)) is None:
         return None, "as this machine's speed is not known"
     factor = calibrate.slowdown(stage, rates, there)
     return seconds * factor, calibrate.origin(factor)
@@ -98,7 +100,7 @@ def _locked(handle: TextIO) -> bool:
 def run_stage(profile: str, stage: str, values: Mapping[str, Any], stream: TextIO = sys.stdout) -> Outcome:
     """Execute the notebook of `stage` with `values`; an interrupt kills its processes first."""
     folder = provenance.run_dir(profile, stage)
-    seconds, origin = expected(profile, stage, measure=True)
+    seconds, origin = expected(profile, stage, True, lambda text: print(text, file=stream, flush=True))
     line = Line(stage, seconds, stream, origin=origin)
     folder.mkdir(parents=True, exist_ok=True)
     for old in ("_SUCCESS", progress.FILE, CELL):
