@@ -13,6 +13,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 
+from nbkit import progress
 from nbkit.data import sources
 from nbkit.data.skills import (
     DOMAINS,
@@ -51,6 +52,7 @@ def domains_of(names: Sequence[str]) -> set[str]:
     return set().union(*map(_domains, names))
 
 
+@progress.doing("drawing tasks")
 def training_tasks(
     names: Sequence[str], n: int, weights: Mapping[str, float] | None = None, seed: int = 0
 ) -> list[Task]:
@@ -104,6 +106,7 @@ def at_shares(
     return chosen
 
 
+@progress.doing("drawing held-out questions")
 def evaluation_tasks(names: Sequence[str], n: int, split: str = "operands") -> list[Task]:
     """`n` held-out questions of each set that can be graded, or all a real set has, always in the same
     order: the world's `split`, or a real set's test split. Sets of open questions are left out. Raises

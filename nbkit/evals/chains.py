@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nbkit import progress
 from nbkit.data.equations import equations
 from nbkit.data.skills import InfraError, Task, verify
 
@@ -31,7 +32,8 @@ def leads(task: Task, chain: str, solution: str, jail=None) -> bool:
 def all_lead(tasks: Sequence[Task], chains: Sequence[tuple[str, str]], jail) -> np.ma.MaskedArray:
     """`leads` for every (chain, solution), shape (n, 1); masked where the grader failed."""
     found = np.ma.zeros((len(tasks), 1), dtype=bool)
-    for i, (task, (chain, solution)) in enumerate(zip(tasks, chains, strict=True)):
+    pairs = zip(tasks, chains, strict=True)
+    for i, (task, (chain, solution)) in enumerate(progress.each(pairs, "checking chains", len(tasks))):
         try:
             found[i] = leads(task, chain, solution, jail)
         except InfraError:

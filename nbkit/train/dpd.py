@@ -31,6 +31,7 @@ from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 from trl.models.utils import _ForwardRedirection
 
+from nbkit import progress
 from nbkit.train.common import run_training, shared_arguments
 from nbkit.train.dpd_loss import against_teacher, against_top_k
 from nbkit.train.dpd_states import check_vocabularies, completion_states, plain_head, whole_head
@@ -253,14 +254,15 @@ def dpd(
         logging_steps=max(1, steps // 40),
         **shared_arguments(out, seed),
     )
-    trainer = DPDTrainer(
-        model,
-        arguments,
-        teacher=teacher,
-        weights=weights,
-        divergence=Divergence(kind, temperature, mixing),
-        train_dataset=Dataset.from_list(tokenized(tokenizer, pairs)),
-        processing_class=tokenizer,
-        **options,
-    )
+    with progress.doing(f"{label}: log-probs of the reference"):
+        trainer = DPDTrainer(
+            model,
+            arguments,
+            teacher=teacher,
+            weights=weights,
+            divergence=Divergence(kind, temperature, mixing),
+            train_dataset=Dataset.from_list(tokenized(tokenizer, pairs)),
+            processing_class=tokenizer,
+            **options,
+        )
     return run_training(trainer, label)

@@ -27,6 +27,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from trl import SFTConfig, SFTTrainer, pack_dataset
 from trl.chat_template_utils import has_generation_markers
 
+from nbkit import progress
 from nbkit.data.tokens import CHAT_TEMPLATE
 from nbkit.train.common import run_training, shared_arguments
 
@@ -58,7 +59,8 @@ def encode(conversations: Sequence[list[dict] | dict], tokenizer, max_length: in
             "chat_template: has no {% generation %} markers, so the assistant's tokens cannot be told apart; "
             "use a template with markers (nbkit.data.tokens.CHAT_TEMPLATE has them)"
         )
-    rows = [_row(i, conversation, tokenizer) for i, conversation in enumerate(conversations)]
+    shown = progress.each(conversations, "encoding conversation")
+    rows = [_row(i, conversation, tokenizer) for i, conversation in enumerate(shown)]
     kept = [row for row in rows if len(row["input_ids"]) <= max_length]
     if not kept:
         raise ValueError(
