@@ -66,13 +66,9 @@ def notebook_path(stage: str) -> Path:
 
 def code_hash() -> str:
     """Hash of nbkit's files (code and claims.yaml) that can change a result."""
-    package = Path(__file__).parent
-    sources = {
-        p.relative_to(package).as_posix(): p for p in [*package.rglob("*.py"), *package.rglob("*.yaml")]
-    }
-    return files.digest(
-        {name: files.sha256(sources[name]) for name in sorted(sources) if name not in NOT_CODE}
-    )
+    sources = files.files_in(Path(__file__).parent)  # without the copies that Jupyter keeps of edited files
+    wanted = [name for name in sources if name.endswith((".py", ".yaml")) and name not in NOT_CODE]
+    return files.digest({name: files.sha256(sources[name]) for name in wanted})
 
 
 def notebook_hash(stage: str) -> str:

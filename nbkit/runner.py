@@ -54,21 +54,10 @@ def expected(
 
 @contextlib.contextmanager
 def lock(profile: str) -> Iterator[None]:
-    """Only one `nbkit run` per profile: two would write the same folders. Freed on any exit.
-
-    Raises BlockingIOError when another one is at work, OSError when the folder cannot be written.
-    """
+    """Only one `nbkit run` per profile: two would write the same folders. Freed on any exit."""
     folder = files.outputs_root() / profile
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("w")
-    except OSError as error:
-        raise type(error)(
-            error.errno,
-            f"cannot write in {folder}: {error.strerror}; free space or fix its permissions, "
-            "or set NBKIT_OUTPUTS to a writable folder",
-        ) from error
-    with handle:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as handle:
         if not _locked(handle):
             raise BlockingIOError(
                 f"another nbkit run is at work in {folder}; wait for it or stop it"

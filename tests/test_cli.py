@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -216,6 +217,50 @@ def test_output_folder_in_the_way_is_code_1_with_a_message(project, capsys):
     (project / "outputs").write_text("a file")
     assert run("--only", "01") == 1
     assert "nbkit: " in capsys.readouterr().err
+
+
+def no_write(*arguments, **options):
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(arguments[0]))
+
+
+@pytest.mark.parametrize("command", ["run", "report"])
+def test_a_read_only_checkout_names_the_folder_and_the_way_out(project, capsys, monkeypatch, command):
+    monkeypatch.setattr(Path, "mkdir", no_write)
+    assert main([command, "--profile", "tiny"]) == 1
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 1 and "Read-only file system" in told
+    assert str(project / "outputs") in told and "set NBKIT_OUTPUTS to a" in told
+
+
+@pytest.mark.parametrize("inside", ["", "/deeper/still"])
+def test_outputs_that_cannot_be_a_folder_name_it_too(project, capsys, monkeypatch, tmp_path, inside):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("NBKIT_OUTPUTS", f"{tmp_path}/file{inside}")
+    assert run("--only", "01") == 1
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 1 and f"{tmp_path}/file" in told and "NBKIT_OUTPUTS" in told
+
+
+def test_other_disk_errors_stay_as_they_are(project, capsys, monkeypatch, tmp_path):
+    def fail(*_):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(tmp_path / "elsewhere"))
+
+    monkeypatch.setattr("nbkit.report.build", fail)
+    assert main(["report", "--profile", "tiny"]) == 1
+    told = capsys.readouterr().err
+    assert "elsewhere" in told and "NBKIT_OUTPUTS" not in told
+
+
+def test_a_checkout_with_spaces_and_signs_in_its_path_runs(project, tmp_path, capsys, monkeypatch):
+    """The kernel's folder, the interpreter's search path and every artifact lie below it."""
+    home = project.rename(tmp_path / "my runs [v2] #1 é")
+    monkeypatch.syspath_prepend(str(home))
+    monkeypatch.setenv("NBKIT_ROOT", str(home))
+    monkeypatch.setenv("PYTHONPATH", f"{home}{os.pathsep}{Path(__file__).resolve().parent.parent}")
+    monkeypatch.setenv("TMPDIR", str(home))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert run("--only", "01") == 0, capsys.readouterr().err
+    assert status_of("01_make", "tiny") == ("complete", "")
 
 
 def test_plan_prints_the_dry_run_of_the_profile(project, capsys, monkeypatch):

@@ -293,17 +293,6 @@ def test_a_failed_install_stops_make_and_leaves_no_stamp(checkout):
 # --- where it runs --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
-def test_outputs_that_cannot_be_written_are_one_line(project, capsys, monkeypatch, code):
-    def refuse(self, *_, **__):
-        raise OSError(code, os.strerror(code), str(self))
-
-    monkeypatch.setattr(runner.Path, "mkdir", refuse)
-    assert cli.main(["run", "--profile", "tiny"]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "cannot write in" in line and "set NBKIT_OUTPUTS to a writable folder" in line
-
-
 def test_the_command_line_needs_no_module_of_one_system():
     code = (
         "import psutil, sys; sys.modules.update(fcntl=None, resource=None, termios=None, pwd=None, grp=None)\n"

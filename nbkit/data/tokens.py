@@ -114,9 +114,16 @@ def _texts(docs: Iterable[Mapping | str]) -> list[str]:
 
 
 def _ids(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, batch: int = 1024) -> Iterable[list[int]]:
+    """Ids of plain documents: a control token that one spells ("<eos>" in a text about tokenizers) is text,
+    not the end of a document."""
     core = tokenizer.backend_tokenizer
     for start in progress.each(range(0, len(texts), batch), "tokenizing, batch"):
-        for encoding in core.encode_batch_fast(texts[start : start + batch], add_special_tokens=False):
+        before, core.encode_special_tokens = core.encode_special_tokens, True
+        try:
+            encodings = core.encode_batch_fast(texts[start : start + batch], add_special_tokens=False)
+        finally:
+            core.encode_special_tokens = before
+        for encoding in encodings:
             yield encoding.ids
 
 

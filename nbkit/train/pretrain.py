@@ -143,7 +143,7 @@ def train(job: Job) -> Result:
     the model in `<out>/model`. Raises ValueError for plans that cannot be followed, checkpoints of another
     plan, and losses that are not finite."""
     out, plan = Path(job.out), [Stage(**row) for row in job.plan]
-    whole = {path.stem: load_pool(path) for path in sorted(Path(job.pools).glob("*.npy"))}
+    whole = {path.stem: load_pool(path) for path in files.named(Path(job.pools), "*.npy")}
     if not whole:
         raise ValueError(f"pools: {job.pools} holds no *.npy; run 01_data_mix first")
     if not any(max(stage.lr_from, stage.lr_to) > 0 for stage in plan):
