@@ -109,8 +109,8 @@ def committed(text: str, items: Sequence[Item]) -> str:
     """What a draft counts as in a vote: the number it answers where the checklist wants one, code without
     regard to its layout where it wants that, else its final answer up to spacing."""
     kinds, answer = {item.kind for item in items}, split_response(text)[1]
-    if "number" in kinds and (found := _numbers(extract_answer(answer))):
-        return str(found[-1])
+    if "number" in kinds and (number := _last_number(extract_answer(answer))) is not None:
+        return str(number)
     if "defines" in kinds and (tree := _parsed(extract_code(answer))):
         try:
             return ast.unparse(tree)
@@ -120,8 +120,12 @@ def committed(text: str, items: Sequence[Item]) -> str:
 
 
 def _numbers(text: str) -> list[Fraction]:
-    found = (number.replace(",", "") for number in _NUMBER.findall(text))
-    return [Fraction(number) for number in found if len(number) <= _LONGEST]
+    return [Fraction(found.replace(",", "")) for found in _NUMBER.findall(text) if len(found) <= _LONGEST]
+
+
+def _last_number(text: str) -> Fraction | None:
+    found = next((found for found in reversed(_NUMBER.findall(text)) if len(found) <= _LONGEST), None)
+    return None if found is None else Fraction(found.replace(",", ""))
 
 
 def _parsed(code: str, mode: str = "exec") -> ast.Module | ast.Expression | None:
@@ -212,15 +216,15 @@ def _reasons(draft, chain, answer, value, jail) -> str:
 
 
 def _number(draft, chain, answer, value, jail) -> str:
-    return "" if _numbers(extract_answer(answer)) else "not a number"
+    return "" if _last_number(extract_answer(answer)) is not None else "not a number"
 
 
 def _supported(draft, chain, answer, value, jail) -> str:
     """The last step must name the answer's number, if the chain has any equation."""
-    answered, ends = _numbers(extract_answer(answer)), _numbers(chain.split("\n")[-1])
-    if not answered or not ends or "=" not in chain:
+    answered, ends = _last_number(extract_answer(answer)), _numbers(chain.split("\n")[-1])
+    if answered is None or not ends or "=" not in chain:
         return ""
-    return "" if answered[-1] in ends else f"the steps do not end in {answered[-1]}"
+    return "" if answered in ends else f"the steps do not end in {answered}"
 
 
 def _unit(draft, chain, answer, value, jail) -> str:

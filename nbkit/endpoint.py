@@ -57,9 +57,10 @@ class Endpoint:
     lost connections, 408, 409, 429 and 5xx, also where they come inside an answer of status 200, and bodies
     that are no chat completion are retried `retries` times, after 0.5 to 8 s or the server's Retry-After of
     at most 2 minutes (openai's own backoff). A parameter that the model refuses is sent under its other name
-    or left out from then on (docs/formats.md), and `report` says so under "adapted". After `give_up_after` failures in a row the rest of a call is not
-    sent. `prices` are (prompt, completion) in any currency per million tokens. `cache` is an SQLite file,
-    keyed by model, messages and sampling but not by server; it keeps finished answers alone. Raises ValueError for values out of range.
+    or left out from then on (docs/formats.md), and `report` says so under "adapted". After `give_up_after`
+    failures in a row the rest of a call is not sent. `prices` are (prompt, completion) in any currency per
+    million tokens. `cache` is an SQLite file, keyed by model, messages and sampling but not by server; it
+    keeps finished answers alone. Raises ValueError for values out of range.
     """
 
     def __init__(
@@ -296,10 +297,11 @@ def _check_url(url: str) -> None:
 async def _tell_hidden_errors(response) -> None:
     """Give an answer of status 200 that is none the status of the error inside, so that openai's client
     retries it like any other."""
-    if response.status_code == 200 and response.request.method == "POST":
-        if found := hidden_error(await response.aread()):
-            response.status_code, headers = found
-            response.headers.update(headers)
+    if response.status_code != 200 or response.request.method != "POST":
+        return
+    if found := hidden_error(await response.aread()):
+        response.status_code, headers = found
+        response.headers.update(headers)
 
 
 def _cut(answer: Completion | Failure, stop: str | Sequence[str] | None) -> Completion | Failure:

@@ -43,7 +43,7 @@ _REFUSAL = re.compile(
 @dataclass(frozen=True)
 class Completion:
     """An answer. `finish_reason` is "stop", "length" where the limit of tokens cut it, or the server's own
-    word; tokens are None where the server counts none. `reasoning` is what it sent as that beside the text."""
+    word; tokens are None where the server counts none. `reasoning` came beside the text."""
 
     text: str
     finish_reason: str | None

@@ -25,7 +25,7 @@ def render(question: str, first: str, second: str) -> str:
 
 def conversations(pairs: Sequence[dict], seed: int = 0) -> list[list[dict]]:
     """Training chats from {"prompt", "chosen", "rejected"}, texts or lists of text parts: each pair once in a
-    random order, so that A and B are equally often right. Raises ValueError naming the pair for other forms."""
+    random order, so that A and B are equally often right. Raises ValueError naming a pair of another form."""
     rng = random.Random(f"preference/{seed}")
     chats = []
     for i, pair in enumerate(pairs):

@@ -2,8 +2,9 @@
 seeing each other. Used by 03-06.
 
 A conversation is a list of messages, or {"messages": [...], "tools": [...]} where tools are offered, in any
-form that docs/formats.md names (nbkit.conversations brings them to one). Tool definitions, questions and tool results (role "tool") are read; what the assistant writes is learned: its
-<think>, its answer, its tool calls and the <|im_end|> with which it stops.
+form that docs/formats.md names (nbkit.conversations brings them to one). Tool definitions, questions and tool
+results (role "tool") are read; what the assistant writes is learned: its <think>, its answer, its tool calls
+and the <|im_end|> with which it stops.
 
 Two ways of packing, the same loss and gradients (tests/test_sft.py):
 - in rows of `max_length` tokens: per-conversation `position_ids` and no attention mask, from which
@@ -53,7 +54,8 @@ def encode(conversations: Sequence[list[dict] | dict], tokenizer, max_length: in
     dropped).
 
     Raises ValueError when the chat template has no generation markers, when a conversation has no assistant
-    turn or holds what cannot be learned as text (it names row and message), and when every conversation is longer than `max_length` tokens."""
+    turn or holds what cannot be learned as text (it names row and message), and when every conversation is
+    longer than `max_length` tokens."""
     if not has_generation_markers(tokenizer.chat_template or ""):
         raise ValueError(
             "chat_template: has no {% generation %} markers, so the assistant's tokens cannot be told apart; "
