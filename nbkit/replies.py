@@ -83,9 +83,9 @@ def read(body: bytes) -> Completion | Failure:
         text, reasoning = _said(message)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         return Failure("no text", f"{error}"[:300])
-    if not text and not reasoning and message.get("content") is None:
-        return Failure("no text", f"content is None, finish_reason {reason!r}")
     finish = _FINISH.get(reason.lower(), reason) if isinstance(reason, str) else None
+    if not text and not reasoning and message.get("content") is None and finish != "length":
+        return Failure("no text", f"content is None, finish_reason {reason!r}")
     return Completion(text, finish, *tokens, reasoning=reasoning)
 
 

@@ -121,10 +121,10 @@ def called(response: str) -> list[dict] | None:
     text = response.strip()
     if text.startswith(OPEN):
         return _only_calls(text)
-    answers = [text]
-    if THINK in text or END_THINK in text:
-        answers = [after for after in (text.partition(END_THINK)[2], text.rpartition(END_THINK)[2]) if after]
-        answers = answers if END_THINK in text else []
+    thinks = THINK in text.partition(OPEN)[0]
+    answers = [] if thinks else [text]
+    if END_THINK in text:
+        answers += [text.partition(END_THINK)[2], text.rpartition(END_THINK)[2]]
     return next((calls for answer in answers if (calls := _only_calls(_unlabelled(answer)))), None)
 
 

@@ -74,6 +74,7 @@ class FastRolloutTrainer(GRPOTrainer):
     def _calculate_rewards(self, *arguments):
         """Note the share of completions that got a reward. TRL leaves the others out of every mean."""
         rewards = super()._calculate_rewards(*arguments)
+        rewards[~torch.isfinite(rewards)] = torch.nan
         self.graded = float((~torch.isnan(rewards).all(1)).float().mean())
         self._metrics["train" if self.model.training else "eval"]["graded"].append(self.graded)
         return rewards
