@@ -11,6 +11,7 @@ answer: this module imports neither tasks nor their verifier, and a test holds i
 import ast
 import json
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,12 +21,15 @@ from math import exp
 from nbkit.checklist import BRACKETS, Item
 from nbkit.data.equations import stated
 from nbkit.generate import Completion, Engine, user_turn
+from nbkit.tool_calls import called
 from nbkit.verify.code import extract_code, grade
 from nbkit.verify.jail import CallError
 from nbkit.verify.math import extract_answer
 from nbkit.verify.suites import mbpp_calls
 
 _NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
+_LONGEST = 1000  # characters of a number, as of an answer; Python refuses to read 4,301 digits
+_LONGEST_PROGRAM = 100_000  # characters; the parser of Python takes minutes for some longer ones
 _VERDICT = re.compile(r"(?:verdict\W+)?(right|wrong)\b\W*(.*)", re.I)
 _SAMPLES = (3, [2, 1], "ab")  # one input that a function accepts will do: its type is unknown
 
@@ -105,18 +109,35 @@ def committed(text: str, items: Sequence[Item]) -> str:
     """What a draft counts as in a vote: the number it answers where the checklist wants one, code without
     regard to its layout where it wants that, else its final answer up to spacing."""
     kinds, answer = {item.kind for item in items}, split_response(text)[1]
-    if "number" in kinds and (found := _numbers(extract_answer(answer))):
-        return str(found[-1])
-    if "defines" in kinds:
+    if "number" in kinds and (number := _last_number(extract_answer(answer))) is not None:
+        return str(number)
+    if "defines" in kinds and (tree := _parsed(extract_code(answer))):
         try:
-            return ast.unparse(ast.parse(extract_code(answer)))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return ast.unparse(tree)
+        except RecursionError:
             return answer
     return " ".join(answer.split())
 
 
 def _numbers(text: str) -> list[Fraction]:
-    return [Fraction(found.replace(",", "")) for found in _NUMBER.findall(text)]
+    return [Fraction(found.replace(",", "")) for found in _NUMBER.findall(text) if len(found) <= _LONGEST]
+
+
+def _last_number(text: str) -> Fraction | None:
+    found = next((found for found in reversed(_NUMBER.findall(text)) if len(found) <= _LONGEST), None)
+    return None if found is None else Fraction(found.replace(",", ""))
+
+
+def _parsed(code: str, mode: str = "exec") -> ast.Module | ast.Expression | None:
+    """The syntax tree of a program of a model, which may be anything; None where it is no program."""
+    if len(code) > _LONGEST_PROGRAM:
+        return None
+    try:
+        with warnings.catch_warnings():  # an invalid escape in a model's string is no news for the reader
+            warnings.simplefilter("ignore")
+            return ast.parse(code, mode=mode)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
 
 
 def inspect(items: Sequence[Item], draft: Completion, jail) -> list[Critique]:
@@ -170,7 +191,7 @@ def _opinion(answer: Completion, items: Sequence[Item]) -> list[Critique]:
     lines = split_response(answer.text)[1].splitlines() or [""]
     critiques = []
     for line in lines[:-1]:
-        found = re.match(r"(\d+)\W+(met|unmet)\b\W*(.*)", line.strip(), re.I)
+        found = re.match(r"(\d{1,4})\W+(met|unmet)\b\W*(.*)", line.strip(), re.I)
         if found and 1 <= int(found[1]) <= len(items):
             unmet = found[2].lower() == "unmet"
             comment = (found[3] or "unmet") if unmet else ""
@@ -195,15 +216,15 @@ def _reasons(draft, chain, answer, value, jail) -> str:
 
 
 def _number(draft, chain, answer, value, jail) -> str:
-    return "" if _numbers(extract_answer(answer)) else "not a number"
+    return "" if _last_number(extract_answer(answer)) is not None else "not a number"
 
 
 def _supported(draft, chain, answer, value, jail) -> str:
     """The last step must name the answer's number, if the chain has any equation."""
-    answered, ends = _numbers(extract_answer(answer)), _numbers(chain.split("\n")[-1])
-    if not answered or not ends or "=" not in chain:
+    answered, ends = _last_number(extract_answer(answer)), _numbers(chain.split("\n")[-1])
+    if answered is None or not ends or "=" not in chain:
         return ""
-    return "" if answered[-1] in ends else f"the steps do not end in {answered[-1]}"
+    return "" if answered in ends else f"the steps do not end in {answered}"
 
 
 def _unit(draft, chain, answer, value, jail) -> str:
@@ -227,8 +248,9 @@ def _copies(draft, chain, answer, value, jail) -> str:
 
 
 def _literal(draft, chain, answer, value, jail) -> str:
+    tree = _parsed(answer, "eval")
     try:
-        ast.literal_eval(answer)
+        ast.literal_eval(tree or "")
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return "not a Python value"
     return ""
@@ -241,35 +263,21 @@ def _wrapped(draft, chain, answer, value, jail) -> str:
     )
 
 
-def _call_of(answer: str) -> dict | None:
-    body = re.fullmatch(r"<tool_call>(.*)</tool_call>", answer, re.S)
-    try:
-        call = json.loads(body[1]) if body else None
-    except (ValueError, RecursionError):
-        return None
-    good = (
-        isinstance(call, dict) and set(call) == {"name", "arguments"} and isinstance(call["arguments"], dict)
-    )
-    return call if good else None
-
-
 def _tool(draft, chain, answer, value, jail) -> str:
-    return "" if _call_of(answer) else "must call a tool"
+    return "" if len(called(draft.text) or ()) == 1 else "must call a tool"
 
 
 def _known_tool(draft, chain, answer, value, jail) -> str:
     """Text may be the right answer too: a question back, or a refusal."""
     if "<tool_call>" not in answer:
         return ""
-    call = _call_of(answer)
-    return "" if call and call["name"] in value else f"calls none of {', '.join(value)}"
+    calls = called(draft.text) or [{"name": None}]
+    return "" if all(call["name"] in value for call in calls) else f"calls none of {', '.join(value)}"
 
 
 def _function(answer: str, name: str) -> ast.FunctionDef | None:
-    try:
-        body = ast.parse(extract_code(answer)).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    tree = _parsed(extract_code(answer))
+    body = tree.body if tree else []
     return next((node for node in body if isinstance(node, ast.FunctionDef) and node.name == name), None)
 
 

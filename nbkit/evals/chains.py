@@ -26,7 +26,7 @@ def leads(task: Task, chain: str, solution: str, jail=None) -> bool:
     result = _RESULT.search(steps[-1])
     if result and result[1] == solution.strip():
         return True
-    return steps[-1] == task.steps[-1] and verify(task, solution, jail)
+    return steps[-1:] == list(task.steps[-1:]) and verify(task, solution, jail)
 
 
 def all_lead(tasks: Sequence[Task], chains: Sequence[tuple[str, str]], jail) -> np.ma.MaskedArray:
