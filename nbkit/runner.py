@@ -36,9 +36,12 @@ def expected(
     `measure`: measure this machine first, if that was never done (some seconds, which `say` is told).
     """
     folder = provenance.run_dir(profile, stage)
-    for path, key in ((folder / "resources.json", "wall_s"), (folder / "manifest.json", "wall_s")):
+    for name in ("resources.json", "manifest.json"):
         with contextlib.suppress(OSError, ValueError, KeyError):
-            return float(files.read_json(path)[key]), ""
+            found = files.read_json(folder / name)
+            seconds = found["wall_s"] if not found.get("reused") else None
+            if (seconds := found.get("expected_s", seconds)) is not None:
+                return float(seconds), ""
     try:
         timings = files.read_json(files.project_root() / "outputs" / "reference" / "timings.json")
         seconds = float(timings[profile][stage])
@@ -89,8 +92,8 @@ def _locked(handle: TextIO) -> bool:
 def run_stage(profile: str, stage: str, values: Mapping[str, Any], stream: TextIO = sys.stdout) -> Outcome:
     """Execute the notebook of `stage` with `values`; an interrupt kills its processes first."""
     folder = provenance.run_dir(profile, stage)
-    seconds, origin = expected(profile, stage, True, lambda text: print(text, file=stream, flush=True))
-    line = Line(stage, seconds, stream, origin=origin)
+    before, origin = expected(profile, stage, True, lambda text: print(text, file=stream, flush=True))
+    line = Line(stage, before, stream, origin=origin)
     folder.mkdir(parents=True, exist_ok=True)
     for old in ("_SUCCESS", progress.FILE, CELL):
         (folder / old).unlink(missing_ok=True)
@@ -118,8 +121,11 @@ def run_stage(profile: str, stage: str, values: Mapping[str, Any], stream: TextI
     ok = process.returncode == 0 and (folder / "_SUCCESS").is_file()
     outcome = Outcome(ok, seconds, peak, "" if ok else _trouble(process.returncode, folder, target))
     if ok:
+        whole: float | None = seconds
+        if provenance.load_manifest(profile, stage)[2].get("reused"):  # shorter than the next whole run
+            whole = max(seconds, before) if before and not origin else None
         resources = {"wall_s": round(seconds, 2), "peak_bytes": peak}
-        files.write_json(folder / "resources.json", resources)
+        files.write_json(folder / "resources.json", resources | {"expected_s": whole and round(whole, 2)})
     line.close(outcome)
     return outcome
 

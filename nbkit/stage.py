@@ -85,6 +85,7 @@ class Run:
         self._outputs: set[str] = set()
         self._metrics: dict[str, Any] = {}
         self._seconds: dict[str, float] = {}
+        self._reused: list[str] = []
         # Hashed now: these are the sources this process runs, whatever is edited meanwhile.
         self._code, self._notebook = code_hash(), notebook_hash(self.stage)
         self._started = time.monotonic()
@@ -183,6 +184,7 @@ class Run:
             whole = self._is_whole(place, made_from)
         if whole:
             print(f"{name}: reused")
+            self._reused.append(name)
         else:
             with progress.doing(name) as part, files.atomic_dir(place) as temp:
                 build(temp)
@@ -262,6 +264,7 @@ class Run:
             "wall_s": round(time.monotonic() - self._started, 2),
             "peak_rss_mb": provenance.peak_rss_mb(),
             "timing_s": self._seconds,
+            "reused": self._reused,
             "headline": plain(headline, "headline"),
             "notebook": self._notebook,
             "fingerprint": fingerprint(self.stage, vars(self.cfg), self._code, self._notebook),

@@ -81,6 +81,9 @@ def test_force_overrides_and_a_typed_value(project, capsys):
     assert "01_make  started, expected ~" in capsys.readouterr().out and calls(project) == 1, (
         "the step is kept"
     )
+    resources = files.read_json(project / "outputs/tiny/01_make/resources.json")
+    assert resources["expected_s"] >= resources["wall_s"], "a run that reused a step says little of the next"
+    assert files.read_json(project / "outputs/tiny/01_make/manifest.json")["reused"] == ["pool"]
     assert main(["status", "--profile", "tiny"]) == 0
     assert "parameters changed: lr, steps" in capsys.readouterr().out
 
@@ -297,6 +300,13 @@ def test_expected_time_comes_from_the_last_run_then_the_reference(project, monke
     assert runner.expected("tiny", "01_make", measure=True) == (700, "scaled from a similar machine")
     files.write_json(project / "outputs/tiny/01_make/resources.json", {"wall_s": 12.5, "peak_bytes": 1})
     assert runner.expected("tiny", "01_make") == (12.5, "")
+    # A run that went on after a kill took less than a whole one: only a whole one counts.
+    resumed = {"wall_s": 3.0, "peak_bytes": 1, "expected_s": None}
+    files.write_json(project / "outputs/tiny/01_make/resources.json", resumed)
+    files.write_json(project / "outputs/tiny/01_make/manifest.json", {"wall_s": 2.0, "reused": ["pool"]})
+    assert runner.expected("tiny", "01_make") == (700, "scaled from a similar machine")
+    files.write_json(project / "outputs/tiny/01_make/resources.json", resumed | {"expected_s": 90.0})
+    assert runner.expected("tiny", "01_make") == (90.0, "")
 
 
 class Terminal(io.StringIO):
