@@ -16,37 +16,26 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from openai import (
-    APIConnectionError,
-    APIError,
-    APIStatusError,
-    APITimeoutError,
-    AsyncOpenAI,
-    DefaultAsyncHttpxClient,
-    Timeout,
-)
+from openai import APIConnectionError, APIError, AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 from openai.resources.chat import AsyncCompletions
 from tqdm.auto import tqdm
 
 from nbkit import progress
+from nbkit.endpoint_http import check_url, failure_of, run, tell_hidden_errors, up_to
 from nbkit.files import digest
 from nbkit.json_cache import JsonCache
-from nbkit.replies import MALFORMED, Completion, Failure, hidden_error, read, refused_parameter
+from nbkit.replies import Completion, Failure, read, refused_parameter
 
 Conversation = Sequence[Mapping[str, Any]]  # messages: {"role": ..., "content": ...}
 _SAMPLING = frozenset(inspect.signature(AsyncCompletions.create).parameters) - {
     "self", "model", "messages", "n", "seed", "stream", "stream_options", "timeout"
 }  # fmt: skip
-
-
 _RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
@@ -76,7 +65,7 @@ class Endpoint:
         prices: tuple[float, float] | None = None,
         give_up_after: int = 50,
     ) -> None:
-        _check_url(base_url)
+        check_url(base_url)
         for name, value, low, high in (
             ("concurrency", concurrency, 1, 1000),
             ("timeout_s", timeout_s, 0.001, 86400),
@@ -136,7 +125,7 @@ class Endpoint:
                 ):
                     part.at(len(requests) - len(todo))
                     if todo:
-                        _run(self._ask_all(requests, todo, results, cache, (bar.update, part)))
+                        run(self._ask_all(requests, todo, results, cache, (bar.update, part)))
         finally:
             self._seconds += time.monotonic() - started
         return results
@@ -223,7 +212,7 @@ class Endpoint:
                 for tell in told:
                     tell()
 
-        http = DefaultAsyncHttpxClient(event_hooks={"response": [_tell_hidden_errors]})
+        http = DefaultAsyncHttpxClient(event_hooks={"response": [tell_hidden_errors]})
         async with AsyncOpenAI(**self._options, http_client=http) as client:
             if not self._checked:
                 await self._check(client)
@@ -248,14 +237,14 @@ class Endpoint:
                 raw = await client.chat.completions.with_raw_response.create(**sent)
             except APIError as error:
                 self._counts["retried"] += int(error.request.headers.get("x-stainless-retry-count", 0))
-                failure = _failure(error)
+                failure = failure_of(error)
                 if not self._adapt(failure, sent, request):
                     return failure
                 self._counts["retried"] += 1
                 continue
             self._counts["retried"] += raw.retries_taken
             stop = request.get("stop") if "stop" in self._adapted else None
-            return _cut(read(raw.http_response.content), stop)
+            return up_to(read(raw.http_response.content), stop)
 
     def _adapt(self, failure: Failure, sent: Mapping, request: Mapping) -> bool:
         """Is there another form of the request, because the model refuses one of its parameters?"""
@@ -292,66 +281,8 @@ class Endpoint:
             )
 
 
-def _check_url(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is no port, an unclosed bracket
-        valid = False
-    if not valid:
-        raise ValueError(f"base_url: got {url!r}, wanted http(s)://host[:port]/..., mostly ending in /v1")
-
-
-async def _tell_hidden_errors(response) -> None:
-    """Give an answer of status 200 that is none the status of the error inside, so that openai's client
-    retries it like any other."""
-    if response.status_code != 200 or response.request.method != "POST":
-        return
-    if found := hidden_error(await response.aread()):
-        response.status_code, headers = found
-        response.headers.update(headers)
-
-
-def _cut(answer: Completion | Failure, stop: str | Sequence[str] | None) -> Completion | Failure:
-    """The answer up to the first of `stop`, which the server would not look for."""
-    if isinstance(answer, Failure) or not stop:
-        return answer
-    marks = [stop] if isinstance(stop, str) else stop
-    ends = [at for mark in marks if mark and (at := answer.text.find(mark)) >= 0]
-    return replace(answer, text=answer.text[: min(ends)], finish_reason="stop") if ends else answer
-
-
-def _failure(error: APIError) -> Failure:
-    if isinstance(error, APIStatusError):  # the whole body: openai's message knows only its own form
-        if error.response.headers.get(MALFORMED):
-            return Failure("malformed", f"no chat completion: {error.response.content[:200]!r}")
-        return Failure(f"HTTP {error.status_code}", error.response.text[:1000])
-    if isinstance(error, APIConnectionError):
-        reason = "timeout" if isinstance(error, APITimeoutError) else "connection"
-        return Failure(reason, f"{error.__cause__ or error}"[:300])
-    return Failure(type(error).__name__, f"{error}"[:300])
-
-
 def _cached(cache: JsonCache, key: str) -> Completion | None:
     with cache.explained():
         found = cache.get(key)
         answer = found and replace(Completion(**found), cached=True)
         return answer if answer and answer.finished else None  # caches of old versions kept failures too
-
-
-def _run(coroutine: Coroutine) -> Any:
-    """Run in a loop of its own thread: Jupyter's thread has a running loop already. An interrupt cancels."""
-    tasks = []
-
-    async def main():
-        tasks.append(asyncio.current_task())
-        return await coroutine
-
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(asyncio.run, main())
-        try:
-            return future.result()
-        except KeyboardInterrupt:
-            for task in tasks:
-                task.get_loop().call_soon_threadsafe(task.cancel)
-            raise
