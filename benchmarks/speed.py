@@ -118,7 +118,7 @@ def default_training(options, tokenizer, rows, plan, folder):
         data_collator=lambda items: {k: torch.cat([item[k] for item in items]) for k in items[0]},
         callbacks=[clock],
     )
-    history, _ = run_training(trainer)
+    history, _ = run_training(trainer, "plain Trainer")
     return history, clock.median(), model
 
 

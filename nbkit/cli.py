@@ -38,6 +38,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"nbkit: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("nbkit"):
+            raise
+        print(
+            f"nbkit: {sys.executable} lacks the package {error.name!r}; install all with `make`, or "
+            "`python3 install.py` where there is no make, then use .venv/bin/nbkit",
+            file=sys.stderr,
+        )
+        return 2
     except OSError as error:
         print(f"nbkit: {_with_remedy(error)}", file=sys.stderr)
         return 1
@@ -272,7 +281,7 @@ def _status(arguments: argparse.Namespace) -> int:
     _known_profile(arguments.profile)
     for stage in params.schemas():
         state, reason = provenance.status_of(stage, arguments.profile)
-        seconds = runner.expected_seconds(arguments.profile, stage)
+        seconds, _ = runner.expected(arguments.profile, stage)
         took = runner.clock(seconds) if seconds is not None and state != "missing" else "-"
         print(f"{stage:<20} {state:<9} {took:>8}  {reason}".rstrip())
     return 0

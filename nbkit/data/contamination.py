@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nbkit import files
+from nbkit import files, progress
 from nbkit.data import sources, world
 from nbkit.data.words import check_documents, gram_hashes, gram_sweep, normalise, plain, word_hashes
 
@@ -170,9 +170,10 @@ def decontaminate(
     """The documents without a leak (rules: `Decontaminator`), and a report row per removed one. Raises
     ValueError for ids given twice, documents without text, and n below 4."""
     check_documents(docs)
-    leaks = Decontaminator(eval_texts, n)
+    with progress.doing("indexing the evaluation sets"):
+        leaks = Decontaminator(eval_texts, n)
     kept, removed = [], []
-    for doc in docs:
+    for doc in progress.each(docs, "leaks of evaluation sets, document"):
         match = leaks.leak(doc["text"])
         if match is None:
             kept.append(doc)
@@ -181,6 +182,7 @@ def decontaminate(
     return kept, removed
 
 
+@progress.doing("reading the evaluation sets")
 def evaluation_texts(hub: bool = False) -> tuple[dict[str, list[tuple[str, ...]]], dict[str, str]]:
     """Items of every evaluation set the kit knows: "set/split" -> items for a `Decontaminator`; and
     "set/split" -> reason for each one that is not here: show these, as nothing was checked against them.

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from datasketch import MinHash, MinHashLSH
 
+from nbkit import progress
 from nbkit.data.contamination import Decontaminator, decontaminate
 from nbkit.data.words import check_documents, exact_words, gram_hashes, word_hashes
 
@@ -75,7 +76,7 @@ def deduplicate(
     exact: dict[bytes, int] = {}
     shingles: dict[int, np.ndarray] = {}
     kept, removed = [], []
-    for position, doc in enumerate(docs):
+    for position, doc in enumerate(progress.each(docs, "near-duplicates, document")):
         words = exact_words(doc["text"])
         key = hashlib.blake2b(" ".join(words).encode("utf-8", "surrogatepass"), digest_size=16).digest()
         if key in exact:

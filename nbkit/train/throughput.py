@@ -9,6 +9,7 @@ from functools import cache
 
 import torch
 
+from nbkit import progress
 from nbkit.train.precision import dtype
 from nbkit.train.schedule import Stage, total_tokens
 
@@ -28,6 +29,7 @@ def flops_per_token(model, seq_len: int) -> float:
 
 
 @cache
+@progress.doing("measuring the machine's matrix products")
 def matmul_peak(device: str, kind: torch.dtype, seconds: float = 1.0) -> float:
     """Measured rate of large matrix products of dtype `kind` on one device, FLOP/s: the median of ten. The
     matrices are as large as a budget of about `seconds` allows: a slow machine must not wait for it."""
