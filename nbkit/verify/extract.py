@@ -52,12 +52,18 @@ _PROSE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _STATES_BY_SIGN = re.compile(r"[:：=→⇒⟹>—*_\s]$")
+_OTHER_ANSWER = re.compile(  # "let us check our answer: ...", "a wrong answer is ..."
+    r"(?:\b(?:check|verify|confirm|test)(?:ing)?(?:\s(?:our|the|this|my|your|that))?"
+    r"|\b(?:wrong|incorrect|false|previous|earlier|initial|first))(?:\sfinal)?\s{1,3}(?:the\s)?$",
+    re.IGNORECASE,
+)
 _HEADING = re.compile(r"(?:step\b|part\b|case\b|[0-9]{1,2}[.)]\s+\S)", re.IGNORECASE)
 _GAP_NOISE = re.compile(
     r"\\(?:text|mathrm|mbox|textbf|quad|qquad|left|right|[,;:! ()\[\]])|[${}*~]"
     r"|[A-Za-z](?:\\?_\{?\w{1,3}\}?|\([a-z]\))?\s{0,3}=(?=\s{0,3}$)"
 )
 _JOINS = re.compile(r"(?:^|.*[\s,;])(?:and|or|und|et|ou|y|o|和|或|或者|与)$|.*[,;]$", re.IGNORECASE)
+_OTHER_FORM = re.compile(r",[\s$]*(?:i\.e\.|or\b)")
 _GOES_ON = re.compile(
     r"\b(?:no|not|wait|but|actually|wrong|so|thus|hence|therefore|then|check|which|gives|is|instead)\b",
     re.IGNORECASE,
@@ -104,14 +110,14 @@ def _spoken(text: str) -> str:
 def _own_part(text: str) -> str:
     """The text up to where the model goes on as somebody else: a token that ends the turn, or a question
     of its own behind an answer (models with few-shot prompts in their data do that)."""
+    blank = len(text) - len(text.lstrip())
     for end in _TURN_ENDS.finditer(text):
-        if text[: end.start()].strip():
+        if end.start() > blank:
             text = text[: end.start()]
             break
-    for question in _NEXT_QUESTION.finditer(text):
-        if _STRONG.search(text, 0, question.start()) or _PROSE.search(text, 0, question.start()):
-            return text[: question.start()]
-    return text
+    stated = [first.end() for first in (_STRONG.search(text), _PROSE.search(text)) if first]
+    question = _NEXT_QUESTION.search(text, min(stated)) if stated else None
+    return text[: question.start()] if question else text
 
 
 def _marked(text: str) -> str | None:
@@ -122,6 +128,8 @@ def _marked(text: str) -> str | None:
     for marker in reversed(list(_PROSE.finditer(text))[-MAX_MARKERS:]):
         if marker.start() < behind:
             break
+        if _OTHER_ANSWER.search(text[max(0, marker.start() - 40) : marker.start()]):
+            continue
         by_sign = bool(_STATES_BY_SIGN.search(marker[0]))
         if stated := read_statement(text[marker.end() : marker.end() + 4 * MAX_ANSWER], by_sign):
             prose.append(_Found(marker.end(), *stated))
@@ -193,8 +201,11 @@ def _braced(text: str, at: int) -> tuple[str, int]:
 
 
 def _joined(text: str, markers: list[re.Match]) -> list[str]:
-    """The answers in the last box and in those before it that "and", "or" or a comma ties to it."""
+    """The answers in the last box and in those before it that "and", "or" or a comma ties to it.
+
+    Two boxes with ", or" between them give one answer in two forms; the last one is taken."""
     answers: list[str] = []
+    gaps: list[str] = []
     following = None
     for marker in reversed(markers):
         if not marker["box"]:
@@ -202,10 +213,14 @@ def _joined(text: str, markers: list[re.Match]) -> list[str]:
         content, end = _braced(text, marker.end())
         if end < 0 or not content.strip():
             break
-        if following is not None and (end > following or not _tied(text[end:following])):
+        gap = "" if following is None else text[end:following]
+        if following is not None and (end > following or not _tied(gap)):
             break
+        gaps.append(gap)
         answers.insert(0, inside(content))
         following = marker.start()
+    if len(answers) == 2 and _OTHER_FORM.search(gaps[1]):
+        return answers[1:]
     return list(dict.fromkeys(answers))
 
 

@@ -25,12 +25,15 @@ _BARE_LATEX = re.compile(
     r"-?[0-9]{0,20}\\(?:[dtc]?frac\{[^{}\n]{1,200}\}\{[^{}\n]{1,200}\}|sqrt\{[^{}\n]{1,200}\})"
 )
 _MONEY = re.compile(r"[$€£¥]\s?([0-9][0-9.,]*)|([0-9][0-9.,]*)\s?[$€£¥](?![0-9])")
-_OPERATION = r"\s{0,3}(?:[=<>≤≥≠∈+*/^]|[-−](?=\s?[\w\\]))"
+_OPERATION = (
+    r"\s{0,3}(?:[=<>≤≥≠∈+*/^]|[-−](?=\s?[\w\\])"
+    r"|\\(?:leq?|geq?|lt|gt|neq?|in|approx|equiv|pm|cdot|times)(?![a-z]))"
+)
 _VALUE = re.compile(
     r"[-+−±]?\s?(?:[$€£¥]|\\\$)?\s?"
     r"(?:\.?[0-9]|[√π∞∅¼-¾|⟨]|\\(?![,;:! ]|text\s*\{\s*[a-z]|$)|[(\[{](?=[-+\s\\$]{0,4}[\w√π|({\[∞])|\$)"
     rf"|[-+]?[A-Za-z](?:[_^'][\w{{}}(]{{1,9}}|\([^()\s]{{1,9}}\))?{_OPERATION}"  # x = …, f(x) = …, n + 1
-    r"|[a-z](?=$|[.,;])"
+    r"|[-+]?[A-Za-z]{2,4}[=<>+*/^-](?=[\w\\(])|[-+]?[a-z](?=$|[.,;])|[a-z]\((?=[^()\s]{0,20}[0-9])"
     rf"|[A-HJ](?=$|[.,:;)]|\s+(?:because|since|as|and|or|not|non|nicht)\b|\s+[A-Z0-9$\\]|[{CJK}])"
 )
 _ADVERBS = re.compile(
@@ -65,8 +68,9 @@ _CLAUSE = (  # what no longer belongs to a value
     r"|\s\((?=[A-Za-z]{3})(?!mod|or |and )|\s?(?:です|である|だ(?=。|$)|입니다|이다)"
 )
 _BREAK = re.compile(
-    rf"\\.|[(\[{{]|[)\]}}]|\.(?=\s|$|[{CJK}\"'])|[。！？]|[?!](?=\s|$)|[,;](?=\s|$|[{CJK}])|{_CLAUSE}"
+    rf"\\?[(\[{{]|\\?[)\]}}]|\\.|\.(?=\s|$|[{CJK}\"'])|[。！？]|[?!](?=\s|$)|[,;](?=\s|$|[{CJK}])|{_CLAUSE}"
 )
+_SPACES = re.compile(r"^(?:\s|\\[,;:! ]|\\q?quad(?![a-z])|~)+")
 _LINKED = re.compile(r"(?:and|or|或|和)\s+")
 _CONNECTIVES = re.compile(r"\b(?:and|or|y|et|und|ou)\b|[,;.&\s]|和|或")
 _LABEL = re.compile(
@@ -158,9 +162,9 @@ def _first_clause(line: str, cut: bool) -> str:
         if inner < len(protected) and protected[inner][0] < mark.start():
             continue
         sign = mark[0]
-        if sign in ("(", "[", "{"):
+        if sign[-1] in "([{" and not sign[0].isspace():
             depth += 1
-        elif sign in (")", "]", "}"):
+        elif sign[-1] in ")]}":
             depth = max(0, depth - 1)
         elif depth == 0 and sign[0] != "\\" and _ends(line, mark, cut):
             return line[: mark.start()].strip()
@@ -168,7 +172,7 @@ def _first_clause(line: str, cut: bool) -> str:
 
 
 def _ends(line: str, mark: re.Match, cut: bool) -> bool:
-    sign, rest = mark[0], line[mark.end() :].lstrip()
+    sign, rest = mark[0], _SPACES.sub("", line[mark.end() :], count=1)
     if sign == ".":
         return line[max(0, mark.start() - 1) : mark.start()] != "." or not rest
     if sign in "。！？?":
