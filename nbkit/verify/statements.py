@@ -13,6 +13,7 @@ from .equations import TAIL, chain, formulas, has_words, without_formulas, words
 CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _BOLD = re.compile(r"(?<!\S)\*\*([^\s*][^*]*)\*\*(?![\w(])")
 _CHEER = re.compile(r"(\*\*|\$)!(?=\s|$)")  # no factorial
+_EXCLAIMED = re.compile(r"([A-Za-z0-9])!(?=$|\s+[A-Z])")  # in a sentence no factorial either
 _DECORATION = " \t\r\n*`\"'“”「」：:>→➡✅☑✔🎉👉🏆💡🔹🟢•★☆\ufe0f"
 _SPACED = re.compile("(?<=[0-9])[\u2009\u202f\u00a0\u2007](?=[0-9]{3}(?![0-9]))")  # thin spaces in thousands
 _LIST_LABEL = re.compile(r"[ \t]{0,8}[0-9]{1,3}[.)][ \t]")
@@ -79,6 +80,12 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _WRAPPED = re.compile(r"\\(?:text\w{0,6}|math(?:rm|bf|it)|mbox)\s{0,3}\{")
+_LEADING_WORDS = re.compile(
+    r"\\text\w{0,6}\s?\{\s{0,3}(?:(?:so|thus|therefore|hence|then|we (?:get|have)|there (?:are|is))\b[\s,]{0,3}"
+    r"|[^{}]{0,80}(?:\bis|\bare|\bequals|:)\s{0,3})\}\s{0,3}(?![^:]*:)",
+    re.IGNORECASE,
+)
+_TRAILING_WORDS = re.compile(r"\s{0,3}\\text\w{0,6}\s?\{\s{0,3}(?:is|are)\b[^{}]{0,80}\}$")
 _NAME_NOISE = re.compile(r"\\(?:text|mathrm|triangle|angle)(?![a-z])|_\{?\w+\}?")
 _OPTION = re.compile(
     r"(?P<no>(?:\bnot|n't|never|\bcannot|不)\s{0,3})?(?:\bit'?s|\bis|\bbe|\bchoose|\bpick|\bselect|\boption"
@@ -86,6 +93,7 @@ _OPTION = re.compile(
     r"|(?:^|[\s(])([A-HJ])\)?\s(?:is|seems|must be)\s(?:the\s)?(?:correct|right|valid|true|best|answer)"
 )
 _LEADING_OPTION = re.compile(rf"\(?([A-HJ])(?:\)|[.:,。、](?=\s|$|[{CJK}])|(?=[{CJK}]))")
+_LABELLED_OPTION = re.compile(r"(?:\([A-HJ]\)|[A-HJ][.):])\s")
 
 
 class Certainty(IntEnum):
@@ -117,6 +125,8 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
     if _WITHOUT_VALUE.search(line[-40:]) and more.strip():
         return read_statement(more, by_sign)
     line = line.strip("* ")
+    if not by_sign:
+        line = _EXCLAIMED.sub(r"\1", line)
     clause = _first_clause(line, cut=starts_with_value(line))
     if starts_with_value(line):
         plain = len(words(without_formulas(clause))) <= 3
@@ -136,6 +146,8 @@ def _undecorated(text: str) -> str:
 def _tidy(text: str) -> str:
     r"""Without emphasis, quotation marks and the full stop around it."""
     text = text.strip().strip(_DECORATION).removesuffix("\\")
+    if "{" not in text:
+        text = text.rstrip("}")  # of a JSON object
     return re.sub(r"(?<![.])[.。]$", "", text.strip(_DECORATION)).strip(_DECORATION)
 
 
@@ -159,7 +171,7 @@ def _first_clause(line: str, cut: bool) -> str:
     for mark in _BREAK.finditer(line):
         while inner < len(protected) and protected[inner][1] <= mark.start():
             inner += 1
-        if inner < len(protected) and protected[inner][0] < mark.start():
+        if inner < len(protected) and protected[inner][0] <= mark.start():
             continue
         sign = mark[0]
         if sign[-1] in "([{" and not sign[0].isspace():
@@ -204,6 +216,9 @@ def inside(content: str) -> str:
     if boxes := list(re.finditer(r"\\(?:boxed|fbox)\s{0,3}\{", content)):
         end = content.rfind("}")
         return inside(content[boxes[-1].end() : max(end, boxes[-1].end())])
+    content = _TRAILING_WORDS.sub("", content)
+    if (lead := _LEADING_WORDS.match(content)) and starts_with_value(content[lead.end() :]):
+        content = content[lead.end() :]
     wrapper = _WRAPPED.match(content)
     body = content[wrapper.end() :] if wrapper else content
     if label := _LABEL.match(body):
@@ -231,6 +246,8 @@ def last_value(text: str) -> str:
         return whole
     if not re.search(r"[0-9]", line) and (letter := _option(line)):
         return letter
+    if text.strip() == last_line and _LABELLED_OPTION.match(line) and len(line.split()) <= 6:
+        return line  # "(C) 12 km"
     for bold in reversed(_BOLD.findall(last_line)):
         if starts_with_value(bold) and re.search(r"[0-9]", bold):
             return _tidy(_last_in(bold))
