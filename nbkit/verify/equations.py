@@ -13,7 +13,9 @@ _CLOSES = {"$": "$", "$$": "$$", r"\(": r"\)", r"\[": r"\]"}
 _NO_WORDS = re.compile(
     r"\\(?:text\w{0,6}|math[a-z]{2,4}|mbox|operatorname|begin|end)\s?\*?\{[^{}]*\}(?:\{[lcr|]+\})?"
 )
-_WORD = re.compile(r"(?<![A-Za-z\\])(?!(?:sqrt|sin|cos|tan|log|ln|pi|mod|or|and)\b)[^\W\d_]{2,}")
+_WORD = re.compile(
+    r"(?<![A-Za-z\\])(?!(?:sqrt|sin|cos|tan|log|ln|pi|mod)\b|(?:or|and)(?:\b|[A-Z]))[^\W\d_]{2,}"
+)
 _SENTENCE = re.compile(r"[a-z]{2,} [a-z]{2,}")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{(?:align|aligned|gather|gathered|split|equation)\*?\}|&|\\\\")
 _ARROW = re.compile(r"\\(?:R|r|Longr|longr)ightarrow|\\implies|\\therefore|⇒|⟹|=>")
@@ -53,8 +55,9 @@ def formulas(text: str) -> list[tuple[int, int, str]]:
 def _is_formula(content: str, following: str) -> bool:
     if not content.strip() or following.isdigit():
         return False
-    if content[0].isspace() or content[-1].isspace():
-        return not has_words(content)
+    spaced = content[0].isspace() + content[-1].isspace()
+    if spaced:  # "$5 and $" is spaced on one side only: two amounts of money
+        return not has_words(content) and (spaced == 2 or not re.search(r"\b(?:and|or)\b", content))
     return not _SENTENCE.search(_NO_WORDS.sub("", content))
 
 

@@ -81,7 +81,8 @@ _LABEL = re.compile(
 )
 _WRAPPED = re.compile(r"\\(?:text\w{0,6}|math(?:rm|bf|it)|mbox)\s{0,3}\{")
 _LEADING_WORDS = re.compile(
-    r"\\text\w{0,6}\s?\{\s{0,3}(?:(?:so|thus|therefore|hence|then|we (?:get|have)|there (?:are|is))\b[\s,]{0,3}"
+    r"\\text\w{0,6}\s?\{\s{0,3}"
+    r"(?:(?:so|thus|therefore|hence|then|we (?:get|have)|there (?:are|is))\b[\s,]{0,3}"
     r"|[^{}]{0,80}(?:\bis|\bare|\bequals|:)\s{0,3})\}\s{0,3}(?![^:]*:)",
     re.IGNORECASE,
 )
