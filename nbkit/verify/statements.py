@@ -87,7 +87,7 @@ _LEADING_WORDS = re.compile(
     re.IGNORECASE,
 )
 _TRAILING_WORDS = re.compile(r"\s{0,3}\\text\w{0,6}\s?\{\s{0,3}(?:is|are)\b[^{}]{0,80}\}$")
-_NAME_NOISE = re.compile(r"\\(?:text|mathrm|triangle|angle)(?![a-z])|_\{?\w+\}?")
+_NAME_NOISE = re.compile(r"\\(?:triangle|angle)(?![a-z])|_\{?\w+\}?")
 _OPTION = re.compile(
     r"(?P<no>(?:\bnot|n't|never|\bcannot|不)\s{0,3})?(?:\bit'?s|\bis|\bbe|\bchoose|\bpick|\bselect|\boption"
     r"|\bchoice|\banswer|选择?|是)\s{0,3}(?P<nor>not\s{1,3})?\(?([A-HJ])\)?(?=[\s.,;:!。]|$)"
@@ -201,7 +201,10 @@ def _ends(line: str, mark: re.Match, cut: bool) -> bool:
 def _value_in(sentence: str) -> str:
     """The value in a sentence that begins with words: behind its last "is" or "=", else its amount of money,
     else its last value."""
+    spans = formulas(sentence)[-40:]
     for verb in reversed(list(_EQUALS.finditer(sentence))[-40:]):
+        if any(start < verb.start() < end for start, end, _ in spans):
+            continue
         rest = sentence[verb.end() :].lstrip("* ")
         if starts_with_value(rest) and re.search(r"[0-9\\$]", rest):
             return _tidy(chain(_first_clause(rest, cut=True)))
@@ -282,7 +285,7 @@ def _last_in(text: str) -> str:
 
 
 def _is_name(formula: str) -> bool:
-    return not re.search(r"[0-9=<>≤≥∈\\]", _NAME_NOISE.sub("", formula))
+    return not re.search(r"^-|[0-9=<>≤≥∈\\]", _NAME_NOISE.sub("", formula))
 
 
 def _option(line: str) -> str:
