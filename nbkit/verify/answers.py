@@ -1,10 +1,9 @@
-"""The final answer of a solution, and its markup brought to one plain form (notebooks 04, 06 and 07).
+"""The markup of an answer brought to one plain form (notebooks 04, 06 and 07).
 
-`extract_answer` finds the text a solution commits to. `clean` rewrites that text so that the parsers behind
-it (`structures.py`, `formula.py`) see one spelling of everything: LaTeX commands and Unicode variants become
-the same single characters, and wrappers, delimiters and spacing commands go. The value is untouched.
+`clean` rewrites an answer so that the parsers behind it (`structures.py`, `formula.py`) see one spelling of
+everything: LaTeX commands and Unicode variants become the same single characters, and wrappers, delimiters
+and spacing commands go. The value is untouched.
 
-    extract_answer("so x = \\boxed{\\frac{1}{2}}.")  # "\\frac{1}{2}"
     clean(r"$\\left\\{ 2\\,\\pi , \\text{five} \\right\\}$.")  # "⦃ 2 π , five ⦄": ⦃⦄ are set braces, {} group
 """
 
@@ -12,12 +11,6 @@ import re
 import unicodedata
 
 MAX_ANSWER = 1000  # characters of an answer as written; a longer one is not an answer
-_WIDE = str.maketrans("０１２３４５６７８９，．％（）：−–＋／＝", "0123456789,.%():--+/=")
-_MARKER = re.compile(
-    r"\\(?:boxed|fbox)\s*\{|####|\b(?:final\s+)?answer\s*(?:is\b\s*:?|:)|答案(?:是|为|:)?:?", re.IGNORECASE
-)
-_NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+"
-_IN_TEXT = re.compile(rf"(?<![\w.])-?(?:{_NUMBER})(?:/[0-9]+)?%?")
 _BOLD = re.compile(r"(?<!\S)\*\*([^\s*][^*]*)\*\*(?![\w(])")
 
 FUNCTIONS = frozenset({
@@ -92,40 +85,6 @@ _LEAD = re.compile(
     r"\s+(?=\S)",
     re.IGNORECASE,
 )
-
-
-def extract_answer(text: str) -> str:
-    """The final answer a solution states, as written; "" when there is none.
-
-    Only text after `</think>` counts (an unfinished thought has no answer). The last explicit marker wins:
-    `\\boxed{}`, `####`, "Answer:", "The answer is". Without one: the last line if it is a formula (what
-    follows its last "="), else the last number, else the last line.
-    """
-    if "<think>" in text and "</think>" not in text:
-        return ""
-    text = text.rpartition("</think>")[2].translate(_WIDE).strip()
-    markers = list(_MARKER.finditer(text))
-    if markers:
-        return _after_marker(text, markers[-1])
-    last_line = text.rpartition("\n")[2].strip()
-    if not re.search(r"(?<!\\)\b(?!sqrt|pi\b)[^\W\d_]{2}", last_line):  # no word, so the line is a formula
-        return last_line.rpartition("=")[2].strip("$ ")
-    numbers = _IN_TEXT.findall(text)
-    return numbers[-1] if numbers else last_line
-
-
-def _after_marker(text: str, marker: re.Match) -> str:
-    rest = text[marker.end() :]
-    if marker.group().endswith("{"):
-        depth = 1
-        for position, character in enumerate(rest):
-            depth += {"{": 1, "}": -1}.get(character, 0)
-            if depth == 0:
-                return rest[:position].strip()
-        return ""  # the box never closes: the answer was cut off
-    line = _BOLD.sub(r"\1", rest.strip().partition("\n")[0]).strip("* ")
-    sentence = re.match(r"(.*?)[.。](?:\s+[A-Z\u4e00-\u9fff].*)?$", line)
-    return (sentence.group(1) if sentence else line).strip("* ")
 
 
 def acceptable(text: object) -> bool:

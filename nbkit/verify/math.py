@@ -20,7 +20,8 @@ from fractions import Fraction
 from typing import Literal
 
 from . import formula, units
-from .answers import acceptable, balanced, clean, extract_answer
+from .answers import acceptable, balanced, clean
+from .extract import extract_answer
 from .jail import Jail
 from .reading import read
 from .structures import Leaf, Node, compare
