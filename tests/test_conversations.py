@@ -63,9 +63,15 @@ def test_calls_are_learned_in_one_form(turn):
 
 
 def test_a_call_of_the_old_kind_and_sharegpt_turns():
-    old = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": json.dumps(GIVEN)}}
+    old = {
+        "role": "assistant",
+        "content": None,
+        "function_call": {"name": "f", "arguments": json.dumps(GIVEN)},
+    }
     result = {"role": "function", "name": "f", "content": "sun"}
-    assert learned(Q, old, result, {"role": "assistant", "content": "ok"}) == f"{WEATHER}<|im_end|>ok<|im_end|>"
+    assert (
+        learned(Q, old, result, {"role": "assistant", "content": "ok"}) == f"{WEATHER}<|im_end|>ok<|im_end|>"
+    )
     turns = [
         {"from": "human", "value": "q"},
         {"from": "function_call", "value": json.dumps({"name": "f", "arguments": GIVEN})},
@@ -147,7 +153,10 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:"}}
 @pytest.mark.parametrize(
     ("message", "pattern"),
     [
-        ({"role": "user", "content": [IMAGE]}, r".*messages\[1\].content\[0\]: got a part of type 'image_url'"),
+        (
+            {"role": "user", "content": [IMAGE]},
+            r".*messages\[1\].content\[0\]: got a part of type 'image_url'",
+        ),
         ({"role": "user", "content": [{"type": "text", "text": None}]}, r".*\[1\].content\[0\]: got a part"),
         ({"role": "user", "content": 7}, r".*messages\[1\]: got content 7, wanted text"),
         ({"role": "user", "content": None}, r".*messages\[1\]: a user message has content None"),
@@ -183,7 +192,9 @@ def test_rows_of_another_form_are_refused_by_name():
             encode([{"messages": [Q], "tools": tools}], tokenizer, 99)
 
 
-@pytest.mark.parametrize("end", ["", "end", "<|im", "so ", "a\n", "\n", " x", "<think>hm</think>", "assistant\n", "é"])
+@pytest.mark.parametrize(
+    "end", ["", "end", "<|im", "so ", "a\n", "\n", " x", "<think>hm</think>", "assistant\n", "é"]
+)
 def test_a_turn_is_continued_where_it_ends(end):
     start = "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n"
     assert render(tiny.tokenizer(), [Q, {"role": "assistant", "content": end}]) == start + end
@@ -194,7 +205,9 @@ def test_an_empty_turn_is_continued_and_one_of_calls_is_not():
     start = "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n"
     for turn in ({"role": "assistant"}, {"role": "assistant", "content": None}, {"from": "gpt", "value": ""}):
         assert render(tiny.tokenizer(), [Q, turn]) == start
-    assert render(tiny.tokenizer(), [Q, {"role": "assistant", "reasoning": "hm"}]) == f"{start}<think>hm</think>"
+    assert (
+        render(tiny.tokenizer(), [Q, {"role": "assistant", "reasoning": "hm"}]) == f"{start}<think>hm</think>"
+    )
     with pytest.raises(ValueError, match="ends in tool_calls cannot be continued"):
         render(tiny.tokenizer(), [Q, calls(call(arguments={}))])
     assert parts([Q])[2] is False

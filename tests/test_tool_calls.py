@@ -26,7 +26,9 @@ TRICKY = [
 
 
 @pytest.mark.parametrize("text", TRICKY)
-@pytest.mark.parametrize("form", ["{}", "<think>a tool</think>{}", "\n{}\n", "Steps.\nAnswer: {}", "hm</think>{}"])
+@pytest.mark.parametrize(
+    "form", ["{}", "<think>a tool</think>{}", "\n{}\n", "Steps.\nAnswer: {}", "hm</think>{}"]
+)
 def test_any_text_may_be_an_argument(text, form):
     wanted = tool_call("say", text=text, more=[{"deep": text}])
     assert verify(task(wanted), form.replace("{}", wanted, 1))
@@ -99,7 +101,9 @@ def test_two_calls_are_wanted_and_something_else_given(given):
     assert not verify(task(PARIS + LIMA), given)
 
 
-@pytest.mark.parametrize("given", [PARIS + LIMA, LIMA + PARIS, f"{LIMA}\n{PARIS}\n", f"<think>x</think>{PARIS} {LIMA}"])
+@pytest.mark.parametrize(
+    "given", [PARIS + LIMA, LIMA + PARIS, f"{LIMA}\n{PARIS}\n", f"<think>x</think>{PARIS} {LIMA}"]
+)
 def test_calls_of_one_turn_count_in_any_order(given):
     assert verify(task(PARIS + LIMA), given)
     assert verify(task(PARIS + LIMA + PARIS), given + PARIS) and not verify(task(PARIS), given)
@@ -120,7 +124,9 @@ def test_what_is_no_strict_json_is_no_call(arguments):
     assert not verify(task(PARIS), text) and partial_credit(task(PARIS), text, None) == 0.0
 
 
-@pytest.mark.parametrize("answer", ["nonsense", "<tool_call>nonsense</tool_call>", "", raw("[]"), PARIS + "!"])
+@pytest.mark.parametrize(
+    "answer", ["nonsense", "<tool_call>nonsense</tool_call>", "", raw("[]"), PARIS + "!"]
+)
 def test_an_answer_of_the_set_that_is_no_call_pays_nobody(answer):
     for given in (answer, PARIS, "nonsense"):
         with pytest.raises(InfraError, match="of the set is no tool call"):
