@@ -1,4 +1,4 @@
-"""Training rows and prompts in every form that data sets use: what is accepted, and what is refused by name."""
+"""Training rows and prompts in every form that data sets use: what is accepted, what is refused by name."""
 
 import json
 import re
