@@ -97,15 +97,20 @@ def test_a_call_of_the_old_kind_and_sharegpt_turns():
         ([{"text": "yo"}], "yo"),
         ([{"type": "output_text", "text": "yo", "annotations": []}], "yo"),
         ([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "yo"}], "<think>hm</think>yo"),
-        ([{"type": "reasoning", "summary": [{"text": "hm"}]}, {"type": "text", "text": "yo"}], "<think>hm</think>yo"),
+        (
+            [{"type": "reasoning", "summary": [{"text": "hm"}]}, {"type": "text", "text": "yo"}],
+            "<think>hm</think>yo",
+        ),
         ([], ""),
         ("half \ud800 a character", "half \ufffd a character"),
     ],
-)  # fmt: skip
+)
 def test_content_as_parts(content, text):
     assert learned(Q, {"role": "assistant", "content": content}) == f"{text}<|im_end|>"
     if "<think>" not in text:
-        assert f"user\n{text}<|im_end|>" in read({"role": "user", "content": content}, {"role": "assistant", "content": "a"})  # fmt: skip
+        assert f"user\n{text}<|im_end|>" in read(
+            {"role": "user", "content": content}, {"role": "assistant", "content": "a"}
+        )
 
 
 @pytest.mark.parametrize(
@@ -115,11 +120,16 @@ def test_content_as_parts(content, text):
         {"reasoning": "hm"},
         {"thinking": "hm", "reasoning": None},
         {"reasoning": [{"type": "text", "text": "h"}, {"text": "m"}]},
-        {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}, {"type": "reasoning.encrypted", "data": "x"}]},
+        {
+            "reasoning_details": [
+                {"type": "reasoning.text", "text": "hm"},
+                {"type": "reasoning.encrypted", "data": "x"},
+            ]
+        },
         {"reasoning": "hm", "reasoning_details": [{"text": "hm"}]},
         {"thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": "x"}]},
     ],
-)  # fmt: skip
+)
 def test_reasoning_under_any_of_its_names(fields):
     assert learned(Q, {"role": "assistant", "content": "yo", **fields}) == "<think>hm</think>yo<|im_end|>"
     assert learned(Q, calls(call(arguments=GIVEN), **fields)) == f"<think>hm</think>{WEATHER}<|im_end|>"
@@ -198,7 +208,10 @@ def test_rows_of_another_form_are_refused_by_name():
 def test_a_turn_is_continued_where_it_ends(end):
     start = "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n"
     assert render(tiny.tokenizer(), [Q, {"role": "assistant", "content": end}]) == start + end
-    assert render(tiny.tokenizer(), [Q, {"role": "assistant", "content": [{"type": "text", "text": end}]}]) == start + end  # fmt: skip
+    assert (
+        render(tiny.tokenizer(), [Q, {"role": "assistant", "content": [{"type": "text", "text": end}]}])
+        == start + end
+    )
 
 
 def test_an_empty_turn_is_continued_and_one_of_calls_is_not():
@@ -231,12 +244,18 @@ def glaive(value: str, tools: str | None = '[{"name": "f", "parameters": {}}]'):
 @pytest.mark.parametrize(
     ("value", "answer"),
     [
-        ('{"name": "f", "arguments": "{\\"a\\": 1}"}', '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'),
-        ('{"name": "f", "arguments": {"a": 1}}', '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'),
+        (
+            '{"name": "f", "arguments": "{\\"a\\": 1}"}',
+            '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>',
+        ),
+        (
+            '{"name": "f", "arguments": {"a": 1}}',
+            '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>',
+        ),
         ('{"name": "f"}', '<tool_call>{"name": "f", "arguments": {}}</tool_call>'),
         ('[{"name": "f"}, {"name": "f"}]', None),  # several calls: documented as no task
     ],
-)  # fmt: skip
+)
 def test_a_glaive_row_is_a_task_or_none(value, answer):
     row, task = glaive(value)
     assert "left_out" not in row and (task.answer if task else None) == answer
