@@ -1,4 +1,4 @@
-"""Training rows and prompts in every form that data sets use: what is accepted, and what is refused by name."""
+"""Training rows and prompts in every form that data sets use: what is accepted, what is refused by name."""
 
 import json
 import re
@@ -63,9 +63,15 @@ def test_calls_are_learned_in_one_form(turn):
 
 
 def test_a_call_of_the_old_kind_and_sharegpt_turns():
-    old = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": json.dumps(GIVEN)}}
+    old = {
+        "role": "assistant",
+        "content": None,
+        "function_call": {"name": "f", "arguments": json.dumps(GIVEN)},
+    }
     result = {"role": "function", "name": "f", "content": "sun"}
-    assert learned(Q, old, result, {"role": "assistant", "content": "ok"}) == f"{WEATHER}<|im_end|>ok<|im_end|>"
+    assert (
+        learned(Q, old, result, {"role": "assistant", "content": "ok"}) == f"{WEATHER}<|im_end|>ok<|im_end|>"
+    )
     turns = [
         {"from": "human", "value": "q"},
         {"from": "function_call", "value": json.dumps({"name": "f", "arguments": GIVEN})},
@@ -91,15 +97,20 @@ def test_a_call_of_the_old_kind_and_sharegpt_turns():
         ([{"text": "yo"}], "yo"),
         ([{"type": "output_text", "text": "yo", "annotations": []}], "yo"),
         ([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "yo"}], "<think>hm</think>yo"),
-        ([{"type": "reasoning", "summary": [{"text": "hm"}]}, {"type": "text", "text": "yo"}], "<think>hm</think>yo"),
+        (
+            [{"type": "reasoning", "summary": [{"text": "hm"}]}, {"type": "text", "text": "yo"}],
+            "<think>hm</think>yo",
+        ),
         ([], ""),
         ("half \ud800 a character", "half \ufffd a character"),
     ],
-)  # fmt: skip
+)
 def test_content_as_parts(content, text):
     assert learned(Q, {"role": "assistant", "content": content}) == f"{text}<|im_end|>"
     if "<think>" not in text:
-        assert f"user\n{text}<|im_end|>" in read({"role": "user", "content": content}, {"role": "assistant", "content": "a"})  # fmt: skip
+        assert f"user\n{text}<|im_end|>" in read(
+            {"role": "user", "content": content}, {"role": "assistant", "content": "a"}
+        )
 
 
 @pytest.mark.parametrize(
@@ -109,11 +120,16 @@ def test_content_as_parts(content, text):
         {"reasoning": "hm"},
         {"thinking": "hm", "reasoning": None},
         {"reasoning": [{"type": "text", "text": "h"}, {"text": "m"}]},
-        {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}, {"type": "reasoning.encrypted", "data": "x"}]},
+        {
+            "reasoning_details": [
+                {"type": "reasoning.text", "text": "hm"},
+                {"type": "reasoning.encrypted", "data": "x"},
+            ]
+        },
         {"reasoning": "hm", "reasoning_details": [{"text": "hm"}]},
         {"thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": "x"}]},
     ],
-)  # fmt: skip
+)
 def test_reasoning_under_any_of_its_names(fields):
     assert learned(Q, {"role": "assistant", "content": "yo", **fields}) == "<think>hm</think>yo<|im_end|>"
     assert learned(Q, calls(call(arguments=GIVEN), **fields)) == f"<think>hm</think>{WEATHER}<|im_end|>"
@@ -147,7 +163,10 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:"}}
 @pytest.mark.parametrize(
     ("message", "pattern"),
     [
-        ({"role": "user", "content": [IMAGE]}, r".*messages\[1\].content\[0\]: got a part of type 'image_url'"),
+        (
+            {"role": "user", "content": [IMAGE]},
+            r".*messages\[1\].content\[0\]: got a part of type 'image_url'",
+        ),
         ({"role": "user", "content": [{"type": "text", "text": None}]}, r".*\[1\].content\[0\]: got a part"),
         ({"role": "user", "content": 7}, r".*messages\[1\]: got content 7, wanted text"),
         ({"role": "user", "content": None}, r".*messages\[1\]: a user message has content None"),
@@ -183,18 +202,25 @@ def test_rows_of_another_form_are_refused_by_name():
             encode([{"messages": [Q], "tools": tools}], tokenizer, 99)
 
 
-@pytest.mark.parametrize("end", ["", "end", "<|im", "so ", "a\n", "\n", " x", "<think>hm</think>", "assistant\n", "é"])
+@pytest.mark.parametrize(
+    "end", ["", "end", "<|im", "so ", "a\n", "\n", " x", "<think>hm</think>", "assistant\n", "é"]
+)
 def test_a_turn_is_continued_where_it_ends(end):
     start = "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n"
     assert render(tiny.tokenizer(), [Q, {"role": "assistant", "content": end}]) == start + end
-    assert render(tiny.tokenizer(), [Q, {"role": "assistant", "content": [{"type": "text", "text": end}]}]) == start + end  # fmt: skip
+    assert (
+        render(tiny.tokenizer(), [Q, {"role": "assistant", "content": [{"type": "text", "text": end}]}])
+        == start + end
+    )
 
 
 def test_an_empty_turn_is_continued_and_one_of_calls_is_not():
     start = "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n"
     for turn in ({"role": "assistant"}, {"role": "assistant", "content": None}, {"from": "gpt", "value": ""}):
         assert render(tiny.tokenizer(), [Q, turn]) == start
-    assert render(tiny.tokenizer(), [Q, {"role": "assistant", "reasoning": "hm"}]) == f"{start}<think>hm</think>"
+    assert (
+        render(tiny.tokenizer(), [Q, {"role": "assistant", "reasoning": "hm"}]) == f"{start}<think>hm</think>"
+    )
     with pytest.raises(ValueError, match="ends in tool_calls cannot be continued"):
         render(tiny.tokenizer(), [Q, calls(call(arguments={}))])
     assert parts([Q])[2] is False
@@ -218,12 +244,18 @@ def glaive(value: str, tools: str | None = '[{"name": "f", "parameters": {}}]'):
 @pytest.mark.parametrize(
     ("value", "answer"),
     [
-        ('{"name": "f", "arguments": "{\\"a\\": 1}"}', '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'),
-        ('{"name": "f", "arguments": {"a": 1}}', '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'),
+        (
+            '{"name": "f", "arguments": "{\\"a\\": 1}"}',
+            '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>',
+        ),
+        (
+            '{"name": "f", "arguments": {"a": 1}}',
+            '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>',
+        ),
         ('{"name": "f"}', '<tool_call>{"name": "f", "arguments": {}}</tool_call>'),
         ('[{"name": "f"}, {"name": "f"}]', None),  # several calls: documented as no task
     ],
-)  # fmt: skip
+)
 def test_a_glaive_row_is_a_task_or_none(value, answer):
     row, task = glaive(value)
     assert "left_out" not in row and (task.answer if task else None) == answer

@@ -126,7 +126,16 @@ THOUGHT = "<think>6*7</think>42"
         (reply(content="42", reasoning_details=[{"type": "reasoning.text", "text": "6*7"}]), THOUGHT, "stop"),
         (reply(content="42", reasoning=[{"text": "6*"}, {"text": "7"}]), THOUGHT, "stop"),
         (reply(content="42", thinking_blocks=[{"type": "thinking", "thinking": "6*7"}]), THOUGHT, "stop"),
-        (reply(content=[{"type": "thinking", "thinking": [{"type": "text", "text": "6*7"}]}, {"type": "text", "text": "42"}]), THOUGHT, "stop"),
+        (
+            reply(
+                content=[
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "6*7"}]},
+                    {"type": "text", "text": "42"},
+                ]
+            ),
+            THOUGHT,
+            "stop",
+        ),
         (reply(content=THOUGHT, reasoning_content="6*7"), THOUGHT, "stop"),  # it is there already
         (reply(content="42", reasoning_content="4"), "<think>4</think>42", "stop"),
         (reply(content="42", reasoning_content=None, reasoning=""), "42", "stop"),
@@ -142,10 +151,16 @@ THOUGHT = "<think>6*7</think>42"
         (reply("STOP", content="42"), "42", "stop"),
         (reply("end_turn", content="42"), "42", "stop"),
         (reply(content=None, refusal="I will not."), "I will not.", "stop"),
-        (reply("tool_calls", content=None, tool_calls=[{"function": {"name": "f", "arguments": '{"a": 1}'}}]), '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>', "stop"),
+        (
+            reply(
+                "tool_calls", content=None, tool_calls=[{"function": {"name": "f", "arguments": '{"a": 1}'}}]
+            ),
+            '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>',
+            "stop",
+        ),
     ],
     ids=range(23),
-)  # fmt: skip
+)
 def test_answers_in_every_form(server, tmp_path, sent, text, stop):
     server.answer = lambda request: sent
     for _ in range(2):  # fresh, then from the cache
@@ -156,10 +171,15 @@ def test_answers_in_every_form(server, tmp_path, sent, text, stop):
 
 @pytest.mark.parametrize(
     "message",
-    [{"content": None}, {"content": 7}, {"content": [{"type": "image_url", "image_url": {}}]},
-     {"content": None, "tool_calls": [{"function": {"name": "f", "arguments": "{no"}}]},
-     {"content": None, "tool_calls": "f"}, {"content": {"a": 1}}],
-)  # fmt: skip
+    [
+        {"content": None},
+        {"content": 7},
+        {"content": [{"type": "image_url", "image_url": {}}]},
+        {"content": None, "tool_calls": [{"function": {"name": "f", "arguments": "{no"}}]},
+        {"content": None, "tool_calls": "f"},
+        {"content": {"a": 1}},
+    ],
+)
 def test_answers_without_text_are_failures(server, message):
     server.answer = lambda request: reply(**message)
     (found,) = Endpoint(server.url, "tiny").complete([USER])
@@ -201,16 +221,32 @@ def refuses(name: str, message: str, status: int = 400, **more):
 @pytest.mark.parametrize(
     ("name", "message", "more"),
     [
-        ("max_tokens", "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'.", {"code": "unsupported_parameter"}),
-        ("max_tokens", "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.", {"param": "max_tokens"}),
+        (
+            "max_tokens",
+            "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'.",
+            {"code": "unsupported_parameter"},
+        ),
+        (
+            "max_tokens",
+            "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead.",
+            {"param": "max_tokens"},
+        ),
         ("max_tokens", "max_tokens is deprecated, please use max_completion_tokens", {}),
-        ("temperature", "Unsupported value: 'temperature' does not support 0.0 with this model. Only the default (1) value is supported.", {"param": "temperature", "code": "unsupported_value"}),
+        (
+            "temperature",
+            "Unsupported value: 'temperature' does not support 0.0. Only the default (1) value is supported.",
+            {"param": "temperature", "code": "unsupported_value"},
+        ),
         ("top_p", "`temperature` and `top_p` cannot both be specified for this model.", {}),
         ("seed", "Unrecognized request argument supplied: seed", {}),
-        ("seed", "[{'type': 'extra_forbidden', 'loc': ('body', 'seed'), 'msg': 'Extra inputs are not permitted'}]", {"status": 422}),
+        (
+            "seed",
+            "[{'type': 'extra_forbidden', 'loc': ('body', 'seed'), 'msg': 'Extra inputs are not permitted'}]",
+            {"status": 422},
+        ),
         ("top_p", "Unknown parameter: 'top_p'.", {}),
     ],
-)  # fmt: skip
+)
 def test_a_refused_parameter_is_left_out_or_renamed_from_then_on(server, name, message, more):
     server.answer = refuses(name, message, more.pop("status", 400), **more)
     endpoint = Endpoint(server.url, "tiny", retries=0, concurrency=1)
@@ -235,7 +271,9 @@ def test_several_parameters_may_be_refused(server):
 
 
 def test_a_stop_text_that_the_server_refuses_is_looked_for_here(server):
-    server.answer = lambda r: (400, {"error": {"message": "'stop' is not supported"}}) if "stop" in r else chat("a\nQ: b")  # fmt: skip
+    server.answer = lambda r: (
+        (400, {"error": {"message": "'stop' is not supported"}}) if "stop" in r else chat("a\nQ: b")
+    )
     endpoint = Endpoint(server.url, "tiny")
     assert [c.text for c in endpoint.complete([USER], stop=["\nQ:", "zz"])] == ["a"]
     assert [c.text for c in endpoint.complete([USER], stop="b")] == ["a\nQ: "]
@@ -282,7 +320,9 @@ def test_a_prompt_with_calls_is_sent_as_servers_want_it(server):
     ]
     EndpointEngine(Endpoint(server.url, "tiny")).sample([turns])
     sent = server.requests[-1]["messages"]
-    assert sent[1]["tool_calls"] == [{"id": "call_1_0", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}]  # fmt: skip
+    assert sent[1]["tool_calls"] == [
+        {"id": "call_1_0", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    ]
     assert sent[2] == {"role": "tool", "content": "2"} and as_sent(USER) == USER
 
 

@@ -20,13 +20,29 @@ def raw(arguments: str, name: str = "f") -> str:
 
 PARIS, LIMA = tool_call("w", city="Paris"), tool_call("w", city="Lima")
 TRICKY = [
-    "what's on", "Answer: A or B?", "</think>", "<think>", "a</tool_call>b", "<tool_call>{}</tool_call>",
-    '{"a": {"b": "}"}}', "```", "\\", '"', "é 漢 \u2028", "😀", "\ud800", "\x00", "####", "",
-]  # fmt: skip
+    "what's on",
+    "Answer: A or B?",
+    "</think>",
+    "<think>",
+    "a</tool_call>b",
+    "<tool_call>{}</tool_call>",
+    '{"a": {"b": "}"}}',
+    "```",
+    "\\",
+    '"',
+    "é 漢 \u2028",
+    "😀",
+    "\ud800",
+    "\x00",
+    "####",
+    "",
+]
 
 
 @pytest.mark.parametrize("text", TRICKY)
-@pytest.mark.parametrize("form", ["{}", "<think>a tool</think>{}", "\n{}\n", "Steps.\nAnswer: {}", "hm</think>{}"])
+@pytest.mark.parametrize(
+    "form", ["{}", "<think>a tool</think>{}", "\n{}\n", "Steps.\nAnswer: {}", "hm</think>{}"]
+)
 def test_any_text_may_be_an_argument(text, form):
     wanted = tool_call("say", text=text, more=[{"deep": text}])
     assert verify(task(wanted), form.replace("{}", wanted, 1))
@@ -87,19 +103,35 @@ def test_other_arguments(wanted, given):
 @pytest.mark.parametrize(
     "given",
     [
-        "nonsense", "<tool_call>nonsense</tool_call>", "<tool_call></tool_call>", "", PARIS, LIMA,
-        PARIS + PARIS, LIMA + LIMA, PARIS + LIMA + LIMA, PARIS + LIMA + tool_call("x"),
+        "nonsense",
+        "<tool_call>nonsense</tool_call>",
+        "<tool_call></tool_call>",
+        "",
+        PARIS,
+        LIMA,
+        PARIS + PARIS,
+        LIMA + LIMA,
+        PARIS + LIMA + LIMA,
+        PARIS + LIMA + tool_call("x"),
         tool_call("w", city="Oslo") + tool_call("w", city="Rome"),
-        PARIS + "<tool_call>" + LIMA, PARIS + LIMA.replace("</tool_call>", ""), PARIS + "and" + LIMA,
-        PARIS + LIMA + " done", "I call: " + PARIS + LIMA, "<think>" + PARIS + LIMA, f"[{PARIS}, {LIMA}]",
-        raw('{"city": NaN}', "w") + LIMA, PARIS.replace('"', "'") + LIMA,
+        PARIS + "<tool_call>" + LIMA,
+        PARIS + LIMA.replace("</tool_call>", ""),
+        PARIS + "and" + LIMA,
+        PARIS + LIMA + " done",
+        "I call: " + PARIS + LIMA,
+        "<think>" + PARIS + LIMA,
+        f"[{PARIS}, {LIMA}]",
+        raw('{"city": NaN}', "w") + LIMA,
+        PARIS.replace('"', "'") + LIMA,
     ],
-)  # fmt: skip
+)
 def test_two_calls_are_wanted_and_something_else_given(given):
     assert not verify(task(PARIS + LIMA), given)
 
 
-@pytest.mark.parametrize("given", [PARIS + LIMA, LIMA + PARIS, f"{LIMA}\n{PARIS}\n", f"<think>x</think>{PARIS} {LIMA}"])
+@pytest.mark.parametrize(
+    "given", [PARIS + LIMA, LIMA + PARIS, f"{LIMA}\n{PARIS}\n", f"<think>x</think>{PARIS} {LIMA}"]
+)
 def test_calls_of_one_turn_count_in_any_order(given):
     assert verify(task(PARIS + LIMA), given)
     assert verify(task(PARIS + LIMA + PARIS), given + PARIS) and not verify(task(PARIS), given)
@@ -108,19 +140,32 @@ def test_calls_of_one_turn_count_in_any_order(given):
 @pytest.mark.parametrize(
     "arguments",
     [
-        '{"a": NaN}', '{"a": Infinity}', '{"a": -Infinity}', '{"a": 1e999}', '{"a": ' + "9" * 5000 + "}",
-        '{"a":' * 50_000 + "1" + "}" * 50_000, "[" * 100_000, '{"a": "\n"}', '{"a": 01}', '{"a": 1,}', "{a: 1}",
-        '"' + "[" * 100_000 + '"', "{'a': 1}", '{"a": "' + "b" * 99,
+        '{"a": NaN}',
+        '{"a": Infinity}',
+        '{"a": -Infinity}',
+        '{"a": 1e999}',
+        '{"a": ' + "9" * 5000 + "}",
+        '{"a":' * 50_000 + "1" + "}" * 50_000,
+        "[" * 100_000,
+        '{"a": "\n"}',
+        '{"a": 01}',
+        '{"a": 1,}',
+        "{a: 1}",
+        '"' + "[" * 100_000 + '"',
+        "{'a': 1}",
+        '{"a": "' + "b" * 99,
     ],
     ids=range(14),
-)  # fmt: skip
+)
 def test_what_is_no_strict_json_is_no_call(arguments):
     text = raw(arguments)
     assert called(text) is parse_tool_call(text) is parse_tool_calls(text) is None
     assert not verify(task(PARIS), text) and partial_credit(task(PARIS), text, None) == 0.0
 
 
-@pytest.mark.parametrize("answer", ["nonsense", "<tool_call>nonsense</tool_call>", "", raw("[]"), PARIS + "!"])
+@pytest.mark.parametrize(
+    "answer", ["nonsense", "<tool_call>nonsense</tool_call>", "", raw("[]"), PARIS + "!"]
+)
 def test_an_answer_of_the_set_that_is_no_call_pays_nobody(answer):
     for given in (answer, PARIS, "nonsense"):
         with pytest.raises(InfraError, match="of the set is no tool call"):
