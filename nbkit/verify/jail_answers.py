@@ -9,6 +9,7 @@ from typing import Literal
 
 from . import jail_codec
 from .jail_link import Cut, Job
+from .jail_text import printable
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,9 @@ class CallError:
     """One call raised, or returned something that is not plain data."""
 
     detail: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", printable(self.detail))
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,9 @@ class JailResult:
     status: Literal["ok", "error", "timeout", "infra"]
     values: list
     detail: str = ""
+
+    def __post_init__(self) -> None:  # the one gate for what a program can make us say about it
+        object.__setattr__(self, "detail", printable(self.detail))
 
 
 def read_calls(answer: dict, calls: int) -> JailResult:
