@@ -20,6 +20,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from . import jail_clock
 from .jail_job import LENGTH_DIGITS, frame
 
 # A loaded machine may be slow to start a worker or a job; limits count from the moment a job is confined.
@@ -101,6 +102,7 @@ class ForkJob(Job):
     def __init__(self, control: socket.socket, limit: int, stdin: bytes | None) -> None:
         super().__init__(limit)
         self._control, self._printing = control, None
+        self.worker: int | None = None
         self._channel, theirs = socket.socketpair()
         give = [theirs.fileno()]
         try:
@@ -124,7 +126,7 @@ class ForkJob(Job):
         poller.register(self._channel, events)
         if self._printing is not None:
             poller.register(self._printing, select.POLLIN)
-        while (wait := deadline - time.monotonic()) > 0:
+        while (wait := jail_clock.left(deadline, self.worker)) > 0:
             ready = dict(poller.poll(wait * 1000 + 1))
             if self._printing in ready and not self._drain():
                 poller.unregister(self._printing)
@@ -226,6 +228,7 @@ class ForkWorker:
 
     def open(self, message: dict, limit: int, stdin: bytes | None = None) -> ForkJob:
         job = ForkJob(self._control, limit, stdin)
+        job.worker = self.pid
         # The job dies with the socket when this fails, and the worker answers the next request.
         with contextlib.suppress(Cut):
             job.send(message | {"memory": self.memory}, time.monotonic() + START_S)
