@@ -12,11 +12,11 @@ unjailed mode: where nothing can confine (`jail_tiers.py`), `SandboxUnavailable`
         jail.run("print(int(input()) + 1)", "41\n")  # JailResult("ok", ["42\n"], "")
         jail.eval("F(1, 3) + F(1, 6)")  # JailResult("ok", [Fraction(1, 2)], "")
 
-One Jail runs one job at a time (calls from several threads queue up); `jail_pool.py` runs several.
+One Jail runs one job at a time (calls from several threads queue up); `jail_pool.py` runs several. It may be
+used in any thread, and outlives the one that opened it; in a forked child it starts a worker of its own.
 """
 
 import json
-import os
 import signal
 import struct
 import threading
@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from . import jail_canary, jail_clock, jail_codec, jail_link, jail_tiers, jail_wasm
+from . import jail_canary, jail_clock, jail_codec, jail_keeper, jail_link, jail_tiers, jail_wasm
 from .jail_answers import CallError, Conversation, JailResult, read_calls, receive_all
 from .jail_tiers import SandboxUnavailable, probe
 
@@ -79,8 +79,9 @@ class Jail:
         self._lock = threading.RLock()
         self._worker: jail_link.ForkWorker | jail_wasm.WasmWorker | None = None
         self._siblings: dict[bool, Jail] = {}
-        self._owner = os.getpid()
-        self._jobs = 0
+        self._retired = False
+        self._unchecked = 0  # jobs until the next self-test
+        jail_keeper.follow(self)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -106,9 +107,22 @@ class Jail:
             for sibling in self._siblings.values():
                 sibling.close()
 
+    def retire(self) -> None:
+        """Close for good, after the job that runs: whoever wants another one gets a RuntimeError."""
+        self._retired = True
+        with self._lock:
+            for sibling in self._siblings.values():
+                sibling.retire()
+            self._stop()
+
+    def forget(self) -> None:
+        """In a forked child: the worker and whoever held the lock belong to the parent."""
+        self._lock, self._worker = threading.RLock(), None
+
     def sibling(self, math: bool = False) -> "Jail":
         """A second jail with the same limits, kept as long as this one: for tests, or with sympy."""
         with self._lock:
+            self._refuse_if_retired()
             if math not in self._siblings:
                 self._siblings[math] = Jail(
                     self.wall_s, self.memory_mb, self.output_bytes, self._wanted, math
@@ -180,8 +194,9 @@ class Jail:
         if fault:
             return fault
         if answer.get("exit") != 0:
-            detail = str(answer.get("error") or f"exit code {answer.get('exit')}")[:300]
-            return JailResult("error", [], detail)
+            error, code = answer.get("error"), answer.get("exit")
+            named = f"exit code {code}" if type(code) is int else "the job gave no valid exit code"
+            return JailResult("error", [], error if type(error) is str and error else named)
         return JailResult("ok", [output.decode("utf-8", "replace")])
 
     def _talk(self, message: dict, wall_s: float, limit: int, stdin: bytes | None = None):
@@ -211,12 +226,16 @@ class Jail:
         return answer, bytes(job.output), None
 
     def _fault(self, cut: str, code: int, limit: int) -> JailResult:
+        """What a job that gave no answer did wrong: the same words for the same program, however the race
+        between its end and our SIGKILL came out."""
+        if cut == "size":
+            return JailResult("error", [], f"answer longer than {limit} bytes")
         if code == -signal.SIGXCPU:
             return JailResult("timeout", [], "CPU limit")
         if cut == "time":
             return JailResult("timeout", [], f"wall limit of {self.wall_s:g} s")
-        if cut == "size":
-            return JailResult("error", [], f"answer longer than {limit} bytes")
+        if cut == "garbage" or code == -signal.SIGKILL:
+            return JailResult("error", [], "the job gave no valid answer")
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return JailResult("error", [], f"the job ended with {how} and no valid answer")
 
@@ -241,17 +260,21 @@ class Jail:
 
     # --- the worker ---
 
+    def _refuse_if_retired(self) -> None:
+        if self._retired:
+            raise RuntimeError("this jail, or the JailPool it belongs to, is closed; make another one")
+
     def _ensure(self) -> None:
-        if self._owner != os.getpid():
-            raise RuntimeError("a Jail cannot be used across a fork; make one in each process")
+        self._refuse_if_retired()
         if self._worker is not None and not self._worker.alive:
             self._stop()
         if self._worker is None:
+            self._unchecked = 0
             self._spawn()
+        if self._unchecked == 0:
             self._canaries()
-        self._jobs += 1
-        if self._jobs % _CANARY_EVERY == 0:
-            self._canaries()
+            self._unchecked = _CANARY_EVERY
+        self._unchecked -= 1
 
     def _spawn(self) -> None:
         tier = probe(self._wanted)

@@ -11,6 +11,7 @@ from typing import Literal
 from . import jail_codec
 from .jail_clock import Clock
 from .jail_link import START_S, Cut, Job
+from .jail_text import printable
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,9 @@ class CallError:
     """One call raised, or returned something that is not plain data."""
 
     detail: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", printable(self.detail))
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,9 @@ class JailResult:
     status: Literal["ok", "error", "timeout", "infra"]
     values: list
     detail: str = ""
+
+    def __post_init__(self) -> None:  # the one gate for what a program can make us say about it
+        object.__setattr__(self, "detail", printable(self.detail))
 
 
 def read_calls(answer: dict, calls: int) -> JailResult:

@@ -114,6 +114,7 @@ def _prepare(settings: dict) -> tuple[_Tools, list[str]]:
     _limit(resource.RLIMIT_NOFILE, _MAX_FDS)
     if confine.drop_privileges():
         _limit(resource.RLIMIT_NPROC, _MAX_THREADS)
+    confine.die_with_parent()  # after the change of user, which would undo it
     layers = ["landlock"] if settings["landlock"] and confine.landlock() else []
     gc.disable()  # a collection in the job would copy every page of the worker
     gc.collect()
