@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from . import jail_codec
+from .blocks import extract_code as extract_code
 from .jail import CallError, Jail, JailResult
 
-_FENCE = re.compile(r"```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
 _RELATIVE = 1e-9
 
 
@@ -168,19 +168,3 @@ def _show(value: object) -> str:
         return repr(value)[:100]
     except ValueError:  # Python refuses to print very long integers
         return f"a long {type(value).__name__}"
-
-
-def extract_code(text: str) -> str:
-    """The program in a model's answer.
-
-    The last fenced Python block that defines something, else the last fenced block, else the whole text.
-    Anything up to `</think>` is ignored; an unclosed last fence runs to the end.
-    """
-    text = text.rpartition("</think>")[2]
-    blocks = [
-        body for language, body in _FENCE.findall(text) if language.lower() in ("", "python", "py", "python3")
-    ]
-    if not blocks:
-        return text.strip()
-    defining = [body for body in blocks if re.search(r"^\s*(?:async\s+)?(?:def|class)\s", body, re.MULTILINE)]
-    return (defining or blocks)[-1].strip("\n")

@@ -24,8 +24,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from . import jail_canary, jail_codec, jail_keeper, jail_link, jail_tiers, jail_wasm
-from .jail_answers import CallError, Conversation, JailResult, read_calls
+from . import jail_canary, jail_clock, jail_codec, jail_keeper, jail_link, jail_tiers, jail_wasm
+from .jail_answers import CallError, Conversation, JailResult, read_calls, receive_all
 from .jail_tiers import SandboxUnavailable, probe
 
 _CANARY_EVERY = 1000
@@ -49,7 +49,8 @@ class Jail:
     """A warm worker that runs hostile code, one confined process per job.
 
     Args:
-        wall_s: seconds from the start of a job's code to its end.
+        wall_s: seconds from the start of a job's code to its end, and for each further answer within a total
+            that grows with the number of calls (`jail_clock.py`); waiting for a processor does not count.
         memory_mb: MiB of address space a job may add to the warm worker's.
         output_bytes: largest answer (all calls of a job together, encoded) that is read; the same for what a
             program prints.
@@ -128,8 +129,11 @@ class Jail:
                 )
             return self._siblings[math]
 
-    def call(self, code: str, entry: str, args_list: Sequence[Sequence | str]) -> JailResult:
-        """Load `code` in a fresh job and return `entry(*args)` for every args of `args_list`.
+    def call(
+        self, code: str, entry: str, args_list: Sequence[Sequence | str], output_bytes: int = 0
+    ) -> JailResult:
+        """Load `code` in a fresh job and return `entry(*args)` for every args of `args_list`. Where the answers
+        are known to be long, `output_bytes` raises the limit of this jail for this job.
 
         An element that is a string is an expression instead, evaluated among the names of the code. Arguments
         and results may be None, bool, int, float, str, bytes, complex, Fraction, list, tuple, set, frozenset
@@ -138,7 +142,8 @@ class Jail:
         """
         args = [item if isinstance(item, str) else jail_codec.encode(list(item)) for item in args_list]
         message = {"mode": "call", "code": code, "entry": entry, "args": args}
-        return self._guarded(code, lambda: self._call(message, self.wall_s))
+        limit = max(output_bytes, self.output_bytes)
+        return self._guarded(code, lambda: self._call(message, self.wall_s, limit))
 
     def run(self, code: str, stdin: str = "") -> JailResult:
         """Run a whole program; `values` is [what it printed]. An exit code other than 0 is an error."""
@@ -180,12 +185,12 @@ class Jail:
                 self._stop()
                 raise
 
-    def _call(self, message: dict, wall_s: float) -> JailResult:
-        answer, _, fault = self._talk(message, wall_s)
+    def _call(self, message: dict, wall_s: float, limit: int) -> JailResult:
+        answer, _, fault = self._talk(message, wall_s, limit)
         return fault or read_calls(answer, len(message["args"]))
 
     def _run(self, code: str, stdin: bytes) -> JailResult:
-        answer, output, fault = self._talk({"mode": "run", "code": code}, self.wall_s, stdin)
+        answer, output, fault = self._talk({"mode": "run", "code": code}, self.wall_s, self.output_bytes, stdin)
         if fault:
             return fault
         if answer.get("exit") != 0:
@@ -194,35 +199,37 @@ class Jail:
             return JailResult("error", [], error if type(error) is str and error else named)
         return JailResult("ok", [output.decode("utf-8", "replace")])
 
-    def _talk(self, message: dict, wall_s: float, stdin: bytes | None = None):
+    def _talk(self, message: dict, wall_s: float, limit: int, stdin: bytes | None = None):
         """(answer, output, None) of a job with one answer, or (…, JailResult) where it has none."""
-        job, raw, cut = self._worker.open(message, self.output_bytes, stdin), b"", ""
+        calls = len(message.get("args", ()))
+        message = message | {"cpu_s": jail_clock.cpu_limit(self.wall_s, calls)}
+        job, raw, cut = self._worker.open(message, limit, stdin), b"", ""
         job.begin()
         try:
-            raw = job.receive(time.monotonic() + wall_s)
+            raw = receive_all(job, jail_clock.Clock(wall_s, calls))
         except jail_link.Cut as error:
             cut = str(error)
         try:
             code = job.end()
         except jail_link.Cut as error:  # what it had still printed
-            return {}, b"", self._fault(str(error), 0)
+            return {}, b"", self._fault(str(error), 0, limit)
         if stdin is not None and cut == "closed" and code == 0:  # os._exit(0): it said all it had to say
             return {"exit": 0}, bytes(job.output), None
         if cut:
-            return {}, b"", self._fault(cut, code)
+            return {}, b"", self._fault(cut, code, limit)
         try:
             answer = json.loads(raw)
             if type(answer) is not dict:
                 raise ValueError("not an object")
         except (ValueError, RecursionError):
-            return {}, b"", self._fault("garbage", code)
+            return {}, b"", self._fault("garbage", code, limit)
         return answer, bytes(job.output), None
 
-    def _fault(self, cut: str, code: int) -> JailResult:
+    def _fault(self, cut: str, code: int, limit: int) -> JailResult:
         """What a job that gave no answer did wrong: the same words for the same program, however the race
         between its end and our SIGKILL came out."""
         if cut == "size":
-            return JailResult("error", [], f"answer longer than {self.output_bytes} bytes")
+            return JailResult("error", [], f"answer longer than {limit} bytes")
         if code == -signal.SIGXCPU:
             return JailResult("timeout", [], "CPU limit")
         if cut == "time":
@@ -233,18 +240,23 @@ class Jail:
         return JailResult("error", [], f"the job ended with {how} and no valid answer")
 
     def _check(self, other: "Jail", code: str, entry: str, test: str) -> JailResult:
+        # what the test compares with stands in it, and so bounds what a right answer takes
+        limit = max(self.output_bytes, 4 * len(test))
+        cpu_s = jail_clock.cpu_limit(self.wall_s, 1000)
         try:
-            ours = self._worker.open({"mode": "serve", "code": code, "entry": entry}, self.output_bytes)
-            tests = other._worker.open({"mode": "check", "code": test, "entry": entry}, _MAX_QUESTION)
+            asked = {"mode": "serve", "code": code, "entry": entry, "cpu_s": cpu_s}
+            ours = self._worker.open(asked, limit)
+            asking = {"mode": "check", "code": test, "entry": entry, "cpu_s": cpu_s}
+            tests = other._worker.open(asking, _MAX_QUESTION)
             ours.begin()
             tests.begin()
-            talk = Conversation(ours, tests, time.monotonic() + self.wall_s)
+            talk = Conversation(ours, tests, self.wall_s)
             result = talk.hold()
             exits = ours.end(), tests.end()
         except (OSError, struct.error):
             self._stop()  # the other worker is stopped by the guard around us
             raise
-        return result or self._fault(talk.cut, exits[0])
+        return result or self._fault(talk.cut, exits[0], limit)
 
     # --- the worker ---
 
@@ -284,7 +296,7 @@ class Jail:
         for code, args, wall_s, status, values in jail_canary.jobs(self.memory_mb, self.layers):
             message = {"mode": "call", "code": code, "entry": "canary", "args": [jail_codec.encode(args)]}
             try:
-                got = self._call(message, wall_s)
+                got = self._call(message, wall_s, self.output_bytes)
             except (OSError, struct.error) as error:
                 got = JailResult("infra", [], str(error))
             plain = [value.detail if isinstance(value, CallError) else value for value in got.values]

@@ -22,7 +22,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from . import jail_keeper
+from . import jail_clock, jail_keeper
 from .jail_job import LENGTH_DIGITS, frame
 
 # A loaded machine may be slow to start a worker or a job; limits count from the moment a job is confined.
@@ -111,6 +111,7 @@ class ForkJob(Job):
         super().__init__(limit)
         self._control: socket.socket | None = None
         self._channel: socket.socket | None = None
+        self.worker: int | None = None  # whose job it is, by process number
         self._printing: io.FileIO | None = None
         jail_keeper.follow(self)
 
@@ -137,7 +138,7 @@ class ForkJob(Job):
         printing = self._printing.fileno() if self._printing is not None and self.begun else None
         if printing is not None:
             poller.register(printing, select.POLLIN)
-        while (wait := deadline - time.monotonic()) > 0:
+        while (wait := jail_clock.left(deadline, self.worker)) > 0:
             ready = dict(poller.poll(wait * 1000 + 1))
             if printing in ready and not self._drain():
                 poller.unregister(printing)
@@ -253,6 +254,7 @@ class ForkWorker:
     def open(self, message: dict, limit: int, stdin: bytes | None = None) -> ForkJob:
         self._job = job = ForkJob(limit)
         job.start(self._control, stdin)
+        job.worker = self.pid
         # The job dies with the socket when this fails, and the worker answers the next request.
         with contextlib.suppress(Cut):
             job.send(message | {"memory": self.memory}, time.monotonic() + START_S)

@@ -102,8 +102,10 @@ class JailPool:
         """One jail of that kind, shared by all who ask here; what `lend`, `map` and `do` run has its own."""
         return self._jails[0].sibling(math)
 
-    def call(self, code: str, entry: str, args_list: Sequence[Sequence | str]) -> JailResult:
-        return self.lend(Jail.call, code, entry, args_list)
+    def call(
+        self, code: str, entry: str, args_list: Sequence[Sequence | str], output_bytes: int = 0
+    ) -> JailResult:
+        return self.lend(Jail.call, code, entry, args_list, output_bytes)
 
     def run(self, code: str, stdin: str = "") -> JailResult:
         return self.lend(Jail.run, code, stdin)

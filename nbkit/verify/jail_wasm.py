@@ -63,7 +63,10 @@ random.seed(0)
 channel = sys.modules["jail_job"].Channel(0, 2)
 message = json.loads(channel.read())
 channel.write(b"R")
-code = sys.modules["jail_job"].perform(message, channel, sys.modules["jail_codec"])
+names = ("codec", "copies", "home")
+inside = types.SimpleNamespace(**{name: sys.modules[f"jail_{name}"] for name in names})
+inside.home.furnish()
+code = sys.modules["jail_job"].perform(message, channel, inside)
 sys.stdout.flush()
 os._exit(code)
 """
@@ -212,7 +215,8 @@ class WasmWorker:
         if reason := why_not():
             raise NotStarted(reason)
         sources = {
-            name: (_HERE / f"{name}.py").read_text(encoding="utf-8") for name in ("jail_codec", "jail_job")
+            f"jail_{name}": (_HERE / f"jail_{name}.py").read_text(encoding="utf-8")
+            for name in ("codec", "copies", "home", "job")
         }
         boot = f"SOURCES = {sources!r}\n{_BOOT}"
         settings = {"module": str(_module()), "boot": boot, "memory": (memory_mb + _BASE_MB) << 20}
