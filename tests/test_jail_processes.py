@@ -52,7 +52,9 @@ def quick(monkeypatch):
 
 # --- the end of the parent, of a thread, of a fork ---
 
-BUSY = QUICK + """
+BUSY = (
+    QUICK
+    + """
 import os, signal, time, psutil
 jail = Jail(wall_s=600, tier=sys.argv[2]).start()
 job = jail._worker.open({"mode": "call", "code": sys.argv[3], "entry": "f", "args": [["l", []]]}, 1000)
@@ -64,6 +66,7 @@ if sys.argv[4] == "fork":
     print(child, flush=True)
 job.receive(time.monotonic() + 600)
 """
+)
 
 
 @contextmanager
@@ -104,7 +107,9 @@ def test_they_follow_it_though_a_forked_child_lives_on(tier):
 @pytest.mark.parametrize("tier", LINUX)
 def test_a_stopped_worker_follows_too(tier):
     if tier == "bubblewrap" and os.geteuid() == 0:
-        pytest.skip("there the kernel lets the parent, without capabilities, send no signal to the worker's user")
+        pytest.skip(
+            "there the kernel lets the parent, without capabilities, send no signal to the worker's user"
+        )
     with busy(tier, "alone") as (parent, pids):
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
@@ -112,7 +117,9 @@ def test_a_stopped_worker_follows_too(tier):
         wait(lambda: not any(map(alive, pids)))
 
 
-THREADS = QUICK + """
+THREADS = (
+    QUICK
+    + """
 import os, threading, time
 for tier in available()[:1]:  # bubblewrap where it works
     jail = Jail(tier=tier)
@@ -130,6 +137,7 @@ for tier in available()[:1]:  # bubblewrap where it works
     jail.close()
 print("done", os.getuid())
 """
+)
 
 
 def test_a_jail_outlives_the_thread_that_started_it():
@@ -143,7 +151,9 @@ def test_also_for_an_unprivileged_user():
     assert done.stdout == "done 65534\n", done.stderr
 
 
-FORK = QUICK + """
+FORK = (
+    QUICK
+    + """
 import os, signal, threading
 tier, add = sys.argv[2], ("def add(a, b): return a + b", "add", [[2, 3]])
 jail, pool = Jail(tier=tier).start(), JailPool(2, tier=tier).start()
@@ -167,6 +177,7 @@ assert [result.values for result in pool.map(Jail.call, [add])] == [[5]]
 jail.close(); pool.close()
 print(status)
 """
+)
 
 
 @pytest.mark.parametrize("tier", sorted({LINUX[0], LINUX[-1], TIERS[-1]}))

@@ -109,8 +109,8 @@ class Conversation:
             return {"broken": f"its job ended early: {cut}"}
 
     def _test(self, answer: dict) -> dict:
-        """Hand the test an answer, hear what it says next. Whatever ends it now may be made of that answer, so it is
-        no way out of a fail."""
+        """Hand the test an answer, hear what it says next. Whatever ends it now may be made of that
+        answer, so it is no way out of a fail."""
         try:
             self.tests.send(answer, self.clock.deadline())
             return json.loads(self.tests.receive(self.clock.deadline()))
