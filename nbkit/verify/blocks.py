@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .fences import PYTHON, fences
+from .jail import MAX_CODE  # a program that is longer is not run, so it need not be read
 
-MAX_CODE = 100_000  # characters; no program that is longer is run, so none is read
 _DEFINES = re.compile(r"^[ \t]*+(?:async[ \t]++)?(?:def|class)[ \t]++(\w++)", re.MULTILINE)
 _ANSWER = re.compile(r"^[ \t>#*]*+(?:final )?answer[ \t*]*+:[ \t*]*+", re.MULTILINE | re.IGNORECASE)
 _PROGRAM = re.compile(r"^(?:def|class|import|from|async|@\w|if __name__)", re.MULTILINE)

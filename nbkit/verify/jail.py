@@ -30,6 +30,7 @@ from .jail_tiers import SandboxUnavailable, probe
 
 _CANARY_EVERY = 1000
 MAX_CODE = 100_000
+OUTPUT_BYTES = 65_536
 _MAX_QUESTION = 1 << 24  # bytes that a test may send at once
 
 _EVALUATE = """
@@ -56,15 +57,17 @@ class Jail:
             program prints.
         tier: one of jail_tiers.TIERS; by default NBKIT_JAIL, else the strongest that works here.
         math: let jobs import sympy and Math-Verify (Linux tiers).
+        numpy: let jobs import numpy, where it is installed (Linux tiers).
     """
 
     def __init__(
         self,
         wall_s: float = 2.0,
         memory_mb: int = 256,
-        output_bytes: int = 65536,
+        output_bytes: int = OUTPUT_BYTES,
         tier: str | None = None,
         math: bool = False,
+        numpy: bool = False,
     ) -> None:
         for name, value, low, high in (
             ("wall_s", wall_s, 0.05, 600),
@@ -75,10 +78,10 @@ class Jail:
                 raise ValueError(f"Jail {name}={value!r}: wanted {low} to {high}")
         self.wall_s, self.memory_mb, self.output_bytes = wall_s, memory_mb, output_bytes
         self.layers: list[str] = []
-        self._wanted, self._math = tier, math
+        self._wanted, self._math, self._numpy = tier, math, numpy
         self._lock = threading.RLock()
         self._worker: jail_link.ForkWorker | jail_wasm.WasmWorker | None = None
-        self._siblings: dict[bool, Jail] = {}
+        self._siblings: dict[tuple[bool, bool], Jail] = {}
         self._retired = False
         self._unchecked = 0  # jobs until the next self-test
         jail_keeper.follow(self)
@@ -119,15 +122,15 @@ class Jail:
         """In a forked child: the worker and whoever held the lock belong to the parent."""
         self._lock, self._worker = threading.RLock(), None
 
-    def sibling(self, math: bool = False) -> "Jail":
-        """A second jail with the same limits, kept as long as this one: for tests, or with sympy."""
+    def sibling(self, math: bool = False, numpy: bool = False) -> "Jail":
+        """A second jail with the same limits, kept as long as this one: for tests, or with sympy or numpy."""
         with self._lock:
             self._refuse_if_retired()
-            if math not in self._siblings:
-                self._siblings[math] = Jail(
-                    self.wall_s, self.memory_mb, self.output_bytes, self._wanted, math
+            if (math, numpy) not in self._siblings:
+                self._siblings[math, numpy] = Jail(
+                    self.wall_s, self.memory_mb, self.output_bytes, self._wanted, math, numpy
                 )
-            return self._siblings[math]
+            return self._siblings[math, numpy]
 
     def call(
         self, code: str, entry: str, args_list: Sequence[Sequence | str], output_bytes: int = 0
@@ -156,9 +159,10 @@ class Jail:
 
         The test and the code run in two jobs that share nothing: `candidate` sends its arguments to the
         code's job and gets plain values back. A test that cannot be used so (it does not load, or passes an
-        argument that is not plain data) is "infra": no fault of the code.
+        argument that is not plain data) is "infra": no fault of the code. It may import numpy where that is
+        installed here, the code may not.
         """
-        other = self.sibling()
+        other = self.sibling(numpy="numpy" in test and jail_tiers.numpy_folder() is not None)
         return self._guarded(code, lambda: other._guarded("", lambda: self._check(other, code, entry, test)))
 
     def eval(self, expression: str) -> JailResult:
@@ -284,8 +288,10 @@ class Jail:
                 self.layers = ["wasmtime"]
                 return
             math = jail_tiers.math_folders() if self._math else None
+            numpy = jail_tiers.numpy_folder() if self._numpy else None
             settings = {"cpu_s": int(self.wall_s) + 2, "landlock": tier != "seccomp", "math": math}
-            command = jail_tiers.python_command(tier, math)
+            settings["numpy"] = numpy
+            command = jail_tiers.python_command(tier, [*(math or ()), *([numpy] if numpy else ())])
             self._worker = jail_link.ForkWorker(command, settings, self.memory_mb)
         except OSError as error:
             raise SandboxUnavailable(f"the jail worker ({tier}) did not start: {error}") from error

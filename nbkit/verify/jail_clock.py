@@ -3,8 +3,8 @@ a right program, and a hanging one still costs no more than the limit.
 
     clock = Clock(wall_s=2.0)
     job.receive(clock.deadline())  # at most 2 s from the start
-    clock.answered(1)              # each answered call adds a fiftieth of the limit to the total,
-    job.receive(clock.deadline())  # and the next answer has 2 s of its own within it
+    clock.answered(1)              # the next answer has 2 s of its own,
+    job.receive(clock.deadline())  # all together have three limits, and a fiftieth of one for every call
 
 Time that a job spends waiting for a processor is not counted: `left`.
 """
@@ -14,7 +14,7 @@ import os
 import time
 from pathlib import Path
 
-_CALLS_PER_LIMIT = 50
+_SLOW_CALLS, _CALLS_PER_LIMIT = 3, 50
 _MOST_CALLS = 1000  # a test as code may ask for ever
 _MOST_WAITING_S = 60.0  # an hour of waiting would be the machine's failure, and ours to end
 
@@ -28,8 +28,7 @@ class Clock:
         self._start = self._last = time.monotonic()
 
     def deadline(self) -> float:
-        earned = self._wall_s * (1 + min(self._calls, _MOST_CALLS) / _CALLS_PER_LIMIT)
-        return min(self._last + self._wall_s, self._start + earned)
+        return min(self._last + self._wall_s, self._start + _total(self._wall_s, self._calls))
 
     def answered(self, calls: int = 0) -> None:
         """An answer has come; `calls` more have been answered than were known."""
@@ -40,7 +39,11 @@ class Clock:
 def cpu_limit(wall_s: float, calls: int = 0) -> int:
     """Seconds of processor time, whole ones, that the kernel allows such a job: a little more than its clock,
     in case nobody is there to end it."""
-    return math.ceil(wall_s * (1 + min(calls, _MOST_CALLS) / _CALLS_PER_LIMIT)) + 2
+    return math.ceil(_total(wall_s, calls)) + 2
+
+
+def _total(wall_s: float, calls: int) -> float:
+    return wall_s * (_SLOW_CALLS + min(calls, _MOST_CALLS) / _CALLS_PER_LIMIT)
 
 
 def left(deadline: float, worker: int | None) -> float:

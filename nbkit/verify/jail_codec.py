@@ -23,7 +23,8 @@ from fractions import Fraction
 MALFORMED = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
 MAX_DEPTH = 64
 MAX_INT_BITS = 1 << 22
-MAX_ITEMS = 10_000  # of an iterator, which may have no end
+MAX_ITEMS = 10_000  # of an iterator; of one that goes on, which may have no end, the first _FIRST_ITEMS
+_FIRST_ITEMS = 1000
 _ITERATOR_S = 0.5
 _SAME_HASH = 64
 
@@ -112,13 +113,13 @@ def _held(value: object) -> Held | None:
 
 
 def _first_items(iterator: object) -> tuple[tuple, bool]:
-    """(items, True), or as many as there is room and time for, and False."""
+    """(items, True), or the first of too many, or of too slow ones, and False."""
     items, started = [], time.process_time()
     for item in itertools.islice(iterator, MAX_ITEMS):
         items.append(item)
         if len(items) % 100 == 0 and time.process_time() - started > _ITERATOR_S:
-            return tuple(items), False
-    return tuple(items), len(items) < MAX_ITEMS
+            return tuple(items[:_FIRST_ITEMS]), False
+    return (tuple(items), True) if len(items) < MAX_ITEMS else (tuple(items[:_FIRST_ITEMS]), False)
 
 
 def decode(data: object, depth: int = 0, build=Held) -> object:

@@ -68,15 +68,18 @@ class Copies:
     def error(self, answer: dict, args: tuple | None) -> Exception:
         """The exception that the program raised: of the most special of its classes that is known here too,
         our own ones and those of the standard library, else a RuntimeError that names it."""
-        for kind in answer["kinds"]:
-            found = self._error_class(*kind.rpartition(".")[::2])
-            if found and args is not None:
+        names = [kind.rpartition(".")[2] for kind in answer["kinds"]]
+        if args is not None and not any(quiet.__name__ in names for quiet in _QUIET):
+            for name, kind in zip(names, answer["kinds"], strict=True):
+                found = self._error_class(*kind.rpartition(".")[::2])
                 try:
-                    error = found.__new__(found, *args)
-                    error.args = args
-                except Exception:  # a class whose instances cannot be made so; its parent may do
+                    if found:
+                        own = found if name == names[0] else type(names[0], (found,), {})
+                        error = own.__new__(own, *args)
+                        error.args = args
+                        return error
+                except Exception:  # instances of this class cannot be made so; its parent may do
                     continue
-                return error
         return RuntimeError(answer["error"])
 
     def _error_class(self, module: str, name: str) -> type | None:
@@ -84,9 +87,7 @@ class Copies:
             found = getattr(sys.modules.get(module), name, None)
         else:
             found = self.names.get(name)
-        if isinstance(found, type) and issubclass(found, Exception) and not issubclass(found, _QUIET):
-            return found
-        return None
+        return found if isinstance(found, type) and issubclass(found, Exception) else None
 
 
 def kinds_of(error: BaseException) -> list[str]:

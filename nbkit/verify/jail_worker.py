@@ -2,7 +2,7 @@
 
 Run as `python -P -s -S -B jail_worker.py SETTINGS` with an empty environment and the control socket as
 descriptor 0. SETTINGS is JSON: {"cpu_s", "landlock", "math": null or folders that hold sympy and
-math_verify}. It imports a fixed list of modules, gives up every privilege, then serves jobs for ever:
+math_verify, "numpy": null or the folder that holds it}. It imports a fixed list of modules, gives up every privilege, then serves jobs for ever:
 
     parent --(1 byte + sockets)--> worker --fork--> job: read its message, confine, "R", do it (jail_job.py)
     parent --(1 byte)--> worker: kill the job, reap it, reply with its wait status
@@ -100,6 +100,12 @@ def _prepare(settings: dict) -> tuple[_Tools, list[str]]:
     for name in _PRELOAD.split():
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    if settings.get("numpy"):
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads of its own would not survive a fork
+        sys.path.append(settings["numpy"])
+        for name in ("numpy", "numpy.linalg", "numpy.random", "numpy.testing", "numpy.polynomial"):
+            importlib.import_module(name)
+        sys.path.pop()
     job, confine = _load("jail_job"), _load("jail_confine")
     inside = types.SimpleNamespace(**{name: _load(f"jail_{name}") for name in ("codec", "copies", "home")})
     inside.home.furnish()
