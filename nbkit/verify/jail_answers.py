@@ -109,14 +109,16 @@ class Conversation:
             return {"broken": f"its job ended early: {cut}"}
 
     def _test(self, answer: dict) -> dict:
-        """Hand the test an answer, hear what it says next. Only lack of time is the program's fault."""
+        """Hand the test an answer, hear what it says next. Whatever ends it now may be made of that
+        answer, so it is no way out of a fail."""
         try:
             self.tests.send(answer, self.clock.deadline())
             return json.loads(self.tests.receive(self.clock.deadline()))
         except Cut as cut:
             if str(cut) == "time":
                 raise
-            return {"broken": f"its job ended early: {cut}"}
+            how = "asked for more than it may" if str(cut) == "size" else "ended early"
+            return {"passed": False, "detail": f"with what the program answered, the test {how}"}
 
     def _answer(self) -> dict:
         try:

@@ -37,21 +37,17 @@ class _Keeper:
             del work, future  # it may wait for hours, and must keep nothing alive meanwhile
 
 
-_lock = threading.Lock()
-_keeper: _Keeper | None = None
+_keepers: dict[int, _Keeper] = {}  # by process: a forked child needs one of its own
 _followers: weakref.WeakSet = weakref.WeakSet()
 
 
 def do(work: Callable[[], Result]) -> Result:
     """`work()`, run by the keeper. Interrupted while it waits, the caller leaves, but the work is done to its
     end; works follow one another in the order in which they were asked for."""
-    global _keeper
     if sys.is_finalizing():  # other threads no longer run
         return work()
-    with _lock:
-        if _keeper is None:
-            _keeper = _Keeper()
-        keeper = _keeper
+    # No lock: an interrupt could leave it locked. At worst a second thread is made, and then waits for ever.
+    keeper = _keepers.get(os.getpid()) or _keepers.setdefault(os.getpid(), _Keeper())
     if threading.current_thread() is keeper.thread:
         return work()
     future: Future = Future()
@@ -66,8 +62,7 @@ def follow(owner: object) -> None:
 
 
 def _forget() -> None:
-    global _lock, _keeper
-    _lock, _keeper = threading.Lock(), None
+    _keepers.clear()
     for owner in list(_followers):
         owner.forget()
 

@@ -57,14 +57,16 @@ class JailPool:
         return self
 
     def close(self) -> None:
-        """End the workers. What runs in the pool's own threads is finished; whoever waits for a jail, or wants
-        another job of one, gets a RuntimeError. A closed pool stays closed."""
+        """End the workers. What runs in the pool's own threads is finished; whoever waits for a jail, or
+        wants another job of one, gets a RuntimeError. A closed pool stays closed."""
         with self._change:
             self._closed = True
             self._change.notify_all()
-        self._threads.shutdown()
-        for jail in self._jails:
-            jail.retire()
+        try:
+            self._threads.shutdown()
+        finally:
+            for jail in self._jails:
+                jail.retire()
 
     def _refuse_if_closed(self) -> None:
         if self._closed:

@@ -11,5 +11,7 @@ def printable(text: object, limit: int = MAX_DETAIL) -> str:
     `limit` characters; "" for anything but a text. What comes out always encodes as UTF-8."""
     if type(text) is not str:
         return ""
-    plain = (c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text[:limit])
+    plain = (
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text[:limit]
+    )
     return "".join(plain)[:limit]

@@ -1,8 +1,8 @@
 """Jailed jobs as WebAssembly: CPython for WASI in wasmtime, for systems but Linux (used by `jail.py`).
 
 One operating-system process a job (`jail_wasm_host.py`), started ahead of its turn, so that a job costs
-tens of milliseconds and dies by a plain kill. WASI gives it three pipes and nothing else; a fourth line, which
-only the process around it holds, tells that process when we are gone, and it ends with us. There are no
+tens of milliseconds and dies by a plain kill. WASI gives it three pipes and nothing else; a fourth line,
+which only the process around it holds, tells that process when we are gone, and it ends with us. There are no
 threads in there: `Thread.start` and `ThreadPoolExecutor` run their work at once. Python runs several times
 slower than natively, and it is Python 3.12 without sympy, whatever runs here.
 

@@ -21,8 +21,8 @@ import wasmtime
 
 def follow(lifeline: int, parent: int) -> None:
     """End this process with its parent, however that dies and whatever runs here (a thread; wasmtime holds no
-    lock of Python's while it runs). The end of the lifeline says so at once; a look at the parent's number each
-    second says it too where another process has inherited the other end."""
+    lock of Python's while it runs). The end of the lifeline says so at once; a look at the parent's number
+    each second says it too where another process has inherited the other end."""
     if sys.platform == "linux":  # acts even while this process is stopped
         with contextlib.suppress(AttributeError):
             ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
