@@ -74,11 +74,14 @@ class Scene:
         return text
 
     def files(self):
-        """Every file of the scene with its mode and content."""
-        return {
-            str(path): (path.stat().st_mode, path.read_bytes() if path.is_file() else b"")
-            for path in sorted(self.canary.parent.rglob("*"))
-        }
+        """Every file of the scene with its mode and content (None where its mode forbids to read it)."""
+
+        def content(path):
+            with contextlib.suppress(PermissionError):  # root may read all the same
+                return path.read_bytes() if path.is_file() else b""
+
+        paths = sorted(self.canary.parent.rglob("*"))
+        return {str(path): (path.stat().st_mode, content(path)) for path in paths}
 
     def net(self):
         seen = False

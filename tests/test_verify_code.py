@@ -275,7 +275,8 @@ def test_programs_meet_only_their_input(jail):
         ("def f(x): return 'x' * 99_999", "candidate(1)", "fail", "longer than"),
         ("def f(x): raise SystemExit(0)", "try: f(1)\n    except Exception: raise", "fail", "SystemExit"),
         ("def f(x): raise StopIteration", "assert all(map(f, [1]))", "fail", "StopIteration"),
-        ("def f(x): return 1 << 60_000", "f(f(1) ** 3)", "fail", "bits"),
+        # ** 99, not ** 3 as before: integers may now have four million bits, HumanEval+ has such answers
+        ("def f(x): return 1 << 60_000", "f(f(1) ** 99)", "fail", "bits"),
         (NESTED, "f(f(1))", "fail", "deeper"),
         ("def f(x): return x", "candidate(lambda: 1)", "infra", "not plain data"),
         ("def f(x): return x", "try: candidate(f)\n    except Exception: pass", "infra", "not plain data"),

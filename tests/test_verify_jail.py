@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from jail_scripts import alive, as_nobody, wait
 
 from nbkit.verify import (
     CallError,
@@ -196,7 +197,7 @@ def test_the_wall_limit_kills_and_reaps(jail, body):
     started = time.monotonic()
     code = "import threading, time\ndef f():\n    " + body + "\n    while True: time.sleep(1)"
     assert jail.call(code, "f", [[]]) == JailResult("timeout", [], "wall limit of 1 s")
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 30  # of the 60 that it would sleep
     assert _children(jail) == []
 
 
@@ -219,7 +220,7 @@ return started"""
         small = threads.replace("started = 0", "started = 0; threading.stack_size(32768)")
         assert 4 < attempt(jail, small).values[0] < 64
     assert "longer than 65536" in attempt(jail, "return 'x' * 100_000").detail
-    assert "bits" in attempt(jail, "return 1 << 1_000_000").values[0].detail
+    assert "bits" in attempt(jail, "return 1 << 5_000_000").values[0].detail
     assert "deeper" in attempt(jail, "x = []\nx.append(x)\nreturn x").values[0].detail
     assert attempt(jail, "while True: os.write(3, b'x' * 65536)").status == "error"
 
@@ -311,17 +312,7 @@ jail.call("import time\\ndef f(): time.sleep(60)", "f", [[]])"""
         worker = int(parent.stdout.readline())
         time.sleep(0.3)
         parent.kill()
-    deadline = time.monotonic() + 5
-    while _alive(worker) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _alive(worker)
-
-
-def _alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    wait(lambda: not alive(worker))
 
 
 @pytest.mark.parametrize("tier", available())
@@ -431,13 +422,7 @@ def attacks_on(canary):
 
 
 UNPRIVILEGED = """
-import os, sys, types
-sys.modules["nbkit"] = package = types.ModuleType("nbkit")
-package.__path__ = [sys.argv[1]]
-import json
-from nbkit.verify.code import Call, grade
-from nbkit.verify.jail import Jail
-from nbkit.verify.jail_tiers import available
+import json, os
 attacks = json.loads(sys.argv[2])
 for tier in available():
     with Jail(tier=tier, wall_s=0.5) as jail:
@@ -450,39 +435,14 @@ for tier in available():
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="already unprivileged")
 def test_it_works_for_an_unprivileged_user():
-    nobody = {
-        "user": 65534,
-        "group": 65534,
-        "extra_groups": [],
-        "cwd": "/",
-        "env": {},
-        "capture_output": True,
-        "text": True,
-    }
-
-    def usable(python):
-        check = [python, "-c", "import sys, ctypes; sys.exit(sys.version_info < (3, 11))"]
-        try:
-            return subprocess.run(check, **nobody).returncode == 0
-        except OSError:
-            return False
-
-    others = [shutil.which("python3", path=path) for path in ("/usr/local/bin", "/usr/bin")]
-    pythons = [python for python in (sys.executable, *others) if python and usable(python)]
-    if not pythons:
-        pytest.skip("no Python 3.11 that another user may run")
     # pytest's own temporary folders are closed to other users.
-    with tempfile.TemporaryDirectory(prefix="nbkit-") as folder:
-        os.chmod(folder, 0o755)
-        shutil.copytree(ROOT / "nbkit" / "verify", Path(folder, "verify"))
-        Path(folder, "verify", "__init__.py").write_text("")  # the rest of the kit needs more than Python
+    with as_nobody() as run, tempfile.TemporaryDirectory(prefix="nbkit-") as folder:
         canary = Path(folder, "canary")
         canary.mkdir()
+        os.chmod(folder, 0o755)
         canary.chmod(0o777)
-        attacks = json.dumps(attacks_on(canary))
-        done = subprocess.run([pythons[0], "-B", "-c", UNPRIVILEGED, folder, attacks], **nobody)
+        done = run(UNPRIVILEGED, json.dumps(attacks_on(canary)))
         assert done.returncode == 0, done.stderr
         assert list(canary.iterdir()) == []
     lines = done.stdout.splitlines()

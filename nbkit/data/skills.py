@@ -237,7 +237,7 @@ def verify(task: Task, response: str, jail=None) -> bool:
         if jail is None:
             raise ValueError("jail: code tasks run only in a jail; pass an open nbkit.verify.jail.Jail")
         calls = [Call(list(arguments), expected) for arguments, expected in task.calls]
-        result = grade(jail, extract_code(program(response)), task.entry, calls)
+        result = grade(jail, extract_code(program(response), task.entry), task.entry, calls)
         if result.status == "infra":
             raise InfraError(f"the jail could not grade a {task.skill} answer: {result.detail}")
         return result.status == "pass"

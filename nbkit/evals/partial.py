@@ -19,7 +19,7 @@ def partial_credit(task: Task, response: str, jail) -> float:
     """Score of a response to a task that can be checked. Raises as `verify` does."""
     if task.kind == "code" and jail is not None:
         calls = [Call(list(arguments), expected) for arguments, expected in task.calls]
-        share = share_passed(jail, extract_code(program(response)), task.entry, calls)
+        share = share_passed(jail, extract_code(program(response), task.entry), task.entry, calls)
         if share is None:
             raise InfraError(f"the jail could not grade a {task.skill} answer")
         return share

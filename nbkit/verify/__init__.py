@@ -5,7 +5,8 @@ with Jail() as jail:
     verdict(extract_answer("… #### 1/2"), "0.5", jail)  # "pass"
 """
 
-from .code import Call, Case, Verdict, extract_code, grade, grade_check, grade_program
+from .blocks import extract_code
+from .code import Call, Case, Verdict, grade, grade_check, grade_program
 from .jail import CallError, Jail, JailResult, SandboxUnavailable, probe
 from .jail_pool import JailPool
 from .math import equivalent, extract_answer, verdict

@@ -11,17 +11,23 @@ The verdict is three-valued: "infra" means the grader or the test failed and say
 never count it as a fail. `suites.py` turns MBPP and HumanEval rows into such tests.
 """
 
+import json
 import math
-import re
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from typing import Literal
 
 from . import jail_codec
-from .jail import CallError, Jail, JailResult
+from .blocks import extract_code as extract_code
+from .jail import OUTPUT_BYTES, CallError, Jail, JailResult
+from .printed import same_output
 
-_FENCE = re.compile(r"```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
 _RELATIVE = 1e-9
+_REAL = (int, float, Fraction, Decimal)
+_ENVELOPE = 64  # bytes around one answer
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Call:
 @dataclass(frozen=True)
 class Case:
     """One test of a whole program: with `stdin` it must print `expected`, all of it and no more. Space at the
-    end of lines and empty lines at the end do not count."""
+    end of lines and empty lines at the end do not count; decimal fractions count to 1e-6 (`printed.py`)."""
 
     stdin: str
     expected: str
@@ -58,23 +64,24 @@ class Verdict:
 def same(got: object, expected: object) -> bool:
     """Equal in type and value, all the way down.
 
-    Floats may differ by 1e-9 relative (0.0 equals -0.0; NaN equals only NaN). As in Python 4 equals 4.0, and
-    1 will do for True, but True is not 1; inside sets and as dictionary keys floats must be equal exactly.
+    Floats may differ by 1e-9 relative (0.0 equals -0.0; NaN equals only NaN). As in Python 4 equals 4.0 and
+    Fraction(4), and 1 will do for True, but True is not 1; inside sets and as dictionary keys floats must be
+    equal exactly.
     """
     kind = type(expected)
-    if kind in (int, float) and type(got) in (int, float):
+    if kind in _REAL and type(got) in _REAL:
         if type(got) is kind is float:
             return math.isclose(got, expected, rel_tol=_RELATIVE) or (
                 math.isnan(got) and math.isnan(expected)
             )
-        return got == expected
+        return bool(got == expected)
     if kind is bool and type(got) is int:
         return got == expected
     if type(got) is not kind:
         return False
     if kind is complex:
         return same(got.real, expected.real) and same(got.imag, expected.imag)
-    if kind in (list, tuple):
+    if kind in (list, tuple, deque):
         return len(got) == len(expected) and all(map(same, got, expected))
     if kind in (set, frozenset):
         return {_typed(item) for item in got} == {_typed(item) for item in expected}
@@ -100,9 +107,8 @@ def grade(jail: Jail, code: str, entry: str, calls: Sequence[Call], setup: str =
     """Pass if every call returns the expected value. `setup` is run after the code, in its job, and may build
     arguments. Raises ValueError when calls is empty, or a value no job can return is expected."""
     _some(calls, "calls")
-    for call in calls:
-        jail_codec.encode(call.expected)  # a ValueError here: it would fail every program
-    result = jail.call(f"{code}\n{setup}" if setup else code, entry, [call.args for call in calls])
+    source = f"{code}\n{setup}" if setup else code
+    result = jail.call(source, entry, [call.args for call in calls], **_room(calls))
     if refused := _refused(result):
         return refused
     for number, (got, call) in enumerate(zip(result.values, calls, strict=True), 1):
@@ -118,7 +124,7 @@ def share_passed(jail: Jail, code: str, entry: str, calls: Sequence[Call]) -> fl
     """The share of the calls that return what is expected, in one job; 1 where `grade` passes. None where
     the jail failed."""
     _some(calls, "calls")
-    result = jail.call(code, entry, [call.args for call in calls])
+    result = jail.call(code, entry, [call.args for call in calls], **_room(calls))
     if refused := _refused(result):
         return None if refused.status == "infra" else 0.0
     values = zip(result.values, calls, strict=True)
@@ -133,7 +139,7 @@ def grade_program(jail: Jail, code: str, cases: Sequence[Case]) -> Verdict:
         result = jail.run(code, case.stdin)
         if refused := _refused(result):
             return Verdict(refused.status, f"case {number} of {len(cases)}: {refused.detail}")
-        if _lines(result.values[0]) != _lines(case.expected):
+        if not same_output(result.values[0], case.expected):
             wanted, given = _show(case.expected), _show(result.values[0])
             return Verdict("fail", f"case {number} of {len(cases)}: wanted {wanted}, got {given}")
     return Verdict("pass")
@@ -153,14 +159,19 @@ def _some(tests: Sequence, name: str) -> None:
         raise ValueError(f"{name} is empty, so any program would pass; give at least one test")
 
 
+def _room(calls: Sequence[Call]) -> dict[str, int]:
+    """The limit of the answers, where what is expected needs more than the usual one; a right answer may be
+    written in up to twice the space (a float of many digits for a short one). Raises ValueError where a value
+    is expected that no job can return: it would fail every program."""
+    expected = sum(len(json.dumps(jail_codec.encode(call.expected))) for call in calls)
+    needed = 2 * expected + _ENVELOPE * len(calls)
+    return {"output_bytes": needed} if needed > OUTPUT_BYTES else {}
+
+
 def _refused(result: JailResult) -> Verdict | None:
     if result.status == "infra":
         return Verdict("infra", result.detail)
     return None if result.status == "ok" else Verdict("fail", f"{result.status}: {result.detail}")
-
-
-def _lines(text: str) -> list[str]:
-    return [line.rstrip() for line in text.rstrip().split("\n")]
 
 
 def _show(value: object) -> str:
@@ -168,19 +179,3 @@ def _show(value: object) -> str:
         return repr(value)[:100]
     except ValueError:  # Python refuses to print very long integers
         return f"a long {type(value).__name__}"
-
-
-def extract_code(text: str) -> str:
-    """The program in a model's answer.
-
-    The last fenced Python block that defines something, else the last fenced block, else the whole text.
-    Anything up to `</think>` is ignored; an unclosed last fence runs to the end.
-    """
-    text = text.rpartition("</think>")[2]
-    blocks = [
-        body for language, body in _FENCE.findall(text) if language.lower() in ("", "python", "py", "python3")
-    ]
-    if not blocks:
-        return text.strip()
-    defining = [body for body in blocks if re.search(r"^\s*(?:async\s+)?(?:def|class)\s", body, re.MULTILINE)]
-    return (defining or blocks)[-1].strip("\n")

@@ -12,11 +12,11 @@ unjailed mode: where nothing can confine (`jail_tiers.py`), `SandboxUnavailable`
         jail.run("print(int(input()) + 1)", "41\n")  # JailResult("ok", ["42\n"], "")
         jail.eval("F(1, 3) + F(1, 6)")  # JailResult("ok", [Fraction(1, 2)], "")
 
-One Jail runs one job at a time (calls from several threads queue up); `jail_pool.py` runs several.
+One Jail runs one job at a time (calls from several threads queue up); `jail_pool.py` runs several. It may be
+used in any thread, and outlives the one that opened it; in a forked child it starts a worker of its own.
 """
 
 import json
-import os
 import signal
 import struct
 import threading
@@ -24,12 +24,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from . import jail_canary, jail_codec, jail_link, jail_tiers, jail_wasm
-from .jail_answers import CallError, Conversation, JailResult, read_calls
+from . import jail_canary, jail_clock, jail_codec, jail_keeper, jail_link, jail_tiers, jail_wasm
+from .jail_answers import CallError, Conversation, JailResult, read_calls, receive_all
 from .jail_tiers import SandboxUnavailable, probe
 
 _CANARY_EVERY = 1000
 MAX_CODE = 100_000
+OUTPUT_BYTES = 65_536
 _MAX_QUESTION = 1 << 24  # bytes that a test may send at once
 
 _EVALUATE = """
@@ -49,21 +50,24 @@ class Jail:
     """A warm worker that runs hostile code, one confined process per job.
 
     Args:
-        wall_s: seconds from the start of a job's code to its end.
+        wall_s: seconds from the start of a job's code to its end, and for each further answer within a total
+            that grows with the number of calls (`jail_clock.py`); waiting for a processor does not count.
         memory_mb: MiB of address space a job may add to the warm worker's.
         output_bytes: largest answer (all calls of a job together, encoded) that is read; the same for what a
             program prints.
         tier: one of jail_tiers.TIERS; by default NBKIT_JAIL, else the strongest that works here.
         math: let jobs import sympy and Math-Verify (Linux tiers).
+        numpy: let jobs import numpy, where it is installed (Linux tiers).
     """
 
     def __init__(
         self,
         wall_s: float = 2.0,
         memory_mb: int = 256,
-        output_bytes: int = 65536,
+        output_bytes: int = OUTPUT_BYTES,
         tier: str | None = None,
         math: bool = False,
+        numpy: bool = False,
     ) -> None:
         for name, value, low, high in (
             ("wall_s", wall_s, 0.05, 600),
@@ -74,12 +78,13 @@ class Jail:
                 raise ValueError(f"Jail {name}={value!r}: wanted {low} to {high}")
         self.wall_s, self.memory_mb, self.output_bytes = wall_s, memory_mb, output_bytes
         self.layers: list[str] = []
-        self._wanted, self._math = tier, math
+        self._wanted, self._math, self._numpy = tier, math, numpy
         self._lock = threading.RLock()
         self._worker: jail_link.ForkWorker | jail_wasm.WasmWorker | None = None
-        self._siblings: dict[bool, Jail] = {}
-        self._owner = os.getpid()
-        self._jobs = 0
+        self._siblings: dict[tuple[bool, bool], Jail] = {}
+        self._retired = False
+        self._unchecked = 0  # jobs until the next self-test
+        jail_keeper.follow(self)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -105,17 +110,33 @@ class Jail:
             for sibling in self._siblings.values():
                 sibling.close()
 
-    def sibling(self, math: bool = False) -> "Jail":
-        """A second jail with the same limits, kept as long as this one: for tests, or with sympy."""
+    def retire(self) -> None:
+        """Close for good, after the job that runs: whoever wants another one gets a RuntimeError."""
+        self._retired = True
         with self._lock:
-            if math not in self._siblings:
-                self._siblings[math] = Jail(
-                    self.wall_s, self.memory_mb, self.output_bytes, self._wanted, math
-                )
-            return self._siblings[math]
+            for sibling in self._siblings.values():
+                sibling.retire()
+            self._stop()
 
-    def call(self, code: str, entry: str, args_list: Sequence[Sequence | str]) -> JailResult:
-        """Load `code` in a fresh job and return `entry(*args)` for every args of `args_list`.
+    def forget(self) -> None:
+        """In a forked child: the worker and whoever held the lock belong to the parent."""
+        self._lock, self._worker = threading.RLock(), None
+
+    def sibling(self, math: bool = False, numpy: bool = False) -> "Jail":
+        """A second jail with the same limits, kept as long as this one: for tests, or with sympy or numpy."""
+        with self._lock:
+            self._refuse_if_retired()
+            if (math, numpy) not in self._siblings:
+                self._siblings[math, numpy] = Jail(
+                    self.wall_s, self.memory_mb, self.output_bytes, self._wanted, math, numpy
+                )
+            return self._siblings[math, numpy]
+
+    def call(
+        self, code: str, entry: str, args_list: Sequence[Sequence | str], output_bytes: int = 0
+    ) -> JailResult:
+        """Load `code` in a fresh job and return `entry(*args)` for every args of `args_list`. Where the answers
+        are known to be long, `output_bytes` raises the limit of this jail for this job.
 
         An element that is a string is an expression instead, evaluated among the names of the code. Arguments
         and results may be None, bool, int, float, str, bytes, complex, Fraction, list, tuple, set, frozenset
@@ -124,7 +145,8 @@ class Jail:
         """
         args = [item if isinstance(item, str) else jail_codec.encode(list(item)) for item in args_list]
         message = {"mode": "call", "code": code, "entry": entry, "args": args}
-        return self._guarded(code, lambda: self._call(message, self.wall_s))
+        limit = max(output_bytes, self.output_bytes)
+        return self._guarded(code, lambda: self._call(message, self.wall_s, limit))
 
     def run(self, code: str, stdin: str = "") -> JailResult:
         """Run a whole program; `values` is [what it printed]. An exit code other than 0 is an error."""
@@ -137,9 +159,10 @@ class Jail:
 
         The test and the code run in two jobs that share nothing: `candidate` sends its arguments to the
         code's job and gets plain values back. A test that cannot be used so (it does not load, or passes an
-        argument that is not plain data) is "infra": no fault of the code.
+        argument that is not plain data) is "infra": no fault of the code. It may import numpy where that is
+        installed here, the code may not.
         """
-        other = self.sibling()
+        other = self.sibling(numpy="numpy" in test and jail_tiers.numpy_folder() is not None)
         return self._guarded(code, lambda: other._guarded("", lambda: self._check(other, code, entry, test)))
 
     def eval(self, expression: str) -> JailResult:
@@ -166,80 +189,96 @@ class Jail:
                 self._stop()
                 raise
 
-    def _call(self, message: dict, wall_s: float) -> JailResult:
-        answer, _, fault = self._talk(message, wall_s)
+    def _call(self, message: dict, wall_s: float, limit: int) -> JailResult:
+        answer, _, fault = self._talk(message, wall_s, limit)
         return fault or read_calls(answer, len(message["args"]))
 
     def _run(self, code: str, stdin: bytes) -> JailResult:
-        answer, output, fault = self._talk({"mode": "run", "code": code}, self.wall_s, stdin)
+        answer, output, fault = self._talk({"mode": "run", "code": code}, self.wall_s, self.output_bytes, stdin)
         if fault:
             return fault
         if answer.get("exit") != 0:
-            detail = str(answer.get("error") or f"exit code {answer.get('exit')}")[:300]
-            return JailResult("error", [], detail)
+            error, code = answer.get("error"), answer.get("exit")
+            named = f"exit code {code}" if type(code) is int else "the job gave no valid exit code"
+            return JailResult("error", [], error if type(error) is str and error else named)
         return JailResult("ok", [output.decode("utf-8", "replace")])
 
-    def _talk(self, message: dict, wall_s: float, stdin: bytes | None = None):
+    def _talk(self, message: dict, wall_s: float, limit: int, stdin: bytes | None = None):
         """(answer, output, None) of a job with one answer, or (…, JailResult) where it has none."""
-        job, raw, cut = self._worker.open(message, self.output_bytes, stdin), b"", ""
+        calls = len(message.get("args", ()))
+        message = message | {"cpu_s": jail_clock.cpu_limit(self.wall_s, calls)}
+        job, raw, cut = self._worker.open(message, limit, stdin), b"", ""
         job.begin()
         try:
-            raw = job.receive(time.monotonic() + wall_s)
+            raw = receive_all(job, jail_clock.Clock(wall_s, calls))
         except jail_link.Cut as error:
             cut = str(error)
         try:
             code = job.end()
         except jail_link.Cut as error:  # what it had still printed
-            return {}, b"", self._fault(str(error), 0)
+            return {}, b"", self._fault(str(error), 0, limit)
         if stdin is not None and cut == "closed" and code == 0:  # os._exit(0): it said all it had to say
             return {"exit": 0}, bytes(job.output), None
         if cut:
-            return {}, b"", self._fault(cut, code)
+            return {}, b"", self._fault(cut, code, limit)
         try:
             answer = json.loads(raw)
             if type(answer) is not dict:
                 raise ValueError("not an object")
         except (ValueError, RecursionError):
-            return {}, b"", self._fault("garbage", code)
+            return {}, b"", self._fault("garbage", code, limit)
         return answer, bytes(job.output), None
 
-    def _fault(self, cut: str, code: int) -> JailResult:
+    def _fault(self, cut: str, code: int, limit: int) -> JailResult:
+        """What a job that gave no answer did wrong: the same words for the same program, however the race
+        between its end and our SIGKILL came out."""
+        if cut == "size":
+            return JailResult("error", [], f"answer longer than {limit} bytes")
         if code == -signal.SIGXCPU:
             return JailResult("timeout", [], "CPU limit")
         if cut == "time":
             return JailResult("timeout", [], f"wall limit of {self.wall_s:g} s")
-        if cut == "size":
-            return JailResult("error", [], f"answer longer than {self.output_bytes} bytes")
+        if cut == "garbage" or code == -signal.SIGKILL:
+            return JailResult("error", [], "the job gave no valid answer")
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return JailResult("error", [], f"the job ended with {how} and no valid answer")
 
     def _check(self, other: "Jail", code: str, entry: str, test: str) -> JailResult:
+        # what the test compares with stands in it, and so bounds what a right answer takes
+        limit = max(self.output_bytes, 4 * len(test))
+        cpu_s = jail_clock.cpu_limit(self.wall_s, 1000)
         try:
-            ours = self._worker.open({"mode": "serve", "code": code, "entry": entry}, self.output_bytes)
-            tests = other._worker.open({"mode": "check", "code": test, "entry": entry}, _MAX_QUESTION)
+            asked = {"mode": "serve", "code": code, "entry": entry, "cpu_s": cpu_s}
+            ours = self._worker.open(asked, limit)
+            asking = {"mode": "check", "code": test, "entry": entry, "cpu_s": cpu_s}
+            tests = other._worker.open(asking, _MAX_QUESTION)
             ours.begin()
             tests.begin()
-            talk = Conversation(ours, tests, time.monotonic() + self.wall_s)
+            talk = Conversation(ours, tests, self.wall_s)
             result = talk.hold()
             exits = ours.end(), tests.end()
         except (OSError, struct.error):
             self._stop()  # the other worker is stopped by the guard around us
             raise
-        return result or self._fault(talk.cut, exits[0])
+        return result or self._fault(talk.cut, exits[0], limit)
 
     # --- the worker ---
 
+    def _refuse_if_retired(self) -> None:
+        if self._retired:
+            raise RuntimeError("this jail, or the JailPool it belongs to, is closed; make another one")
+
     def _ensure(self) -> None:
-        if self._owner != os.getpid():
-            raise RuntimeError("a Jail cannot be used across a fork; make one in each process")
+        self._refuse_if_retired()
         if self._worker is not None and not self._worker.alive:
             self._stop()
         if self._worker is None:
+            self._unchecked = 0
             self._spawn()
+        if self._unchecked == 0:
             self._canaries()
-        self._jobs += 1
-        if self._jobs % _CANARY_EVERY == 0:
-            self._canaries()
+            self._unchecked = _CANARY_EVERY
+        self._unchecked -= 1
 
     def _spawn(self) -> None:
         tier = probe(self._wanted)
@@ -249,8 +288,10 @@ class Jail:
                 self.layers = ["wasmtime"]
                 return
             math = jail_tiers.math_folders() if self._math else None
+            numpy = jail_tiers.numpy_folder() if self._numpy else None
             settings = {"cpu_s": int(self.wall_s) + 2, "landlock": tier != "seccomp", "math": math}
-            command = jail_tiers.python_command(tier, math)
+            settings["numpy"] = numpy
+            command = jail_tiers.python_command(tier, [*(math or ()), *([numpy] if numpy else ())])
             self._worker = jail_link.ForkWorker(command, settings, self.memory_mb)
         except OSError as error:
             raise SandboxUnavailable(f"the jail worker ({tier}) did not start: {error}") from error
@@ -261,7 +302,7 @@ class Jail:
         for code, args, wall_s, status, values in jail_canary.jobs(self.memory_mb, self.layers):
             message = {"mode": "call", "code": code, "entry": "canary", "args": [jail_codec.encode(args)]}
             try:
-                got = self._call(message, wall_s)
+                got = self._call(message, wall_s, self.output_bytes)
             except (OSError, struct.error) as error:
                 got = JailResult("infra", [], str(error))
             plain = [value.detail if isinstance(value, CallError) else value for value in got.values]

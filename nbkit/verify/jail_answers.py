@@ -4,11 +4,14 @@ read_calls({"calls": [{"value": ["i", "0x5"]}]}, calls=1)  # JailResult("ok", [5
 """
 
 import json
+import time
 from dataclasses import dataclass
 from typing import Literal
 
 from . import jail_codec
-from .jail_link import Cut, Job
+from .jail_clock import Clock
+from .jail_link import START_S, Cut, Job
+from .jail_text import printable
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,9 @@ class CallError:
     """One call raised, or returned something that is not plain data."""
 
     detail: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", printable(self.detail))
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,9 @@ class JailResult:
     status: Literal["ok", "error", "timeout", "infra"]
     values: list
     detail: str = ""
+
+    def __post_init__(self) -> None:  # the one gate for what a program can make us say about it
+        object.__setattr__(self, "detail", printable(self.detail))
 
 
 def read_calls(answer: dict, calls: int) -> JailResult:
@@ -49,14 +58,27 @@ def read_calls(answer: dict, calls: int) -> JailResult:
     return JailResult("ok", values)
 
 
+def receive_all(job: Job, clock: Clock) -> bytes:
+    """An answer that may come in parts, which begin with "+" and add up to at most `job.limit` bytes. Raises
+    Cut."""
+    parts, room = [], job.limit
+    while (part := job.receive(clock.deadline())).startswith(b"+"):
+        parts.append(part[1:])
+        room -= len(part)
+        job.limit = max(room, 0)
+        clock.answered()
+    return b"".join([*parts, part])
+
+
 class Conversation:
     """A test asks, a program answers, through us: everything the program says is decoded here first.
 
-    `ours` is the program's job ("serve"), `tests` the test's ("check"); `deadline` is a time of
-    time.monotonic."""
+    `ours` is the program's job ("serve"), `tests` the test's ("check"); every call may take `wall_s` within a
+    total that grows with them."""
 
-    def __init__(self, ours: Job, tests: Job, deadline: float) -> None:
-        self.ours, self.tests, self.deadline, self.cut = ours, tests, deadline, ""
+    def __init__(self, ours: Job, tests: Job, wall_s: float) -> None:
+        self.ours, self.tests, self.wall_s, self.cut = ours, tests, wall_s, ""
+        self.clock = Clock(wall_s)
 
     def hold(self) -> JailResult | None:
         """The result; None when the program did not answer, and `cut` says how."""
@@ -64,35 +86,52 @@ class Conversation:
             answer = self._answer()
             if "error" in answer:
                 return JailResult("error", [], answer["error"])
-            answer = None  # the program has loaded; the test begins
+            said = self._first_question()
+            self.clock = Clock(self.wall_s)  # the program has loaded, the test has: now they begin
             while True:
-                said = self._test(answer)
                 if "broken" in said:
                     return JailResult("infra", [], f"the test cannot be used: {str(said['broken'])[:300]}")
                 if "call" not in said:
                     return JailResult("ok", [said["passed"] is True], str(said["detail"])[:300])
-                self.ours.send(said["call"], self.deadline)
+                self.ours.send(said["call"], self.clock.deadline())
                 answer = self._answer()
+                self.clock.answered(1)
+                said = self._test(answer)
         except Cut as cut:
             self.cut = str(cut)
         return None
 
-    def _test(self, answer: dict | None) -> dict:
-        """Hand the test an answer, hear what it says next. Only lack of time is the program's fault."""
+    def _first_question(self) -> dict:
+        """What the test says once it has loaded, for which a program cannot be blamed."""
         try:
-            if answer is not None:
-                self.tests.send(answer, self.deadline)
-            return json.loads(self.tests.receive(self.deadline))
+            return json.loads(self.tests.receive(time.monotonic() + START_S))
+        except Cut as cut:
+            return {"broken": f"its job ended early: {cut}"}
+
+    def _test(self, answer: dict) -> dict:
+        """Hand the test an answer, hear what it says next. Whatever ends it now may be made of that
+        answer, so it is no way out of a fail."""
+        try:
+            self.tests.send(answer, self.clock.deadline())
+            return json.loads(self.tests.receive(self.clock.deadline()))
         except Cut as cut:
             if str(cut) == "time":
                 raise
-            return {"broken": f"its job ended early: {cut}"}
+            how = "asked for more than it may" if str(cut) == "size" else "ended early"
+            return {"passed": False, "detail": f"with what the program answered, the test {how}"}
 
     def _answer(self) -> dict:
         try:
-            answer = json.loads(self.ours.receive(self.deadline))
-            if "error" in answer:
-                return {"error": str(answer["error"])[:300]}
-            return {"value": jail_codec.encode(jail_codec.decode(answer["value"]))}
+            answer = json.loads(self.ours.receive(self.clock.deadline()))
+            if "error" not in answer:
+                return {"value": _again(answer["value"])}
+            kinds = [str(kind)[:200] for kind in answer.get("kinds") or []][:20]
+            args = answer.get("args") and _again(answer["args"])
+            return {"error": str(answer["error"])[:300], "kinds": kinds, "args": args}
         except jail_codec.MALFORMED:
             raise Cut("garbage") from None
+
+
+def _again(data: object) -> list:
+    """Encoded anew by us: what a program wrote goes no further as it is."""
+    return jail_codec.encode(jail_codec.decode(data), rich=True)

@@ -1,57 +1,130 @@
-"""Values across the jail wall: tagged JSON data of exact built-in types (`jail.py`, `jail_worker.py`).
+"""Values across the jail wall: tagged JSON data of exact types (`jail.py`, `jail_worker.py`).
 
 The type travels with the value, so the parent can tell `True` from `1`, a tuple from a list, and never has
-to trust a `__eq__` or `__reduce__` that hostile code wrote. Used by notebooks 06 and 07 through
-`nbkit.verify`.
+to trust a `__eq__` or `__reduce__` that hostile code wrote: of an instance of a subclass of a built-in type
+only the built-in value crosses. Used by notebooks 06 and 07 through `nbkit.verify`.
 
 Example: `encode([1, True])` -> `["l", [["i", "0x1"], ["b", 1]]]`, and `decode` turns it back.
+
+A test as code (`check(candidate)`) meets more types than a comparison with literals needs. With `rich=True`
+named tuples, dataclasses, members of enumerations, iterators and views of dictionaries cross as `Held`: their
+parts by value, made into objects again by `jail_copies.py` on the other side.
 """
 
-from collections import Counter, OrderedDict, defaultdict
+import dataclasses
+import enum
+import itertools
+import time
+from collections import Counter, OrderedDict, defaultdict, deque
+from decimal import Decimal
 from fractions import Fraction
 
 # What `decode`, and reading an answer that holds such data, raises on malformed data.
 MALFORMED = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
 MAX_DEPTH = 64
-MAX_INT_BITS = 65_536
+MAX_INT_BITS = 1 << 22
+MAX_ITEMS = 10_000  # of an iterator; of one that goes on, which may have no end, the first _FIRST_ITEMS
+_FIRST_ITEMS = 1000
+_ITERATOR_S = 0.5
+_SAME_HASH = 64
 
 _SEQUENCES = {"l": list, "t": tuple, "S": set, "F": frozenset}
-_DICTIONARIES = (dict, Counter, OrderedDict, defaultdict)  # all arrive as plain ones
-_SEQUENCE_TAGS = {kind: tag for tag, kind in _SEQUENCES.items()}
+_MAPPINGS = {"Counter": Counter, "OrderedDict": OrderedDict, "defaultdict": lambda items: defaultdict(None, items)}
+_VIEWS = {type({}.keys()): "keys", type({}.values()): "values", type({}.items()): "items"}
 
 
-def encode(value: object, depth: int = 0) -> list:
-    """`value` as tagged JSON data. Raises ValueError for any type but exact built-in ones and Fraction."""
-    kind = type(value)
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """The parts of a value that is no plain data, tag by tag; all of them plain.
+
+    N  a named tuple: (class name, fields, values)       R  a dataclass: the same
+    E  a member of an enumeration: (class name, name, value, is it a number or text itself?)
+    I  an iterator: (items, are these all?)              V  a view of a dictionary: (kind, items)
+    """
+
+    tag: str
+    parts: tuple
+
+
+def encode(value: object, depth: int = 0, rich: bool = False) -> list:
+    """`value` as tagged JSON data. Raises ValueError for a type that cannot cross."""
     if depth > MAX_DEPTH:
         raise ValueError(f"value is nested deeper than {MAX_DEPTH}")
+    kind = type(value)
     if value is None:
         return ["n"]
     if kind is bool:
         return ["b", int(value)]
-    if kind is int:
-        if value.bit_length() > MAX_INT_BITS:
-            raise ValueError(f"integer has more than {MAX_INT_BITS} bits")
-        return ["i", hex(value)]
-    if kind is float:
-        return ["f", value.hex()]
-    if kind is str:
-        return ["s", value]
-    if kind is bytes:
-        return ["y", value.hex()]
+    if kind is Held:
+        return [value.tag, encode(value.parts, depth + 1, rich)]
+    if rich and (held := _held(value)):
+        return [held.tag, encode(held.parts, depth + 1, rich)]
+    if issubclass(kind, (int, float, str, bytes, bytearray)):
+        return _encode_scalar(value, kind)
     if kind is complex:
         return ["c", value.real.hex(), value.imag.hex()]
     if kind is Fraction:
         return ["q", encode(value.numerator), encode(value.denominator)]
-    if kind in _SEQUENCE_TAGS:
-        return [_SEQUENCE_TAGS[kind], [encode(item, depth + 1) for item in value]]
-    if kind in _DICTIONARIES:
-        return ["d", [[encode(key, depth + 1), encode(item, depth + 1)] for key, item in value.items()]]
+    if kind is Decimal:
+        return ["D", str(value)]
+    if kind is range:
+        return ["r", [encode(part) for part in (value.start, value.stop, value.step)]]
+    if kind is deque:
+        return ["Q", [encode(item, depth + 1, rich) for item in value], encode(value.maxlen)]
+    for tag, base in _SEQUENCES.items():
+        if issubclass(kind, base):
+            return [tag, [encode(item, depth + 1, rich) for item in base.__iter__(value)]]
+    if issubclass(kind, dict):
+        # exact classes of the library keep an order of their own; a subclass may say anything
+        items = value.items() if kind in (dict, OrderedDict) else dict.items(value)
+        pairs = [[encode(key, depth + 1, rich), encode(item, depth + 1, rich)] for key, item in items]
+        return ["m", kind.__name__, pairs] if rich and kind in (Counter, OrderedDict, defaultdict) else ["d", pairs]
     raise ValueError(f"cannot return a value of type {kind.__name__}; use plain built-in types")
 
 
-def decode(data: object, depth: int = 0) -> object:
-    """Inverse of `encode`; raises one of `MALFORMED` when malformed."""
+def _encode_scalar(value: object, kind: type) -> list:
+    """A number or text, without what a subclass says about itself."""
+    if issubclass(kind, int):
+        plain = int.__pos__(value)
+        if plain.bit_length() > MAX_INT_BITS:
+            raise ValueError(f"integer has more than {MAX_INT_BITS} bits")
+        return ["i", hex(plain)]
+    if issubclass(kind, float):
+        return ["f", float.__pos__(value).hex()]
+    if issubclass(kind, str):
+        return ["s", str.__str__(value)]
+    return ["y", (bytes if issubclass(kind, bytes) else bytearray).hex(value)]
+
+
+def _held(value: object) -> Held | None:
+    kind = type(value)
+    if issubclass(kind, tuple) and type(fields := getattr(kind, "_fields", None)) is tuple:
+        return Held("N", (kind.__name__, fields, tuple(tuple.__iter__(value))))
+    if isinstance(getattr(kind, "__dataclass_fields__", None), dict):
+        fields = tuple(field.name for field in dataclasses.fields(kind))
+        return Held("R", (kind.__name__, fields, tuple(getattr(value, name) for name in fields)))
+    if issubclass(kind, enum.Enum):
+        return Held("E", (kind.__name__, value.name, value.value, issubclass(kind, (int, str, float))))
+    if kind in _VIEWS:
+        return Held("V", (_VIEWS[kind], tuple(value)))
+    if hasattr(kind, "__next__") and hasattr(kind, "__iter__"):
+        return Held("I", _first_items(value))
+    return None
+
+
+def _first_items(iterator: object) -> tuple[tuple, bool]:
+    """(items, True), or the first of too many, or of too slow ones, and False."""
+    items, started = [], time.process_time()
+    for item in itertools.islice(iterator, MAX_ITEMS):
+        items.append(item)
+        if len(items) % 100 == 0 and time.process_time() - started > _ITERATOR_S:
+            return tuple(items[:_FIRST_ITEMS]), False
+    return (tuple(items), True) if len(items) < MAX_ITEMS else (tuple(items[:_FIRST_ITEMS]), False)
+
+
+def decode(data: object, depth: int = 0, build=Held) -> object:
+    """Inverse of `encode`; raises one of `MALFORMED` when malformed. `build(tag, parts)` makes what is
+    `Held`."""
     if type(data) is not list or depth > MAX_DEPTH:
         raise ValueError("malformed value")
     tag = data[0]
@@ -59,26 +132,52 @@ def decode(data: object, depth: int = 0) -> object:
         return None
     if tag == "b":
         return bool([0, 1].index(data[1]))
+    if tag == "s" and type(data[1]) is str:
+        return data[1]
+    if tag in ("i", "f", "c", "q", "D"):
+        return _decode_number(tag, data, depth)
+    if tag == "y":
+        return bytes.fromhex(data[1])
+    if tag in _SEQUENCES and type(data[1]) is list:
+        items = [decode(item, depth + 1, build) for item in data[1]]
+        return _SEQUENCES[tag](_spread(items) if tag in "SF" else items)
+    if tag == "d" or (tag == "m" and data[1] in _MAPPINGS):
+        keys = _spread([decode(key, depth + 1, build) for key, _ in data[-1]])
+        pairs = dict(zip(keys, [decode(item, depth + 1, build) for _, item in data[-1]], strict=True))
+        return pairs if tag == "d" else _MAPPINGS[data[1]](pairs)
+    if tag == "r":
+        parts = [decode(part, depth + 1) for part in data[1]]
+        if [type(part) for part in parts] == [int, int, int]:
+            return range(*parts)
+    if tag == "Q":
+        return deque([decode(item, depth + 1, build) for item in data[1]], decode(data[2], depth + 1))
+    if tag in ("N", "R", "E", "I", "V") and type(parts := decode(data[1], depth + 1, build)) is tuple:
+        return build(tag, parts)
+    raise ValueError("malformed value")
+
+
+def _spread(items: list) -> list:
+    """The items, if a hash table of them is built in linear time: not where many have been given one hash."""
+    if len(items) > _SAME_HASH and max(Counter(map(hash, items)).values()) > _SAME_HASH:
+        raise ValueError("too many keys with one hash")
+    return items
+
+
+def _decode_number(tag: str, data: list, depth: int) -> object:
     if tag == "i":
         if len(data[1]) > MAX_INT_BITS // 4 + 3:
             raise ValueError("integer too long")
         return int(data[1], 16)
     if tag == "f":
         return float.fromhex(data[1])
-    if tag == "s" and type(data[1]) is str:
-        return data[1]
-    if tag == "y":
-        return bytes.fromhex(data[1])
     if tag == "c":
         return complex(float.fromhex(data[1]), float.fromhex(data[2]))
-    if tag == "q":
-        parts = [decode(part, depth + 1) for part in data[1:3]]
-        # Fraction would read a text too, and "1e9999999" takes it for ever
-        if [type(part) for part in parts] != [int, int]:
+    if tag == "D":
+        if type(data[1]) is not str or (number := Decimal(data[1])).is_snan():  # that one raises when compared
             raise ValueError("malformed value")
-        return Fraction(*parts)
-    if tag in _SEQUENCES and type(data[1]) is list:
-        return _SEQUENCES[tag]([decode(item, depth + 1) for item in data[1]])
-    if tag == "d":
-        return {decode(key, depth + 1): decode(item, depth + 1) for key, item in data[1]}
-    raise ValueError("malformed value")
+        return number
+    parts = [decode(part, depth + 1) for part in data[1:3]]
+    # Fraction would read a text too, and "1e9999999" takes it for ever
+    if [type(part) for part in parts] != [int, int]:
+        raise ValueError("malformed value")
+    return Fraction(*parts)

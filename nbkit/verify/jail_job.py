@@ -13,15 +13,14 @@ Only "check" runs a test, in a job of its own that never holds the candidate; th
 value.
 """
 
-import builtins
-import io
 import json
 import os
 import sys
-import threading
+import time
 import types
 
 LENGTH_DIGITS = 8
+_PART_BYTES, _PART_S = 1 << 16, 0.2  # an answer is handed over when there is as much of it, or as old
 
 
 class Channel:
@@ -54,19 +53,13 @@ def frame(data: bytes) -> bytes:
     return b"%0*x" % (LENGTH_DIGITS, len(data)) + data
 
 
-def describe(error: BaseException) -> str:
-    try:
-        return f"{type(error).__name__}: {error}"[:300]
-    except BaseException:
-        return "exception without a readable message"
-
-
-def perform(job: dict, channel: Channel, codec: types.ModuleType) -> int:
-    """Do one job and answer it on the channel; returns the exit code of the process."""
+def perform(job: dict, channel: Channel, inside: types.SimpleNamespace) -> int:
+    """Do one job and answer it on the channel; returns the exit code of the process. `inside` holds the
+    modules `codec`, `copies` and `home` (loaded by path, as this one is)."""
     mode = {"call": _call, "run": _run, "serve": _serve, "check": _check}[job["mode"]]
-    answer = mode(job, channel, codec)
-    channel.write(json.dumps(answer).encode())
-    return answer.get("exit", 0)
+    answer = mode(job, channel, inside)
+    channel.write(answer if type(answer) is bytes else json.dumps(answer).encode())
+    return 0 if type(answer) is bytes else answer.get("exit", 0)
 
 
 def _load(code: str, name: str = "candidate") -> dict:
@@ -76,91 +69,106 @@ def _load(code: str, name: str = "candidate") -> dict:
     return module.__dict__
 
 
-def _function(job: dict) -> tuple[dict, object] | str:
-    """(names, the function) of a candidate, or why there is none."""
+def _function(job: dict, inside: types.SimpleNamespace) -> tuple[dict, object] | str:
+    """(names, the function) of a candidate, or why there is none. A program that ends itself after it has
+    defined the function, as `unittest.main()` does, has loaded."""
     try:
-        names = _load(job["code"])
+        _load(job["code"])
     except BaseException as error:
-        return describe(error)
+        if not isinstance(error, SystemExit) or job["entry"] not in vars(sys.modules["candidate"]):
+            return inside.home.describe(error)
+    names = vars(sys.modules["candidate"])
     if job["entry"] not in names:
         return f"no function named {job['entry']!r}"
     return names, names[job["entry"]]
 
 
-def _outcome(make, codec: types.ModuleType) -> dict:
-    try:
-        return {"value": codec.encode(make())}
-    except BaseException as error:
-        return {"error": describe(error)}
+def _call(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict | bytes:
+    """{"error": text} if the candidate does not load, else {"calls": [{"value": …} or {"error": …}]}.
 
-
-def _call(job: dict, channel: Channel, codec: types.ModuleType) -> dict:
-    """{"error": text} if the candidate does not load, else {"calls": [{"value": …} or {"error": …}]}."""
-    found = _function(job)
+    The second one comes in parts where it takes its time: a frame that begins with "+" is continued.
+    """
+    found = _function(job, inside)
     if isinstance(found, str):
         return {"error": found}
     names, function = found
-    outcomes = []
-    for args in job["args"]:
-        if isinstance(args, str):
-            outcomes.append(_outcome(lambda source=args: eval(source, names), codec))
-        else:
-            outcomes.append(_outcome(lambda data=args: function(*codec.decode(data)), codec))
-    return {"calls": outcomes}
+    parts, size, sent = ['{"calls": ['], 0, time.monotonic()
+    for number, args in enumerate(job["args"]):
+        try:
+            if isinstance(args, str):
+                outcome = {"value": inside.codec.encode(eval(args, names))}
+            else:
+                outcome = {"value": inside.codec.encode(function(*inside.codec.decode(args)))}
+        except BaseException as error:
+            outcome = {"error": inside.home.describe(error)}
+        parts.append((", " if number else "") + json.dumps(outcome))
+        size += len(parts[-1])
+        if size > _PART_BYTES or time.monotonic() - sent > _PART_S:
+            channel.write(b"+" + "".join(parts).encode())
+            parts, size, sent = [], 0, time.monotonic()
+    return "".join([*parts, "]}"]).encode()
 
 
-def _run(job: dict, channel: Channel, codec: types.ModuleType) -> dict:
+def _run(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
     """Run a program as __main__ on descriptors 0 and 1; {"exit": code, "error": text}."""
-    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
-    output = sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8", errors="surrogateescape"
-    )
+    inside.home.open_streams()
     code, error = 0, ""
     try:
         _load(job["code"], "__main__")
-        for thread in threading.enumerate():  # as the interpreter does at its end
-            if thread is not threading.main_thread() and not thread.daemon:
-                thread.join()
     except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        code = 0 if stop.code is None else stop.code if isinstance(stop.code, int) else 1
     except BaseException as problem:
-        code, error = 1, describe(problem)
+        code, error = 1, inside.home.describe(problem)
     try:
-        output.flush()
+        inside.home.finish()
     except BaseException as problem:
-        code, error = 1, describe(problem)
+        code, error = 1, error or inside.home.describe(problem)
     return {"exit": code & 255, "error": error}
 
 
-def _serve(job: dict, channel: Channel, codec: types.ModuleType) -> dict:
+def _serve(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
     """Answer calls one by one; the last answer, after the caller has left, reaches nobody."""
-    found = _function(job)
+    found = _function(job, inside)
     if isinstance(found, str):
         return {"error": found}
-    _, function = found
-    channel.write(json.dumps({"value": codec.encode(None)}).encode())
+    names, function = found
+    copies = inside.copies.Copies(names)
+    channel.write(json.dumps({"value": inside.codec.encode(None)}).encode())
     try:
         while True:
-            args, keywords = codec.decode(json.loads(channel.read()))
-            answer = _outcome(lambda a=args, k=keywords: function(*a, **k), codec)
+            data = json.loads(channel.read())
+            try:
+                args, keywords = inside.codec.decode(data, build=copies)
+                answer = {"value": inside.codec.encode(function(*args, **keywords), rich=True)}
+            except BaseException as error:
+                answer = _raised(error, inside)
             channel.write(json.dumps(answer).encode())
     except EOFError:
         return {}
+
+
+def _raised(error: BaseException, inside: types.SimpleNamespace) -> dict:
+    """What the test's side needs to raise the same again."""
+    try:
+        args = inside.codec.encode(error.args, rich=True)
+    except BaseException:
+        args = None
+    return {"error": inside.home.describe(error), "kinds": inside.copies.kinds_of(error), "args": args}
 
 
 class _Unusable(BaseException):
     """The test asks for something that cannot cross by value; no `except Exception` of a test may hide it."""
 
 
-def _check(job: dict, channel: Channel, codec: types.ModuleType) -> dict:
+def _check(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
     """{"passed": bool, "detail": text}, or {"broken": text} when the test itself cannot be used."""
-
-    answers = 0
+    answers, names = 0, {}
+    codec, describe = inside.codec, inside.home.describe
 
     def candidate(*args, **keywords):
         nonlocal answers
         try:
-            question = json.dumps({"call": codec.encode([list(args), keywords])}).encode()
+            question = json.dumps({"call": codec.encode([list(args), keywords], rich=True)}).encode()
         except ValueError as error:
             if answers:  # it may be made of what the program has answered: no way out of a fail
                 raise
@@ -169,15 +177,12 @@ def _check(job: dict, channel: Channel, codec: types.ModuleType) -> dict:
         answer = json.loads(channel.read())
         answers += 1
         if "value" in answer:
-            return codec.decode(answer["value"])
-        kind = getattr(builtins, str(answer["error"]).partition(":")[0], None)
-        known = isinstance(kind, type) and issubclass(kind, Exception)
-        # these two would end a loop of the test early and quietly, as in all(map(candidate, …))
-        quiet = kind in (StopIteration, StopAsyncIteration)
-        raise (kind if known and not quiet else RuntimeError)(answer["error"])
+            return codec.decode(answer["value"], build=copies)
+        raise copies.error(answer, answer["args"] and codec.decode(answer["args"], build=copies))
 
     try:
         names = _load(job["code"], "test")
+        copies = inside.copies.Copies(names)
         check = names["check"]
         names[job["entry"]] = candidate  # tests also call the function by its name
     except BaseException as error:

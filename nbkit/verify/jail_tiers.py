@@ -81,6 +81,12 @@ def math_folders() -> list[str]:
     return list(folders)
 
 
+def numpy_folder() -> str | None:
+    """The folder that holds numpy; None where it is not installed."""
+    spec = importlib.util.find_spec("numpy")
+    return str(Path(spec.origin).parents[1]) if spec and spec.origin else None
+
+
 def python_command(tier: str, math: list[str] | None = None) -> list[str]:
     """The command that starts an isolated Python in a Linux tier, to be followed by a script."""
     # -P -s and an empty environment isolate as -I does, but let the hash seed be fixed: equal verdicts every

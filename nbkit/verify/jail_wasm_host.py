@@ -1,16 +1,36 @@
 """One job in WebAssembly, first to last (started by `jail_wasm.py`).
 
-Run as `python -P -s -B jail_wasm_host.py SETTINGS`. SETTINGS is JSON: {"module": path of python.wasm,
-"boot": source, "memory": bytes}. The process compiles (or finds cached) CPython, waits for one byte, then
+Run as `python -P -s -B jail_wasm_host.py SETTINGS LIFELINE PARENT`. SETTINGS is JSON: {"module": path of
+python.wasm, "boot": source, "memory": bytes}; LIFELINE is a descriptor whose other end only the parent holds,
+PARENT its process number. The process compiles (or finds cached) CPython, waits for one byte, then
 becomes the job: the only things WASI hands on are descriptors 0 (message and standard input), 1 (standard
 output) and 2 (answers). No folder, no socket, no clock to set, no other process.
 """
 
+import contextlib
+import ctypes
 import json
 import os
+import select
+import signal
 import sys
+import threading
 
 import wasmtime
+
+
+def follow(lifeline: int, parent: int) -> None:
+    """End this process with its parent, however that dies and whatever runs here (a thread; wasmtime holds no
+    lock of Python's while it runs). The end of the lifeline says so at once; a look at the parent's number
+    each second says it too where another process has inherited the other end."""
+    if sys.platform == "linux":  # acts even while this process is stopped
+        with contextlib.suppress(AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+    poller = select.poll()
+    poller.register(lifeline, select.POLLIN)
+    while os.getppid() == parent and not poller.poll(1000):
+        pass
+    os._exit(1)
 
 
 def main(settings: dict) -> int:
@@ -42,4 +62,5 @@ def main(settings: dict) -> int:
 
 
 if __name__ == "__main__":
+    threading.Thread(target=follow, args=(int(sys.argv[2]), int(sys.argv[3])), daemon=True).start()
     os._exit(main(json.loads(sys.argv[1])))

@@ -2,7 +2,7 @@
 
 Run as `python -P -s -S -B jail_worker.py SETTINGS` with an empty environment and the control socket as
 descriptor 0. SETTINGS is JSON: {"cpu_s", "landlock", "math": null or folders that hold sympy and
-math_verify}. It imports a fixed list of modules, gives up every privilege, then serves jobs for ever:
+math_verify, "numpy": null or the folder that holds it}. It imports a fixed list of modules, gives up every privilege, then serves jobs for ever:
 
     parent --(1 byte + sockets)--> worker --fork--> job: read its message, confine, "R", do it (jail_job.py)
     parent --(1 byte)--> worker: kill the job, reap it, reply with its wait status
@@ -33,19 +33,23 @@ _MAX_THREADS = 64
 
 # A job cannot open files, so what it may import is fixed here; missing ones (trimmed builds) are skipped.
 _PRELOAD = """
-abc argparse array ast base64 binascii bisect builtins calendar cmath codecs collections
-collections.abc concurrent.futures concurrent.futures.thread contextlib copy copyreg csv ctypes
-dataclasses datetime decimal difflib encodings.ascii encodings.latin_1 encodings.idna enum errno
-fractions functools gc graphlib hashlib heapq hmac html inspect io itertools json keyword linecache
-locale logging math numbers operator os os.path pprint queue random re reprlib secrets shlex signal
-stat statistics string stringprep struct sys tempfile textwrap threading time timeit token tokenize
-traceback types typing unicodedata unittest unittest.mock urllib.parse uuid warnings weakref zlib _strptime
+__future__ abc argparse array ast asyncio atexit base64 bdb binascii bisect builtins bz2 calendar cmath cmd code
+codecs collections collections.abc colorsys concurrent.futures concurrent.futures.thread contextlib
+contextvars copy copyreg csv ctypes dataclasses datetime decimal difflib dis doctest encodings.ascii
+encodings.latin_1 encodings.idna enum errno fileinput fnmatch fractions functools gc getopt glob graphlib gzip
+hashlib heapq hmac html html.parser imp importlib.resources inspect io ipaddress itertools json keyword linecache
+locale logging lzma marshal math mmap multiprocessing multiprocessing.dummy multiprocessing.pool numbers
+opcode operator optparse os os.path pathlib pickle pickletools pkgutil platform posixpath pprint queue quopri
+random re reprlib resource sched secrets select selectors shelve shlex shutil signal stat statistics string
+stringprep struct subprocess symtable sys sysconfig tempfile textwrap threading time timeit token tokenize
+traceback tracemalloc types typing unicodedata unittest unittest.mock urllib.parse uuid warnings weakref
+xml.etree.ElementTree zlib zoneinfo _strptime
 """
 
 
 class _Tools(NamedTuple):
     job: types.ModuleType
-    codec: types.ModuleType
+    inside: types.SimpleNamespace  # the modules that the job needs
     confine: types.ModuleType
     program: bytes  # the job's seccomp filter
     cpu_s: int
@@ -61,14 +65,15 @@ def _run_job(parent: int, tools: _Tools) -> None:
         message = json.loads(channel.read())
         random.seed(0)
         _limit(resource.RLIMIT_AS, message["memory"])
-        _limit(resource.RLIMIT_CPU, tools.cpu_s, tools.cpu_s + 1)
+        cpu_s = message.get("cpu_s", tools.cpu_s)
+        _limit(resource.RLIMIT_CPU, cpu_s, cpu_s + 1)
         gc.enable()
         tools.confine.install_filter(tools.program)
     except BaseException as error:
-        channel.write(b"X" + tools.job.describe(error).encode("utf-8", "replace"))
+        channel.write(b"X" + tools.inside.home.describe(error).encode("utf-8", "replace"))
         os._exit(1)
     channel.write(b"R")
-    os._exit(tools.job.perform(message, channel, tools.codec))
+    os._exit(tools.job.perform(message, channel, tools.inside))
 
 
 def _limit(kind: int, soft: int, hard: int | None = None) -> None:
@@ -91,14 +96,23 @@ def _load(name: str) -> types.ModuleType:
 
 def _prepare(settings: dict) -> tuple[_Tools, list[str]]:
     """Load what jobs may use, then give up everything else; the tools and the layers that hold."""
+    sys.modules["ssl"] = None  # large, and useless without a network
     for name in _PRELOAD.split():
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    job, codec, confine = map(_load, ("jail_job", "jail_codec", "jail_confine"))
+    if settings.get("numpy"):
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads of its own would not survive a fork
+        sys.path.append(settings["numpy"])
+        for name in ("numpy", "numpy.linalg", "numpy.random", "numpy.testing", "numpy.polynomial"):
+            importlib.import_module(name)
+        sys.path.pop()
+    job, confine = _load("jail_job"), _load("jail_confine")
+    inside = types.SimpleNamespace(**{name: _load(f"jail_{name}") for name in ("codec", "copies", "home")})
+    inside.home.furnish()
     if settings["math"] is not None:
         sys.path += settings["math"]
         _load("jail_math").warm_up()
-    tools = _Tools(job, codec, confine, confine.build_filter(), settings["cpu_s"])
+    tools = _Tools(job, inside, confine, confine.build_filter(), settings["cpu_s"])
     os.chdir("/")
     os.umask(0o077)
     _limit(resource.RLIMIT_CORE, 0)
@@ -106,6 +120,7 @@ def _prepare(settings: dict) -> tuple[_Tools, list[str]]:
     _limit(resource.RLIMIT_NOFILE, _MAX_FDS)
     if confine.drop_privileges():
         _limit(resource.RLIMIT_NPROC, _MAX_THREADS)
+    confine.die_with_parent()  # after the change of user, which would undo it
     layers = ["landlock"] if settings["landlock"] and confine.landlock() else []
     gc.disable()  # a collection in the job would copy every page of the worker
     gc.collect()

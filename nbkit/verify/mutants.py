@@ -6,11 +6,13 @@ mutation_score(jail, solution, "f", calls)  # (killed, total)
 
 import ast
 import copy
-import itertools
 from collections.abc import Sequence
 
 from .code import Call, grade
-from .jail import Jail
+from .jail import MAX_CODE, Jail
+
+# Each is written out whole: more places, or more characters in all, are thinned out first.
+_MOST_TRIED, _MOST_WRITTEN = 300, 2_000_000
 
 _OPERATOR = {
     ast.Add: ast.Sub,
@@ -66,25 +68,56 @@ def _constant(value: object) -> object:
 def mutants(code: str, limit: int) -> list[str]:
     """At most `limit` programs that differ from `code` in one operator, condition, constant or function.
 
-    The same ones every time; with more places than `limit`, evenly spread over the program.
-    Raises ValueError when it does not parse.
+    The same ones every time; with more places than `limit`, evenly spread over the program. None of a program
+    that is too long or too deep to be changed. Raises ValueError for what is not Python.
     """
+    if len(code) > MAX_CODE:
+        return []
     try:
         tree = ast.parse(code)
-    except (SyntaxError, RecursionError) as error:
+        parts = [ast.unparse(statement) for statement in tree.body]
+        owner = {id(node): k for k, statement in enumerate(tree.body) for node in ast.walk(statement)}
+        places = [
+            (node, place)
+            for node in ast.walk(tree)
+            for place in range(len(node.ops) if isinstance(node, ast.Compare) else 1)
+            if _change(copy.copy(node), place)
+        ]
+        tried = max(limit, min(_MOST_TRIED, _MOST_WRITTEN // (len(code) + 1)))
+        found = []
+        for node, place in (places[number] for number in _spread(len(places), tried)):
+            number = owner[id(node)]
+            text = _changed(tree.body[number], node, place)
+            found.append(_joined(tree, [*parts[:number], text, *parts[number + 1 :]]))
+    except (RecursionError, MemoryError):
+        return []
+    except (SyntaxError, ValueError, OverflowError) as error:
         raise ValueError(f"mutants: the code does not parse: {error}") from error
-    original, found = ast.unparse(tree), []
-    for index, node in enumerate(ast.walk(tree)):
-        places = len(node.ops) if isinstance(node, ast.Compare) else 1
-        for place in range(places):
-            if not _change(copy.copy(node), place):
-                continue
-            changed = copy.deepcopy(tree)
-            _change(next(itertools.islice(ast.walk(changed), index, None)), place)
-            found.append(ast.unparse(changed))
-    unique = [text for text in dict.fromkeys(found) if text != original]
-    count = min(limit, len(unique))
-    return [unique[number * len(unique) // count] for number in range(count)]
+    unique = [text for text in dict.fromkeys(found) if text != _joined(tree, parts)]
+    return [unique[number] for number in _spread(len(unique), limit)]
+
+
+def _spread(count: int, limit: int) -> list[int]:
+    """At most `limit` of range(count), evenly spread."""
+    taken = min(limit, count)
+    return [number * count // taken for number in range(taken)]
+
+
+def _changed(statement: ast.stmt, node: ast.AST, place: int) -> str:
+    """The source of a statement with one of its nodes changed; it is the same tree as before afterwards."""
+    before = dict(vars(node))
+    try:
+        _change(node, place)
+        return ast.unparse(statement)
+    finally:
+        vars(node).update(before)
+
+
+def _joined(tree: ast.Module, parts: Sequence[str]) -> str:
+    """The source of a program from that of its statements, spaced as `ast.unparse` does."""
+    spaced = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    gaps = ["\n\n" if isinstance(statement, spaced) else "\n" for statement in tree.body]
+    return "".join(gap + part for gap, part in zip(gaps, parts, strict=True)).lstrip("\n")
 
 
 def _change(node: ast.AST, place: int) -> bool:

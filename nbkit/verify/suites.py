@@ -7,17 +7,25 @@ grade_humaneval(jail, row["prompt"] + row["canonical_solution"], row)
 
 import ast
 import builtins
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from . import jail_codec
+from .blocks import complete, parse
 from .code import Call, Verdict, grade, grade_check
 from .jail import Jail
 
 
 def grade_humaneval(jail: Jail, code: str, row: Mapping[str, str]) -> Verdict:
-    """Grade a whole program on a HumanEval row (fields prompt, test, entry_point). The helper functions of
-    the prompt join the test: some tests use them."""
-    return grade_check(jail, code, row["entry_point"], f"{row['prompt']}\n{row['test']}")
+    """Grade an answer to a HumanEval row (fields prompt, test, entry_point): a whole program, or the lines
+    that continue the prompt. A whole program gets what it uses and lacks of the prompt's imports and helpers.
+    The helper functions of the prompt join the test: some tests use them."""
+    entry, prompt = row["entry_point"], row["prompt"]
+    tree = parse(code)
+    if tree is None or not any(getattr(node, "name", None) == entry for node in ast.walk(tree)):
+        indented = textwrap.indent(textwrap.dedent(code), "    ")
+        code = next((text for text in (prompt + code, prompt + indented) if parse(text)), code)
+    return grade_check(jail, complete(code, prompt), entry, f"{prompt}\n{row['test']}")
 
 
 def grade_mbpp(jail: Jail, code: str, row: Mapping) -> Verdict:
