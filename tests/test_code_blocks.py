@@ -84,7 +84,10 @@ def test_whole_programs():
     assert extract_code(block("import sys") + block("print(sys.stdin.read())")) == (
         "import sys\n\nprint(sys.stdin.read())"
     )
-    assert extract_code(block("print(int(input()) + 1)") + "Output:\n" + block("42", "")) == "print(int(input()) + 1)"
+    assert (
+        extract_code(block("print(int(input()) + 1)") + "Output:\n" + block("42", ""))
+        == "print(int(input()) + 1)"
+    )
     assert extract_code(block("def main():\n    print(1)") + block("main()")).endswith("main()")
 
 
@@ -132,12 +135,18 @@ def test_fences_of_every_kind(text):
 
 def test_fences_give_every_block():
     text = f"{block('x = 1')}a `b` c\n  ~~~js\n  y\n  ~~~\n{F}\nz"
-    assert [(found.language, found.body) for found in fences(text)] == [("python", "x = 1"), ("js", "y"), ("", "z")]
+    assert [(found.language, found.body) for found in fences(text)] == [
+        ("python", "x = 1"),
+        ("js", "y"),
+        ("", "z"),
+    ]
 
 
 def test_a_prompt_completes_an_answer():
     prompt = "from typing import List\nimport math\n\ndef half(x):\n    return x / 2\n\ndef f(x: List[int]):\n    'Doc.'\n"
-    assert complete("def f(x: List[int]):\n    return half(x)", prompt).startswith("from typing import List\n\ndef half")
+    assert complete("def f(x: List[int]):\n    return half(x)", prompt).startswith(
+        "from typing import List\n\ndef half"
+    )
     assert complete(ADD, prompt) == ADD and complete("def f(", prompt) == "def f("
 
 

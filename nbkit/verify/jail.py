@@ -20,7 +20,6 @@ import json
 import signal
 import struct
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
@@ -194,7 +193,9 @@ class Jail:
         return fault or read_calls(answer, len(message["args"]))
 
     def _run(self, code: str, stdin: bytes) -> JailResult:
-        answer, output, fault = self._talk({"mode": "run", "code": code}, self.wall_s, self.output_bytes, stdin)
+        answer, output, fault = self._talk(
+            {"mode": "run", "code": code}, self.wall_s, self.output_bytes, stdin
+        )
         if fault:
             return fault
         if answer.get("exit") != 0:
