@@ -97,6 +97,7 @@ def _prepare(settings: dict) -> tuple[_Tools, list[str]]:
     job, codec, confine = map(_load, ("jail_job", "jail_codec", "jail_confine"))
     if settings["math"] is not None:
         sys.path += settings["math"]
+        _load("jail_balls")  # imported by the next
         _load("jail_math").warm_up()
     tools = _Tools(job, codec, confine, confine.build_filter(), settings["cpu_s"])
     os.chdir("/")

@@ -14,6 +14,7 @@ tool may judge (`agent.py`). Nothing is parsed by `eval` or sympy in this proces
 
 import functools
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -24,7 +25,7 @@ from .answers import acceptable, balanced, clean, extract_answer
 from .jail import Jail
 from .reading import read
 from .structures import Leaf, Node, compare
-from .values import Hopeless, Key, Values, equal, evaluate, latex, proportion
+from .values import Hopeless, Key, Values, equal, evaluate, latex, proportion, short
 
 __all__ = ["Status", "equivalent", "extract_answer", "verdict"]
 
@@ -79,14 +80,18 @@ def _decide(ours: str, wanted: str, jail: Jail | None) -> tuple[Status, str]:
     sides, question = (read(ours), read(wanted)), _Question()
     result = compare(*sides, question.same)
     if result is None and jail is not None:
+        seed = zlib.crc32(f"{ours}\n{wanted}".encode())  # points that no answer can be made to fit
         try:
             # The reference first: without it no prediction is at fault.
-            found = _look_up([gold for _, gold in question.open], jail, "infra")
-            found |= _look_up([ours for ours, gold in question.open if _readable(gold)], jail, "fail")
+            found = _look_up([gold for _, gold in question.open], jail, "infra", seed)
+            found |= _look_up([ours for ours, gold in question.open if _readable(gold)], jail, "fail", seed)
+            question = _Question(found)
+            result = compare(*sides, question.same)
+            if question.short:
+                question = _Question(found | _more_digits(question, jail, seed))
+                result = compare(*sides, question.same)
         except _Settled as settled:
             return settled.status, ""
-        question = _Question(found)
-        result = compare(*sides, question.same)
     if result is not None:
         return ("pass" if result else "fail"), ""
     unread = any(not _keys(side) for pair in question.open for side in pair)
@@ -101,12 +106,20 @@ class _Settled(Exception):
         self.status = status
 
 
-def _look_up(nodes: list, jail: Jail, fault: Status) -> dict[Key, Values]:
+def _look_up(nodes: list, jail: Jail, fault: Status, seed: int, digits: int = 0) -> dict[Key, Values]:
     keys = [key for node in nodes for key in _keys(node) if not _is_known(node, key)]
     try:
-        return evaluate(keys, jail) if keys else {}
+        return evaluate(keys, jail, seed, digits) if keys else {}
     except Hopeless as reason:
         raise _Settled("infra" if str(reason) == "infra" else fault) from None
+
+
+def _more_digits(question: "_Question", jail: Jail, seed: int) -> dict[Key, Values]:
+    """Of the sides that look equal, but are known to fewer digits than the other."""
+    found = {}
+    for (digits, side), nodes in question.short.items():
+        found |= _look_up(nodes, jail, ("fail", "infra")[side], seed, digits)
+    return found
 
 
 def _readable(node: Leaf | Node) -> bool:
@@ -150,10 +163,12 @@ def _keys(node: Leaf | Node) -> list[Key]:
 
 @dataclass
 class _Question:
-    """Compares leaves; those it cannot decide with the values it has are noted in `open`."""
+    """Compares leaves; those it cannot decide with the values it has are noted in `open`, and in `short` those
+    that look equal and want more digits: {(digits, 0 for ours or 1 for gold): nodes}."""
 
     found: dict[Key, Values] = field(default_factory=dict)
     open: list[tuple] = field(default_factory=list)
+    short: dict[tuple[int, int], list] = field(default_factory=dict)
 
     def same(self, ours: Leaf | Node, gold: Leaf | Node) -> bool | None:
         both = isinstance(ours, Leaf) and isinstance(gold, Leaf)
@@ -192,7 +207,7 @@ class _Question:
             return None
         if ours.percent != gold.percent:
             factor = factor / 100 if ours.percent else factor * 100
-        answer = equal(mine.times(factor), theirs)
+        answer = self._enough(equal(mine.times(factor), theirs), (ours, gold), (mine, theirs))
         if answer is False and _is_degrees(ours) != _is_degrees(gold):
             return self._angles(ours, gold)
         return answer
@@ -213,7 +228,14 @@ class _Question:
             if leaf.unit is not None and leaf.unit.powers not in (units.DEGREE, units.RADIAN):
                 return False
         sides = [self._values(leaf, int(_is_degrees(leaf))) for leaf in (ours, gold)]
-        return None if None in sides else equal(*sides)
+        return None if None in sides else self._enough(equal(*sides), (ours, gold), sides)
+
+    def _enough(self, answer: bool | None, nodes: tuple, sides: tuple) -> bool | None:
+        """The answer; None instead of True where more digits must confirm it."""
+        coarse = short(*sides) if answer else []
+        for at in coarse:
+            self.short.setdefault((max(side.wanted for side in sides), at), []).append(nodes[at])
+        return None if coarse else answer
 
     def _relations(self, ours: Leaf | Node, gold: Leaf | Node) -> bool | None:
         keys = [_keys(node) if isinstance(node, Node) else [] for node in (ours, gold)]
@@ -227,9 +249,8 @@ class _Question:
         if None in sides:
             return None
         sign = proportion(*sides)
-        if kinds[0] in _OPPOSITE:
-            return sign == (-1 if opposite else 1)
-        return sign is not None
+        answer = sign == (-1 if opposite else 1) if kinds[0] in _OPPOSITE else sign is not None
+        return self._enough(answer, (ours, gold), sides)
 
 
 def _is_degrees(leaf: Leaf) -> bool:

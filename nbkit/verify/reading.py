@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 
 from . import formula, units
+from .forms import join_thousands, outside, read_congruence, read_matrix, read_sequence
 from .leaves import is_clock, read_leaf
 from .structures import Leaf, Node, as_region, is_infinite, is_region, span
 
@@ -15,13 +16,15 @@ MAX_STRUCTURE = 1000  # characters
 _MAX_DEPTH = 8
 _OPEN, _CLOSE = "([{⦃⟨⌊⌈", ")]}⦄⟩⌋⌉"
 _NAME = r"[a-zA-Zα-ωΑ-Ω](?: ?_ ?(?:\{[^{}]*\}|[a-zA-Z0-9]))?'*"
+_SIDE = rf"(?:[A-Z]{{2,4}}'?|{_NAME})"  # of a figure: AB, ABC, a
 _NAMED = re.compile(
     rf"{_NAME}|{_NAME} ?\( ?{_NAME}(?: ?, ?{_NAME})* ?\)|[fghpquvwFGHPEVASTQR]'* ?\([^()]*\)|\|[^|]+\|"
-    r"|[A-Z]{2}|[a-zA-Z]{3,12}(?: [a-zA-Z]{2,12}){0,3}|d[a-z]/d[a-z]|\\frac ?\{d[a-z]?\} ?\{d[a-z]\}"
+    rf"|{_SIDE}|\\frac ?\{{ ?{_SIDE} ?\}} ?\{{ ?{_SIDE} ?\}}|{_SIDE} ?[/:] ?{_SIDE}|[a-zA-Z]{{3,12}}(?: [a-zA-Z]{{2,12}}){{0,3}}"
+    r"|d[a-z]/d[a-z]|\\frac ?\{d[a-z]?\} ?\{d[a-z]\}"
     r"|\\overline ?\{[A-Z]+\}"
     rf"|(?:sin|cos|tan|cot|sec|csc) ?(?:{_NAME}|\( ?{_NAME} ?\))"
 )
-_THOUSANDS = re.compile(r"[^,]*?(?<![0-9])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])[^,]*")
+_THOUSANDS = re.compile(r"[^,]*?(?<![0-9])([0-9]{1,3}(?:,[0-9]{3})+)(?![0-9,])[^,]*")
 _EMPTY = re.compile(r"∅|⦃ ?⦄|no (?:real )?solutions?(?: exists?)?|none|empty set|无解", re.IGNORECASE)
 _REALS = re.compile(r"ℝ|all (?:real numbers|reals)|real numbers|实数|全体实数", re.IGNORECASE)
 _FLIP = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
@@ -43,10 +46,14 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
     if "≈" in text:  # the exact value, where an approximation follows it
         left, _, right = text.partition("≈")
         return read(right if _NAMED.fullmatch(left.strip()) else left, depth + 1)
-    if units.compound(text) or _THOUSANDS.fullmatch(text) or re.fullmatch(r"[0-9]{1,3}(?: [0-9]{3})+", text):
+    if units.compound(text) or _is_one_number(text):
         return read_leaf(text)
-    if is_clock(text):
+    if is_clock(text) or text == "…":
         return read_leaf(text)
+    if text[0] == "∈":  # x belongs to it, without the x
+        return _region_first(read(text[1:], depth + 1))
+    if (node := read_congruence(text, lambda part: read(part, depth + 1))) is not None:
+        return node
     if match := re.fullmatch(rf"({_NAME}) ?≠ ?(.*)", text):  # also x ≠ 1, 2 and x ≠ 1, x ≠ 2
         rest = re.sub(rf"(?<![a-zA-Z]){re.escape(match[1])} ?≠", " ", match[2])
         if not re.search("[=<>≤≥≠]", rest) and (node := _without(read(rest, depth + 1), match[1])):
@@ -61,11 +68,23 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
         _read_enclosed,
         _read_signs,
         _read_ratio,
-        _read_matrix,
+        _read_rows,
     ):
         if (node := reader(text, depth + 1)) is not None:
             return node
     return read_leaf(text)
+
+
+def _is_one_number(text: str) -> bool:
+    """1,234 or 1 234 567: no list."""
+    if re.fullmatch(r"[0-9]{1,3}(?: [0-9]{3})+", text):
+        return True
+    match = _THOUSANDS.fullmatch(text)
+    return bool(match) and outside(text, match.start(1))
+
+
+def _read_rows(text: str, depth: int) -> Node | Leaf | None:
+    return read_matrix(text, lambda cell: read(cell, depth))
 
 
 def _split(text: str, separators: str) -> list[str] | None:
@@ -94,12 +113,14 @@ def _read_list(text: str, depth: int) -> Node | Leaf | None:
     plain = text
     for start, end in reversed(marked):
         plain = plain[:start] + ";" + plain[end:]
-    parts = _split(plain, ",;")
+    parts = _split(join_thousands(plain), ",;")
     if parts is None or len(parts) < 2:
         return None
     parts = [part.strip() for part in parts if part.strip()]
     kept = [part for part in parts if not _DOMAIN.fullmatch(part)] or parts
     items = [read(part, depth) for part in kept]
+    if any(part == "…" for part in kept):
+        return read_sequence(items)
     if len(items) == 1:
         return items[0]
     if all(is_region(item) for item in items):
@@ -249,11 +270,13 @@ def _read_enclosed(text: str, depth: int) -> Node | Leaf | None:
     if first == "⦃" and (parts := _split(content, "|:")) and len(parts) == 2:
         inner = read(parts[1], depth)
         return inner if is_region(inner) else Leaf(text)
-    parts = _split(content, ",;")
+    parts = _split(join_thousands(content), ",;")
     if parts is None or (len(parts) < 2 and first != "⦃"):
         inner = read(content, depth) if content else Leaf(text)
         return inner if isinstance(inner, Node) else None if first != "{" else inner
     items = [read(part, depth) for part in parts]
+    if any(part.strip() == "…" for part in parts):
+        return read_sequence(items)
     if first in "⦃{":
         return Node("set", tuple(_flat(items, "list")))
     if first == "[" and all(isinstance(item, Node) and item.kind == "tuple" for item in items):
@@ -283,28 +306,3 @@ def _read_ratio(text: str, depth: int) -> Node | Leaf | None:
         return None
     shares = [read_leaf(f"({part})/({parts[-1]})") for part in parts[:-1]]
     return shares[0] if len(shares) == 1 else Node("tuple", tuple(shares), ":")
-
-
-_MATRIX = re.compile(
-    r"(?P<left>.*?)\\begin ?\{(?:[pbBvV]?matrix|smallmatrix|array)\}(?: ?\{[lcr| ]*\})?(?P<rows>.*)"
-    r"\\end ?\{\w+\}(?P<right>.*)",
-    re.DOTALL,
-)
-
-
-def _read_matrix(text: str, depth: int) -> Node | Leaf | None:
-    match = _MATRIX.fullmatch(text)
-    if match is None or "\\begin" in match["rows"] or "{vmatrix}" in text or "{Vmatrix}" in text:
-        return None
-    left, right = match["left"].strip(), match["right"].strip()
-    if (left, right) in (("[", "]"), ("(", ")")):
-        left = right = ""
-    factor = f"({left})*" if left else ""
-    if right or (left and formula.parse(left) is None):
-        return None
-    rows = [row.split("&") for row in match["rows"].split("↵") if row.strip()]
-    return Node("matrix", tuple(tuple(_cell(factor, cell.strip(), depth) for cell in row) for row in rows))
-
-
-def _cell(factor: str, text: str, depth: int) -> Node | Leaf:
-    return read_leaf(f"{factor}({text})") if factor else read(text, depth)

@@ -190,7 +190,8 @@ def _label(pieces: list[str], words: list[str]) -> Unit | None:
 def ratio(ours: Unit | None, gold: Unit | None) -> Fraction | None:
     """What our number must be multiplied by to be in the gold's unit; None when the units do not fit."""
     if ours is None or gold is None:
-        return Fraction(1)
+        written = ours or gold
+        return None if written and any(word.startswith("base ") for word in written.words) else Fraction(1)
     if ours.powers is not None and ours.powers == gold.powers:
         return ours.scale / gold.scale
     if {ours.powers, gold.powers} in _SAME_LETTER:

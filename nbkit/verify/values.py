@@ -1,13 +1,15 @@
 """Values of leaves that only a computer algebra system can decide, from a jail (used by `math.py`).
 
-Each side is evaluated in a job of its own (`jail_math.py`), and compared here: constants to 330 digits,
-formulas with variables at eight points. Where sympy is not to be had, plain arithmetic still is.
+Each side is evaluated in a job of its own (`jail_math.py`), and compared here, digit by digit relative to
+their size: constants to 330 digits, formulas with variables at 24 points. Where sympy is not to be had, plain
+arithmetic still is.
 
     wanted = evaluate([("formula", ("2", "2", "root"))], jail)  # {key: Values}
     equal(wanted[key], Values.of(Fraction(7, 5)))  # False
 """
 
 import decimal
+import functools
 import math
 import re
 from collections.abc import Iterable
@@ -15,16 +17,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from .answers import FUNCTIONS, SYMBOLS
-from .formula import Tokens
+from .formula import Tokens, variables
 from .jail import Jail, JailResult, SandboxUnavailable
 
 Key = tuple  # ("formula", tokens), ("equation", tokens, tokens) or ("latex", text)
-_CONTEXT = decimal.Context(prec=400, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
 _MAX_EXPONENT = 10**12  # numbers beyond it are not compared
-_MARGIN = 20  # digits that rounding may spoil
-_EXACT = 330
-_PER_JOB = 32  # what a job may answer is limited
-_FLOAT = 29  # so that floats of plain arithmetic must agree to nine digits
+_MARGIN = 3  # digits that rounding may spoil
+_FEWEST, _MOST = 50, 4000  # digits of what a math job answers
+_PER_JOB = 8  # what a job may answer is limited
+_MAX_JOBS = 16
+_CONTEXT = decimal.Context(prec=_MOST + 100, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
+_ZERO = decimal.Decimal(0)
+_FLOAT = 12  # so that floats of plain arithmetic must agree to nine digits
 _LATEX_ONLY = re.compile(r"[∫∑]|\\(?:lim|prod)(?![a-zA-Z])")
 _LATEX_TOKEN = re.compile(r"\\(?:frac|lim|prod|binom)(?![a-zA-Z])|[a-z]+|[0-9]+(?:\.[0-9]+)?|.")
 _LATEX_PLAIN = set("+-*/^_=(){}|! ,")
@@ -37,36 +41,46 @@ class Hopeless(Exception):
 
 @dataclass(frozen=True)
 class Values:
-    """Real and imaginary parts at each point (None: undefined there), to so many digits."""
+    """Real and imaginary parts at each point (None: undefined there), to so many digits; `wanted` are those that
+    tell it from other values."""
 
     digits: int
     points: tuple[tuple[decimal.Decimal, decimal.Decimal] | None, ...]
+    wanted: int
 
     @classmethod
     def of(cls, value: Fraction) -> "Values":
         top, bottom = decimal.Decimal(value.numerator), decimal.Decimal(value.denominator)
-        return cls(_EXACT, ((_CONTEXT.divide(top, bottom), decimal.Decimal(0)),))
+        bits = value.numerator.bit_length() + value.denominator.bit_length()
+        return cls(_MOST, ((_CONTEXT.divide(top, bottom), _ZERO),), bits // 3)
 
     @property
     def empty(self) -> bool:
         return all(point is None for point in self.points)
 
     def times(self, factor: Fraction) -> "Values":
+        if factor == 1:
+            return self
         scale = Values.of(factor).points[0][0]
         points = [p and tuple(_CONTEXT.multiply(part, scale) for part in p) for p in self.points]
-        return Values(self.digits, tuple(points))
+        return Values(self.digits, tuple(points), self.wanted)
 
 
-def evaluate(keys: Iterable[Key], jail: Jail) -> dict[Key, Values]:
-    """Values of all keys that have some, in one job or few. Raises Hopeless."""
+def evaluate(keys: Iterable[Key], jail: Jail, seed: int = 0, digits: int = 0) -> dict[Key, Values]:
+    """Values of all keys that have some, in one job or few. Raises Hopeless.
+
+    `seed` chooses the points at which formulas are tried; `digits` asks for more than are usual.
+    """
     keys, found = list(dict.fromkeys(keys)), {}
+    if len(keys) > _PER_JOB * _MAX_JOBS:
+        raise Hopeless("error")
     for at in range(0, len(keys), _PER_JOB):
-        found |= _evaluate(keys[at : at + _PER_JOB], jail)
+        found |= _evaluate(keys[at : at + _PER_JOB], jail, (seed, digits))
     return found
 
 
-def _evaluate(keys: list[Key], jail: Jail) -> dict[Key, Values]:
-    args = [[list(part) if isinstance(part, tuple) else part for part in key] for key in keys]
+def _evaluate(keys: list[Key], jail: Jail, options: tuple[int, int]) -> dict[Key, Values]:
+    args = [_arguments(key, options) for key in keys]
     try:
         result = jail.sibling(math=True).call("from jail_math import values", "values", args)
     except SandboxUnavailable:
@@ -77,35 +91,46 @@ def _evaluate(keys: list[Key], jail: Jail) -> dict[Key, Values]:
     return {key: values for key, values in found.items() if values and not values.empty}
 
 
+def _arguments(key: Key, options: tuple[int, int]) -> list:
+    parts = [list(part) if isinstance(part, tuple) else part for part in key]
+    constant = key[0] == "formula" and not variables(key[1])
+    return parts if constant and not options[1] else [*parts, *options]
+
+
 def _read(value: object) -> Values | None:
     """What a job answered; None for an error, or for anything that is no list of numbers."""
     try:
         digits, points = value
         parts = [p and tuple(_CONTEXT.create_decimal(part) for part in p) for p in points]
-        sound = digits in (_EXACT, 60, 50) and all(p is None or _sound(*p) for p in parts)
-        return Values(digits, tuple(parts)) if sound else None
+        if type(digits) is not int or not _FEWEST <= digits <= _MOST:
+            return None
+        if not all(p is None or (len(p) == 2 and all(part.is_finite() for part in p)) for p in parts):
+            return None
+        return Values(digits, tuple(p if p and _sound(*p) else None for p in parts), digits)
     except (TypeError, ValueError, decimal.DecimalException):
         return None
 
 
 def _sound(real: decimal.Decimal, imaginary: decimal.Decimal) -> bool:
-    return all(part.is_finite() and abs(part.adjusted()) < _MAX_EXPONENT for part in (real, imaginary))
+    return all(abs(part.adjusted()) < _MAX_EXPONENT for part in (real, imaginary))
 
 
 def equal(ours: Values, gold: Values) -> bool | None:
-    """The same function, or number? None when it is undefined where we looked, or floats are all we have."""
+    """The same function, or number? None where floats are all we have, and they agree.
+
+    A side may be undefined at some points (2 ln x beside ln x^2), but not at most of them.
+    """
     pairs = _pairs(ours, gold)
-    tolerance = _tolerance(ours, gold)
-    real = [(a[0], b[0]) for a, b in pairs if _is_real(a, tolerance) and _is_real(b, tolerance)]
-    if len(pairs) == 1:
-        near = all(_near(a, b, tolerance) for a, b in zip(*pairs[0], strict=True))
-        return None if near and _FLOAT in (ours.digits, gold.digits) and ours.digits != gold.digits else near
-    if len(real) >= 2:  # identities of real functions need not hold where a side is complex
-        return all(_near(a, b, tolerance) for a, b in real)
-    whole = [(a, b) for a, b in pairs if not _is_real(a, tolerance) and not _is_real(b, tolerance)]
-    if len(whole) < 2:
-        return False if pairs else None
-    return all(_near(x, y, tolerance) for a, b in whole for x, y in zip(a, b, strict=True))
+    near = all(_near(a, b, _tolerance(ours, gold)) for a, b in pairs)
+    if _FLOAT in (ours.digits, gold.digits) and ours.digits != gold.digits:
+        small = all(abs(part) < 10 ** (_MARGIN - _FLOAT) for pair in pairs for value in pair for part in value)
+        return None if near or small else False
+    return near and 8 * len(pairs) >= max(_defined(ours, gold))
+
+
+def _defined(ours: Values, gold: Values) -> list[int]:
+    """At how many points each side is defined; a number counts once."""
+    return [len(side.points) - side.points.count(None) for side in (ours, gold)]
 
 
 def proportion(ours: Values, gold: Values) -> int | None:
@@ -113,18 +138,15 @@ def proportion(ours: Values, gold: Values) -> int | None:
     tolerance = _tolerance(ours, gold)
     ratio, seen = None, 0
     for a, b in _pairs(ours, gold):
-        if not (_is_real(a, tolerance) and _is_real(b, tolerance)):
+        if a[1] or b[1] or (not a[0] and not b[0]):
             continue
-        zero = [_near(part[0], decimal.Decimal(0), tolerance) for part in (a, b)]
-        if all(zero):
-            continue
-        if any(zero):
+        if not a[0] or not b[0]:
             return None
-        quotient = _CONTEXT.divide(a[0], b[0])
-        if ratio is not None and not _near(quotient, ratio, tolerance):
+        quotient = _context(tolerance + _MARGIN).divide(a[0], b[0])
+        if ratio is not None and not _near((quotient, _ZERO), (ratio, _ZERO), tolerance):
             return None
         ratio, seen = quotient, seen + 1
-    return None if seen < 2 else 1 if ratio > 0 else -1
+    return None if seen < 3 else 1 if ratio > 0 else -1
 
 
 def _pairs(ours: Values, gold: Values) -> list[tuple]:
@@ -133,21 +155,30 @@ def _pairs(ours: Values, gold: Values) -> list[tuple]:
     return [(a, b) for a, b in zip(*columns, strict=True) if a and b]
 
 
-def _tolerance(ours: Values, gold: Values) -> decimal.Decimal:
-    return decimal.Decimal(10) ** -(min(ours.digits, gold.digits) - _MARGIN)
+def _tolerance(ours: Values, gold: Values) -> int:
+    return min(ours.digits, gold.digits) - _MARGIN
 
 
-def _near(a: decimal.Decimal, b: decimal.Decimal, tolerance: decimal.Decimal) -> bool:
-    size = max(a.copy_abs(), b.copy_abs(), decimal.Decimal(1))
-    return _CONTEXT.subtract(a, b).copy_abs() <= _CONTEXT.multiply(size, tolerance)
+def short(ours: Values, gold: Values) -> list[int]:
+    """Which of the two must be known to more digits (0: ours, 1: gold) before they may count as equal?
+
+    A side that needed many digits holds terms that fewer digits of the other cannot show.
+    """
+    digits, wanted = (ours.digits, gold.digits), min(_MOST, max(ours.wanted, gold.wanted))
+    return [] if _FLOAT in digits else [at for at in (0, 1) if digits[at] < wanted]
 
 
-def _is_real(point: tuple, tolerance: decimal.Decimal) -> bool:
-    return _near(
-        point[1],
-        decimal.Decimal(0),
-        _CONTEXT.multiply(tolerance, max(point[0].copy_abs(), decimal.Decimal(1))),
-    )
+@functools.cache
+def _context(digits: int) -> decimal.Context:
+    return decimal.Context(prec=digits + 5, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
+
+
+def _near(a: tuple, b: tuple, digits: int) -> bool:
+    """Equal to so many digits of the larger part; nothing but 0 is near 0."""
+    context = _context(digits + _MARGIN)
+    size = max(part.copy_abs() for part in (*a, *b))
+    gap = max(context.subtract(x, y).copy_abs() for x, y in zip(a, b, strict=True))
+    return context.scaleb(gap, digits) <= size
 
 
 def latex(text: str) -> str | None:
@@ -187,7 +218,7 @@ def _arithmetic(keys: list[Key], jail: Jail) -> dict[Key, Values]:
         if type(value) is Fraction:
             found[key] = Values.of(value)
         elif type(value) is float and math.isfinite(value):
-            found[key] = Values(_FLOAT, ((decimal.Decimal(value), decimal.Decimal(0)),))
+            found[key] = Values(_FLOAT, ((decimal.Decimal(value), _ZERO),), _FLOAT)
     return found
 
 
