@@ -44,6 +44,7 @@ _DROPPED = {
     "Biggl", "Biggr", "displaystyle", "textstyle", "limits", "quad", "qquad", "rm", "bf", "it", "tiny",
     "small", "large", "hspace", "hfill", "thinspace", "enspace", "angle",
 }  # fmt: skip
+_COMMANDS = FUNCTIONS | SYMBOLS.keys() | _DROPPED | {"frac", "dfrac", "tfrac", "binom", "text", "mathbb", "mathrm"}
 _SAME = str.maketrans(
     {
         "−": "-", "–": "-", "—": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "⁄": "/",
@@ -65,9 +66,11 @@ _WRAPPER = re.compile(
 _REWRITES = [
     (re.compile(r"\\\\(?:\[[^\]]*\])?"), " ↵ "),  # the end of a matrix row
     # Thousands: 1{,}234, 1,\!234, 1\,234; any other {,} is a decimal comma or a list.
-    (re.compile(r"(?<=[0-9])(?:\{,\}|,\\! ?|\\[,;:! ])(?=[0-9]{3}(?![0-9]))"), ""),
+    (re.compile(r"(?<=[0-9])(?: ?\{ ?, ?\} ?|,\\! ?|\\[,;:! ])(?=[0-9]{3}(?![0-9]))"), ""),
     (re.compile(r"(?<=[0-9])\{,\}(?=[0-9])"), "."),
     (re.compile(r"\{,\}|,\\!"), ","),
+    (re.compile(r"\\q?quad"), " "),
+    (re.compile(r'\\"'), '"'),
     (re.compile(r"\\textsuperscript(?![a-zA-Z])"), "^"),
     (re.compile(r"\\p?mod\s?\{([^{}]*)\}|\\pmod\s?([0-9a-z])"), r" (mod \1\2)"),
     (re.compile(r"\\b?mod(?![a-zA-Z])"), " mod "),
@@ -160,6 +163,8 @@ def clean(text: str) -> str:
     if len(text) > _SPREAD * MAX_ANSWER:
         return ""
     text = _BOLD.sub(r"\1", text)
+    if "\\begin" not in text:  # where no row can end, two of them come of escaping twice
+        text = re.sub(r"\\\\([a-zA-Z]+)", lambda match: match[0][match[1] in _COMMANDS :], text)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     text = _dollars(text)

@@ -13,7 +13,7 @@ from .answers import FUNCTIONS
 from .rational import exact
 from .structures import Leaf
 
-_PERCENT = re.compile(r"(.*?) ?(?:%|per ?cent\b|pct\.?|percentage points?)", re.IGNORECASE)
+_PERCENT = re.compile(r"(.*?) ?(?:%|per ?cent\b|pct\.?|percentage(?: points?)?)", re.IGNORECASE)
 _BASE = re.compile(r"(-?)((?=[A-F]*[0-9])[0-9A-F]+) ?_ ?\{? ?([0-9]{1,2}) ?\}?")
 _CLOCK = re.compile(r"([0-9]{1,2})(?: ?: ?([0-5][0-9]))?(?: ?([AaPp])\.? ?[Mm]\.?)?")
 

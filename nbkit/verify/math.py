@@ -31,6 +31,8 @@ __all__ = ["Status", "equivalent", "extract_answer", "verdict"]
 
 Status = Literal["pass", "fail", "infra"]
 
+_TEXT_FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+_DECIMAL_COMMA = re.compile(r"(-?[0-9]+),([0-9]+)( ?[^0-9,]*)")
 _PHRASE = re.compile(r"[^\W\d_]{2,}(?:[ '-]+[^\W\d_]+)*")
 _SYNONYMS = {"dne": "does not exist", "doesn't exist": "does not exist"}
 _OPTION = re.compile(
@@ -57,22 +59,50 @@ def verdict(
         return "infra"
     if not acceptable(prediction) or not (ours := clean(prediction)):
         return "fail"
-    if _text(ours) == _text(wanted):
-        return "pass"
-    option, gold_option = _option(ours), _option(wanted)
-    if gold_option and (option or not gold_option[1]):
-        if option and len(gold_option[0]) == 1 or option and option[0] == gold_option[0]:
-            return "pass" if option[0] == gold_option[0] else "fail"
-    elif gold_option:
-        wanted = gold_option[1]
-    if gold_option and not gold_option[1] and len(gold_option[0]) == 1 < len(wanted):
-        wanted = gold_option[0]  # without its bracket, which means nothing to what follows
-    status, why = _decide(ours, wanted, jail)
+    try:
+        status, why = _compare(ours, wanted, jail)
+    except _TEXT_FAULTS:  # no text may raise in a trainer
+        return "fail" if _reads(wanted) else "infra"
     if why == "unread" and model is not None and jail is not None:
         from .agent import judge
 
         return judge(prediction, gold, model, jail).status
     return status
+
+
+def _compare(ours: str, wanted: str, jail: Jail | None) -> tuple[Status, str]:
+    """As `_decide`; equal texts and letters of multiple choice first."""
+    if _text(ours) == _text(wanted):
+        return "pass", ""
+    option, gold_option = _option(ours), _option(wanted)
+    if gold_option and (option or not gold_option[1]):
+        if option and len(gold_option[0]) == 1 or option and option[0] == gold_option[0]:
+            return ("pass" if option[0] == gold_option[0] else "fail"), ""
+    elif gold_option:
+        wanted = gold_option[1]
+    if gold_option and not gold_option[1] and len(gold_option[0]) == 1 < len(wanted):
+        wanted = gold_option[0]  # without its bracket, which means nothing to what follows
+    return _decide(*_with_points(ours, wanted), jail)
+
+
+def _reads(wanted: str) -> bool:
+    try:
+        _text(wanted)
+        return bool(read(wanted))
+    except _TEXT_FAULTS:
+        return False
+
+
+def _with_points(ours: str, wanted: str) -> tuple[str, str]:
+    """Decimal commas as points: ours (2,74, not 1,234) beside a reference that has a point, and the reference's
+    where it can be no list (0,111)."""
+    mine, theirs = (_DECIMAL_COMMA.fullmatch(text) for text in (ours, wanted))
+    point = re.compile(r"-?[0-9]*\.[0-9]")
+    if mine and point.match(wanted) and (len(mine[2]) != 3 or mine[1].lstrip("-") == "0"):
+        ours = f"{mine[1]}.{mine[2]}{mine[3]}"
+    elif theirs and point.match(ours) and theirs[1].lstrip("-") == "0" and (len(theirs[2]) > 2 or theirs[2][0] == "0"):
+        wanted = f"{theirs[1]}.{theirs[2]}{theirs[3]}"
+    return ours, wanted
 
 
 def _decide(ours: str, wanted: str, jail: Jail | None) -> tuple[Status, str]:
@@ -273,6 +303,8 @@ def _option(text: str) -> tuple[str, str] | None:
     """(letter or letters, text behind it) of a multiple choice answer."""
     if match := _OPTION.fullmatch(text):
         return next(filter(None, match.groups()[:3])).upper(), match[4] or ""
+    if match := re.fullmatch(r"([B-HJ]) [A-Z][a-z]{2,}(?: [A-Z][a-z]+)?", text):  # a letter and a name
+        return match[1], text[2:]
     if _LETTERS.fullmatch(text):
         letters = re.findall("[A-H]", text)
         return ("".join(sorted(letters)), "") if len(set(letters)) == len(letters) else None

@@ -28,7 +28,7 @@ _THOUSANDS = re.compile(r"[^,]*?(?<![0-9])([0-9]{1,3}(?:,[0-9]{3})+)(?![0-9,])[^
 _EMPTY = re.compile(r"∅|⦃ ?⦄|no (?:real )?solutions?(?: exists?)?|none|empty set|无解", re.IGNORECASE)
 _REALS = re.compile(r"ℝ|all (?:real numbers|reals)|real numbers|实数|全体实数", re.IGNORECASE)
 _FLIP = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
-_WORD_SPLITS = re.compile(r"\b(or|and)\b|(或者?|和|以及|且)")
+_WORD_SPLITS = re.compile(r"(?<![^\W\d_])(or|and)(?![a-z])|(?<=[0-9)}])(or|and)(?=[a-zA-Z] ?=)|(或者?|和|以及|且)")
 # The point A(1, 2), the column [1, 2]^T.
 _DRESSED = re.compile(r"(?:[A-Z]'? ?(?=\())?([(\[⟨].*,.*[)\]⟩])(?:\^ ?\{? ?(?:T|\\top) ?\}?)?")
 _DOMAIN = re.compile(rf"(?:where |for |with )?{_NAME} ?(?:∈ ?[ℤℕ].*|is an(?:y)? integer|any integer)")
@@ -110,6 +110,10 @@ def _read_list(text: str, depth: int) -> Node | Leaf | None:
     for match in _WORD_SPLITS.finditer(text):
         marked.append(match.span())
         joined.add("or" if match[0][0] in "o或" else "and")
+    if not marked and ";" in text and (groups := _split(join_thousands(text), ";")) and len(groups) > 1:
+        items = [read(group, depth) for group in groups if group.strip()]
+        if any(getattr(item, "kind", "") == "list" for item in items):  # x = 1, y = 2; x = 3, y = 4
+            return Node("list", tuple(_as_tuple(item) for item in items))
     plain = text
     for start, end in reversed(marked):
         plain = plain[:start] + ";" + plain[end:]
@@ -126,6 +130,10 @@ def _read_list(text: str, depth: int) -> Node | Leaf | None:
     if all(is_region(item) for item in items):
         return _join_regions(items, "or" in joined)
     return Node("list", tuple(_flat(items, "list")))
+
+
+def _as_tuple(node: Node | Leaf) -> Node | Leaf:
+    return Node("tuple", node.items, "()") if getattr(node, "kind", "") == "list" else node
 
 
 def _flat(items: list, kind: str) -> list:
