@@ -44,7 +44,9 @@ _DROPPED = {
     "Biggl", "Biggr", "displaystyle", "textstyle", "limits", "quad", "qquad", "rm", "bf", "it", "tiny",
     "small", "large", "hspace", "hfill", "thinspace", "enspace", "angle",
 }  # fmt: skip
-_COMMANDS = FUNCTIONS | SYMBOLS.keys() | _DROPPED | {"frac", "dfrac", "tfrac", "binom", "text", "mathbb", "mathrm"}
+_COMMANDS = (
+    FUNCTIONS | SYMBOLS.keys() | _DROPPED | {"frac", "dfrac", "tfrac", "binom", "text", "mathbb", "mathrm"}
+)
 _SAME = str.maketrans(
     {
         "−": "-", "–": "-", "—": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "⁄": "/",

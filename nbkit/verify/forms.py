@@ -18,7 +18,9 @@ Read = Callable[[str], Node | Leaf]
 
 _GROUPS = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?!,?[0-9])")
 _SEPARATOR = re.compile(r"[;…]|,(?![0-9])|(?<![0-9]),")
-_CONGRUENCE = re.compile(r"([^≡=]{1,40}[≡=])?([^≡=]{1,60}?),? ?(?:\( ?mod(?:ulo)? ([^()]{1,40})\)|mod(?:ulo)? ([^()]{1,40}))")
+_CONGRUENCE = re.compile(
+    r"([^≡=]{1,40}[≡=])?([^≡=]{1,60}?),? ?(?:\( ?mod(?:ulo)? ([^()]{1,40})\)|mod(?:ulo)? ([^()]{1,40}))"
+)
 _MATRIX = re.compile(
     r"(?P<left>.*?)\\begin ?\{(?:[pbBvV]?matrix|smallmatrix|array)\}(?: ?\{[lcr| ]*\})?(?P<rows>.*)"
     r"\\end ?\{\w+\}(?P<right>.*)",
@@ -31,7 +33,9 @@ def join_thousands(text: str) -> str:
     """Numbers such as 1,331 without their commas, outside brackets, where other commas are seen to separate."""
     if not _GROUPS.search(text) or not _SEPARATOR.search(text):
         return text
-    return _GROUPS.sub(lambda match: match[0].replace(",", "") if outside(text, match.start()) else match[0], text)
+    return _GROUPS.sub(
+        lambda match: match[0].replace(",", "") if outside(text, match.start()) else match[0], text
+    )
 
 
 def outside(text: str, at: int) -> bool:
@@ -55,7 +59,11 @@ def read_sequence(items: list) -> Node:
     if tail and None not in last:
         count = (last[-1] - first[0]) / step + 1
         listed = [first[0] + step * k for k in range(int(min(count, _LONGEST + 1)))] if count > 0 else []
-        if count == len(listed) <= _LONGEST and listed[-len(last) :] == last and len(first) + len(last) <= count:
+        if (
+            count == len(listed) <= _LONGEST
+            and listed[-len(last) :] == last
+            and len(first) + len(last) <= count
+        ):
             return Node("list", tuple(Leaf(str(n), (str(n),), n) for n in listed))
         return Node("sequence", tuple(items))
     return Node("sequence", (*head[:2], *items[at[0] :]))  # the first two and the end say all of it

@@ -90,7 +90,26 @@ def warm_up() -> None:
         every += ["5", "2", name, "add"]
     evaluate([*every, "e", "i", "π", "mul", "pow", "add"])
     evaluate(
-        [*["2", "2", "root", "3", "ln", "add", "1/3", "fact", "mul", "1/2", "arcsin", "add", "1", "arccos", "add"], *["e", "π", "mul", "add"]]
+        [
+            *[
+                "2",
+                "2",
+                "root",
+                "3",
+                "ln",
+                "add",
+                "1/3",
+                "fact",
+                "mul",
+                "1/2",
+                "arcsin",
+                "add",
+                "1",
+                "arccos",
+                "add",
+            ],
+            *["e", "π", "mul", "add"],
+        ]
     )
     evaluate_equation(every, ["1", "$x", "div", "$y", "2", "root", "add"])
     for text in (
@@ -133,7 +152,9 @@ def _coordinates(name: str, draw: random.Random) -> list[tuple[int, int]]:
     between = [(0.05, 1), (0.05, 1), (0.05, 1), (1, 10), (1, 10), (1, 10)]
     sizes = [(0.1, 1), (1, 3), (3, 10), (10, 100), (100, 10**4), (10**6, 10**7), (10**15, 10**20)]
     ordinary = [_fraction(draw, *size) for size in between]
-    others = [(sign * top, bottom) for size in sizes for sign in (1, -1) for top, bottom in [_fraction(draw, *size)]]
+    others = [
+        (sign * top, bottom) for size in sizes for sign in (1, -1) for top, bottom in [_fraction(draw, *size)]
+    ]
     others = others[1:]  # another ordinary one
     whole = draw.randint(2, 9)
     others += [(whole, 1), (-whole, 1), (2 * whole + 1, 2), (0, 1), (1, 1)]

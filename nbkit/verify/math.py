@@ -31,7 +31,15 @@ __all__ = ["Status", "equivalent", "extract_answer", "verdict"]
 
 Status = Literal["pass", "fail", "infra"]
 
-_TEXT_FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+_TEXT_FAULTS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 _DECIMAL_COMMA = re.compile(r"(-?[0-9]+),([0-9]+)( ?[^0-9,]*)")
 _PHRASE = re.compile(r"[^\W\d_]{2,}(?:[ '-]+[^\W\d_]+)*")
 _SYNONYMS = {"dne": "does not exist", "doesn't exist": "does not exist"}
@@ -100,7 +108,12 @@ def _with_points(ours: str, wanted: str) -> tuple[str, str]:
     point = re.compile(r"-?[0-9]*\.[0-9]")
     if mine and point.match(wanted) and (len(mine[2]) != 3 or mine[1].lstrip("-") == "0"):
         ours = f"{mine[1]}.{mine[2]}{mine[3]}"
-    elif theirs and point.match(ours) and theirs[1].lstrip("-") == "0" and (len(theirs[2]) > 2 or theirs[2][0] == "0"):
+    elif (
+        theirs
+        and point.match(ours)
+        and theirs[1].lstrip("-") == "0"
+        and (len(theirs[2]) > 2 or theirs[2][0] == "0")
+    ):
         wanted = f"{theirs[1]}.{theirs[2]}{theirs[3]}"
     return ours, wanted
 

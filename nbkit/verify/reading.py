@@ -24,11 +24,13 @@ _NAMED = re.compile(
     r"|\\overline ?\{[A-Z]+\}"
     rf"|(?:sin|cos|tan|cot|sec|csc) ?(?:{_NAME}|\( ?{_NAME} ?\))"
 )
-_THOUSANDS = re.compile(r"[^,]*?(?<![0-9])([0-9]{1,3}(?:,[0-9]{3})+)(?![0-9,])[^,]*")
+_THOUSANDS = re.compile(r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
 _EMPTY = re.compile(r"∅|⦃ ?⦄|no (?:real )?solutions?(?: exists?)?|none|empty set|无解", re.IGNORECASE)
 _REALS = re.compile(r"ℝ|all (?:real numbers|reals)|real numbers|实数|全体实数", re.IGNORECASE)
 _FLIP = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
-_WORD_SPLITS = re.compile(r"(?<![^\W\d_])(or|and)(?![a-z])|(?<=[0-9)}])(or|and)(?=[a-zA-Z] ?=)|(或者?|和|以及|且)")
+_WORD_SPLITS = re.compile(
+    r"(?<![^\W\d_])(or|and)(?![a-z])|(?<=[0-9)}])(or|and)(?=[a-zA-Z] ?=)|(或者?|和|以及|且)"
+)
 # The point A(1, 2), the column [1, 2]^T.
 _DRESSED = re.compile(r"(?:[A-Z]'? ?(?=\())?([(\[⟨].*,.*[)\]⟩])(?:\^ ?\{? ?(?:T|\\top) ?\}?)?")
 _DOMAIN = re.compile(rf"(?:where |for |with )?{_NAME} ?(?:∈ ?[ℤℕ].*|is an(?:y)? integer|any integer)")
@@ -79,8 +81,8 @@ def _is_one_number(text: str) -> bool:
     """1,234 or 1 234 567: no list."""
     if re.fullmatch(r"[0-9]{1,3}(?: [0-9]{3})+", text):
         return True
-    match = _THOUSANDS.fullmatch(text)
-    return bool(match) and outside(text, match.start(1))
+    match = _THOUSANDS.search(text)
+    return bool(match) and match[0].count(",") == text.count(",") and outside(text, match.start())
 
 
 def _read_rows(text: str, depth: int) -> Node | Leaf | None:

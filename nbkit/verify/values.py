@@ -123,7 +123,9 @@ def equal(ours: Values, gold: Values) -> bool | None:
     pairs = _pairs(ours, gold)
     near = all(_near(a, b, _tolerance(ours, gold)) for a, b in pairs)
     if _FLOAT in (ours.digits, gold.digits) and ours.digits != gold.digits:
-        small = all(abs(part) < 10 ** (_MARGIN - _FLOAT) for pair in pairs for value in pair for part in value)
+        small = all(
+            abs(part) < 10 ** (_MARGIN - _FLOAT) for pair in pairs for value in pair for part in value
+        )
         return None if near or small else False
     return near and 8 * len(pairs) >= max(_defined(ours, gold))
 
