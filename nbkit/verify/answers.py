@@ -160,7 +160,7 @@ def balanced(text: str) -> bool:
 
 
 def clean(text: str) -> str:
-    """One spelling for markup, Unicode variants and spacing; see the top of this file. "" when it is too long."""
+    """One spelling for markup, Unicode variants and spacing (see above); "" for what is too long."""
     text = _unicode(text[: MAX_ANSWER + 1])
     if len(text) > _SPREAD * MAX_ANSWER:
         return ""

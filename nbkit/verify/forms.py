@@ -1,7 +1,7 @@
-"""Forms of cleaned text with rules of their own: thousands, sequences with dots, congruences, matrices (used by
-`reading.py`; `read` in an argument list is its reader of parts).
+"""Forms of cleaned text with rules of their own: sequences with dots, congruences, matrices.
 
-    join_thousands("1,331; 1,728")  # "1331; 1728"
+Used by `reading.py`; `read` among the arguments is its reader of parts.
+
     read_congruence("x ≡ 10 (mod 7)", read)  # Node("congruence", (Leaf("7"), Leaf("10")), "x")
     read_sequence([one, two, dots, ten])  # of 1, 2, …, 10: the list of ten numbers
 """
@@ -16,8 +16,6 @@ from .structures import Leaf, Node
 
 Read = Callable[[str], Node | Leaf]
 
-_GROUPS = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?!,?[0-9])")
-_SEPARATOR = re.compile(r"[;…]|,(?![0-9])|(?<![0-9]),")
 _CONGRUENCE = re.compile(
     r"([^≡=]{1,40}[≡=])?([^≡=]{1,60}?),? ?(?:\( ?mod(?:ulo)? ([^()]{1,40})\)|mod(?:ulo)? ([^()]{1,40}))"
 )
@@ -27,21 +25,6 @@ _MATRIX = re.compile(
     re.DOTALL,
 )
 _LONGEST = 1000  # elements that dots may stand for
-
-
-def join_thousands(text: str) -> str:
-    """Numbers such as 1,331 without their commas, outside brackets, where other commas are seen to separate."""
-    if not _GROUPS.search(text) or not _SEPARATOR.search(text):
-        return text
-    return _GROUPS.sub(
-        lambda match: match[0].replace(",", "") if outside(text, match.start()) else match[0], text
-    )
-
-
-def outside(text: str, at: int) -> bool:
-    """Is a place outside all brackets that may hold a point or a set?"""
-    before = text[:at]
-    return all(before.count(left) <= before.count(right) for left, right in ("()", "[]", "⦃⦄", "⟨⟩"))
 
 
 def read_sequence(items: list) -> Node:
@@ -80,7 +63,7 @@ def read_congruence(text: str, read: Read) -> Node | None:
         return None
     left, modulus = (match[1] or "").rstrip("≡= ").strip(), read_leaf(match[3] or match[4])
     residue = read(match[2])
-    if modulus.tokens is None or "" == residue:
+    if modulus.tokens is None or residue == "":
         return None
     if value := formula.parse(left) if left else None:
         left = left.replace(" ", "") if formula.variables(value) else ""  # 3^100 ≡ 4: the left side is known

@@ -1,8 +1,8 @@
 """Numbers that know how exact they are, for the math jail (`jail_math.py`).
 
-A ball is (value, error): the true number lies within 2^error of the value. Where an operation would lose what
-it is about (1 + e^-1000 at 60 digits is 1), it raises `Coarse` with the bits that it wants, and the caller tries
-again with more. So two numbers that differ are never equal for want of digits.
+A ball is (value, error): the true number lies within 2^error of the value. Where an operation would lose
+what it is about (1 + e^-1000 at 60 digits is 1), it raises `Coarse` with the bits that it wants, and the
+caller tries again with more. So two numbers that differ are never equal for want of digits.
 
     balls = Balls(bits=300, wanted=200)
     balls.run("exp", balls.number(1, 3))  # (mpf(1.3956…), -298)
@@ -14,7 +14,6 @@ A value within its error of 0 is taken for 0, once the error is below 2^-wanted.
 import functools
 import math
 
-import mpmath
 from mpmath import mp
 
 Ball = tuple  # (mpf or mpc, error as a power of two)
@@ -33,15 +32,15 @@ class Coarse(ArithmeticError):
         self.bits = int(bits)
 
 
-def _size(value) -> float:
+def size(value) -> float:
     """|value| < 2^size; -inf for 0."""
     if isinstance(value, mp.mpc):
-        return max(_size(value.real), _size(value.imag)) + 1
+        return max(size(value.real), size(value.imag)) + 1
     _, mantissa, exponent, bits = value._mpf_  # as mp.mag does, without its checks
     return exponent + bits if mantissa else _EXACT
 
 
-def _imaginary(value):
+def imaginary(value):
     return value.imag if isinstance(value, mp.mpc) else 0
 
 
@@ -63,20 +62,20 @@ class Balls:
         if max(top.bit_length(), bottom.bit_length()) > self.bits // 2:
             raise Coarse(2 * max(top.bit_length(), bottom.bit_length()) + 64)
         value = _fraction(top, bottom, self.bits)
-        return value, (_EXACT if bottom == 1 else _size(value) - self.bits)
+        return value, (_EXACT if bottom == 1 else size(value) - self.bits)
 
     def run(self, name: str, *args: Ball) -> Ball:
         return OPERATORS[name][1](self, *args)
 
     def _ball(self, value, error: float) -> Ball:
         """A result with its rounding error; parts that may be 0 become 0."""
-        size = _size(value)
-        if size > _TOO_BIG or (size == _EXACT and not mp.isfinite(value)):
+        reach = size(value)
+        if reach > _TOO_BIG or (reach == _EXACT and not mp.isfinite(value)):
             raise OverflowError("too big")
-        error = max(error, size - self.bits) + 2
-        if size > error and not isinstance(value, mp.mpc):
+        error = max(error, reach - self.bits) + 2
+        if reach > error and not isinstance(value, mp.mpc):
             return value, error
-        parts = [mp.mpf(0) if _size(part) <= error else part for part in (mp.re(value), mp.im(value))]
+        parts = [mp.mpf(0) if size(part) <= error else part for part in (mp.re(value), mp.im(value))]
         value = mp.mpc(*parts) if parts[1] else parts[0]
         if not value and error > -self.wanted:
             raise Coarse(self.bits + error + self.wanted + 32)
@@ -91,13 +90,13 @@ class Balls:
     def _not_tiny(self, *balls: Ball) -> None:
         """Is f(x) told from f(0)?"""
         for value, _ in balls:
-            if value and _size(value) < -self.bits // 4:
-                raise Coarse(-4 * _size(value) + 64)
+            if value and size(value) < -self.bits // 4:
+                raise Coarse(-4 * size(value) + 64)
 
     # --- operators: each takes balls and gives a ball ---
 
     def add(self, x: Ball, y: Ball) -> Ball:
-        self._lossless(_size(x[0]), _size(y[0]))
+        self._lossless(size(x[0]), size(y[0]))
         return self._ball(x[0] + y[0], max(x[1], y[1]))
 
     def neg(self, x: Ball) -> Ball:
@@ -107,16 +106,16 @@ class Balls:
         return self.add(x, self.neg(y))
 
     def mul(self, x: Ball, y: Ball) -> Ball:
-        error = max(x[1] + _size(y[0]), y[1] + _size(x[0]), x[1] + y[1])
+        error = max(x[1] + size(y[0]), y[1] + size(x[0]), x[1] + y[1])
         return self._ball(x[0] * y[0], error)
 
     def div(self, x: Ball, y: Ball) -> Ball:
         if not y[0]:
             raise ZeroDivisionError
-        value, size = x[0] / y[0], _size(y[0]) - 2
-        if y[1] > size - 4:
-            raise Coarse(self.bits + y[1] - size + 64)
-        return self._ball(value, max(x[1], y[1] + _size(value)) - size + 1)
+        value, least = x[0] / y[0], size(y[0]) - 2
+        if y[1] > least - 4:
+            raise Coarse(self.bits + y[1] - least + 64)
+        return self._ball(value, max(x[1], y[1] + size(value)) - least + 1)
 
     def power(self, x: Ball, y: Ball) -> Ball:
         exponent = self.whole(y)
@@ -127,11 +126,11 @@ class Balls:
         if exponent is None:
             self._not_tiny(y)
             return self.exp(self.mul(y, self.ln(x)))
-        grown = abs(exponent) * abs(_size(x[0]))
+        grown = abs(exponent) * abs(size(x[0]))
         if grown > _TOO_BIG or abs(exponent) > _TOO_BIG:
             raise OverflowError("too big")
         value = x[0] ** exponent
-        return self._ball(value, _size(value) + x[1] - _size(x[0]) + exponent.bit_length() + 1)
+        return self._ball(value, size(value) + x[1] - size(x[0]) + exponent.bit_length() + 1)
 
     def root(self, x: Ball, index: Ball) -> Ball:
         degree = self.whole(index)
@@ -139,36 +138,36 @@ class Balls:
             raise ValueError("degree of a root")
         if not x[0]:
             return x[0], x[1] / degree
-        if degree % 2 and not _imaginary(x[0]) and mp.re(x[0]) < 0:
+        if degree % 2 and not imaginary(x[0]) and mp.re(x[0]) < 0:
             value = -mp.root(-mp.re(x[0]), degree)  # the real root, as in school
         else:
             value = mp.sqrt(x[0]) if degree == 2 else mp.root(x[0], degree)
-        return self._ball(value, _size(value) + x[1] - _size(x[0]) + 1)
+        return self._ball(value, size(value) + x[1] - size(x[0]) + 1)
 
     def exp(self, x: Ball) -> Ball:
         self._not_tiny(x)
-        if _size(x[0]) > _HUGE:
+        if size(x[0]) > _HUGE:
             raise OverflowError("too big")
         if x[1] > -4:
             raise Coarse(self.bits + x[1] + 64)
         value = mp.exp(x[0])
-        return self._ball(value, _size(value) + x[1] + 1)
+        return self._ball(value, size(value) + x[1] + 1)
 
     def ln(self, x: Ball) -> Ball:
         if not x[0]:
             raise ZeroDivisionError
-        return self._ball(mp.log(x[0]), x[1] - _size(x[0]) + 1)
+        return self._ball(mp.log(x[0]), x[1] - size(x[0]) + 1)
 
     def log(self, x: Ball, base: Ball) -> Ball:
         return self.div(self.ln(x), self.ln(base))
 
     def _wave(self, x: Ball, function) -> Ball:
-        if _size(x[0]) > _HUGE_ANGLE or _imaginary(x[0]) and _size(_imaginary(x[0])) > _HUGE:
+        if size(x[0]) > _HUGE_ANGLE or imaginary(x[0]) and size(imaginary(x[0])) > _HUGE:
             raise OverflowError("too big")
         if x[1] > -4:
             raise Coarse(self.bits + x[1] + 64)
         self._not_tiny(x)
-        steep = int(abs(_imaginary(x[0])) * 2) + 2 if _imaginary(x[0]) else 0
+        steep = int(abs(imaginary(x[0])) * 2) + 2 if imaginary(x[0]) else 0
         return self._ball(function(x[0]), x[1] + steep)
 
     def sin(self, x: Ball) -> Ball:
@@ -198,39 +197,39 @@ class Balls:
     def _inverse(self, x: Ball, function) -> Ball:
         self._not_tiny(x)
         slope = 1 - x[0] ** 2
-        steep = -_size(slope) / 2 + 1 if slope and _size(slope) > x[1] else -x[1] / 2
+        steep = -size(slope) / 2 + 1 if slope and size(slope) > x[1] else -x[1] / 2
         if steep == math.inf:  # exactly 1
             steep = 0
         return self._ball(function(x[0]), x[1] + steep)
 
     def arctan(self, x: Ball) -> Ball:
         self._not_tiny(x)
-        if _size(x[0]) > self.bits // 4:
-            raise Coarse(4 * _size(x[0]) + 64)
+        if size(x[0]) > self.bits // 4:
+            raise Coarse(4 * size(x[0]) + 64)
         slope = 1 + x[0] ** 2
         if not slope:
             raise ZeroDivisionError
-        return self._ball(mp.atan(x[0]), x[1] - _size(slope) + 1)
+        return self._ball(mp.atan(x[0]), x[1] - size(slope) + 1)
 
     def magnitude(self, x: Ball) -> Ball:
         return mp.fabs(x[0]), x[1]
 
     def whole(self, x: Ball) -> int | None:
         """The whole number that a ball stands for, or None."""
-        if _imaginary(x[0]):
+        if imaginary(x[0]):
             return None
         real = mp.re(x[0])
-        if _size(real) > 20 * self.bits:
+        if size(real) > 20 * self.bits:
             return None if x[1] != _EXACT else int(real)
         nearest = int(mp.nint(real))
-        return nearest if _size(real - nearest) <= x[1] or real == nearest else None
+        return nearest if size(real - nearest) <= x[1] or real == nearest else None
 
     def floor(self, x: Ball) -> Ball:
-        if _imaginary(x[0]):
+        if imaginary(x[0]):
             raise ValueError("floor of a complex number")
         nearest = self.whole(x)
-        if nearest is None and _size(x[0]) > self.bits // 2:
-            raise Coarse(2 * _size(x[0]) + 64)
+        if nearest is None and size(x[0]) > self.bits // 2:
+            raise Coarse(2 * size(x[0]) + 64)
         return self.number(int(mp.floor(x[0])) if nearest is None else nearest)
 
     def ceil(self, x: Ball) -> Ball:
@@ -246,14 +245,14 @@ class Balls:
         """A function made of gamma functions; whole numbers count as such."""
         known = [self.whole(arg) for arg in args]
         for (value, _), number in zip(args, known, strict=True):
-            if _size(value) > _HUGE:
+            if size(value) > _HUGE:
                 raise OverflowError("too big")
             if number is None:
                 self._not_tiny((value, 0))
         exact = [mp.mpf(n) if n is not None else arg[0] for n, arg in zip(known, args, strict=True)]
         value = function(*exact)
-        errors = [arg[1] + max(_size(arg[0]), 0) for n, arg in zip(known, args, strict=True) if n is None]
-        return self._ball(value, _size(value) + max(errors, default=_EXACT) + 8 if value else _EXACT)
+        errors = [arg[1] + max(size(arg[0]), 0) for n, arg in zip(known, args, strict=True) if n is None]
+        return self._ball(value, size(value) + max(errors, default=_EXACT) + 8 if value else _EXACT)
 
 
 def _over(name: str, other: str | None):
@@ -280,44 +279,6 @@ OPERATORS = {
     "tanh": (1, Balls.tanh), "arcsin": (1, Balls.arcsin), "arccos": (1, Balls.arccos),
     "arctan": (1, Balls.arctan), "tan": (1, _over("sin", "cos")), "cot": (1, _over("cos", "sin")),
     "sec": (1, _over("cos", None)), "csc": (1, _over("sin", None)),
-    "e": (0, _constant(lambda: +mp.e)), "π": (0, _constant(lambda: +mp.pi)), "i": (0, lambda _: (mp.j, _EXACT)),
+    "e": (0, _constant(lambda: +mp.e)), "π": (0, _constant(lambda: +mp.pi)), 
+    "i": (0, lambda _: (mp.j, _EXACT)),
 }  # fmt: skip
-
-
-def compute(tokens: list, point: dict, wanted: int, limit: int, real: bool = False) -> tuple:
-    """(value, bits it took) of postfix tokens at a point ({"$x": (top, bottom)}), to `wanted` bits.
-
-    A value is exact to `wanted` bits of its size, or 0. (None, 0) where it has no value, where `limit` bits do
-    not settle it, or where it is complex and `real` is asked for.
-    """
-    bits = wanted + 64
-    while bits <= limit:
-        try:
-            with mp.workprec(bits + 32):
-                value, error = _run(tokens, point, Balls(bits, wanted), real)
-                if not value or error <= _size(value) - wanted:
-                    return value, bits
-                bits += int(error - _size(value)) + wanted + 32
-        except Coarse as reason:
-            bits = max(reason.bits, bits + 32)
-        except (ArithmeticError, ValueError, TypeError, mpmath.libmp.NoConvergence):
-            return None, 0
-    return None, 0
-
-
-def _run(tokens: list, point: dict, balls: Balls, real: bool) -> Ball:
-    stack = []
-    for token in tokens:
-        if token[0] == "$":
-            stack.append(balls.number(*point[token]))
-        elif token[0].isdigit():
-            top, _, bottom = token.partition("/")
-            stack.append(balls.number(int(top), int(bottom or "1")))
-        else:
-            arity, operate = OPERATORS[token]
-            args = [stack.pop() for _ in range(arity)][::-1]
-            stack.append(operate(balls, *args))
-            if real and _imaginary(stack[-1][0]):
-                raise ValueError("complex")
-    (ball,) = stack
-    return ball

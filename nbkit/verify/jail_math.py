@@ -18,7 +18,7 @@ import random
 
 import mpmath
 import sympy
-from jail_balls import compute
+from jail_balls import OPERATORS, Ball, Balls, Coarse, imaginary, size
 from latex2sympy2_extended import latex2sympy
 from mpmath import mp
 
@@ -46,7 +46,7 @@ def evaluate(tokens: list[str], seed: int = 0, digits: int = 0) -> tuple:
 def _evaluate(tokens: list[str], names: list[str], seed: int, digits: int, real: bool) -> tuple:
     digits = digits or (_DIGITS_POINT if names else _DIGITS_CONSTANT)
     wanted = _bits(digits)
-    results = [compute(tokens, point, wanted, _bits(_MOST_DIGITS), real) for point in _points(names, seed)]
+    results = [_compute(tokens, point, wanted, _bits(_MOST_DIGITS), real) for point in _points(names, seed)]
     used = [bits for value, bits in results if value is not None]
     spare = min(used, default=0) - wanted - _bits(digits) // 2
     digits += int(max(0, spare) * 0.3)  # all of them took many bits, so that all of these digits matter
@@ -125,6 +125,44 @@ def warm_up() -> None:
             evaluate_latex(text)
         except Exception:  # a sample that a later version cannot read warms nothing, and harms nothing
             continue
+
+
+def _compute(tokens: list, point: dict, wanted: int, limit: int, real: bool = False) -> tuple:
+    """(value, bits it took) of postfix tokens at a point ({"$x": (top, bottom)}), to `wanted` bits.
+
+    (None, 0) where it has no value, where `limit` bits do not settle it, or where it is complex, not `real`.
+    """
+    bits = wanted + 64
+    while bits <= limit:
+        try:
+            with mp.workprec(bits + 32):
+                value, error = _run(tokens, point, Balls(bits, wanted), real)
+                if not value or error <= size(value) - wanted:
+                    return value, bits
+                bits += int(error - size(value)) + wanted + 32
+        except Coarse as reason:
+            bits = max(reason.bits, bits + 32)
+        except (ArithmeticError, ValueError, TypeError, mpmath.libmp.NoConvergence):
+            return None, 0
+    return None, 0
+
+
+def _run(tokens: list, point: dict, balls: Balls, real: bool) -> Ball:
+    stack = []
+    for token in tokens:
+        if token[0] == "$":
+            stack.append(balls.number(*point[token]))
+        elif token[0].isdigit():
+            top, _, bottom = token.partition("/")
+            stack.append(balls.number(int(top), int(bottom or "1")))
+        else:
+            arity, operate = OPERATORS[token]
+            args = [stack.pop() for _ in range(arity)][::-1]
+            stack.append(operate(balls, *args))
+            if real and imaginary(stack[-1][0]):
+                raise ValueError("complex")
+    (ball,) = stack
+    return ball
 
 
 # --- where formulas are tried ---

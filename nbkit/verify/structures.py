@@ -16,7 +16,6 @@ from fractions import Fraction
 from . import formula, units
 from .answers import FUNCTIONS
 
-
 _MOST_RESIDUES = 10_000
 
 
@@ -168,9 +167,13 @@ def _compare_named(ours: object, gold: object, same: Same) -> bool | None:
     if "relation" in kinds:
         return same(ours, gold) if plain else False
     # Letters and their ratios mean something; "f(x)" and "Area" are only what the value is called.
-    if kinds == ["named", "named"] and plain and ours.name != gold.name:
-        if all(len(name) == 1 or re.search(r"[/:]|\\frac", name) for name in (ours.name, gold.name)):
-            return same(ours, gold)
+    if (
+        kinds == ["named", "named"]
+        and plain
+        and ours.name != gold.name
+        and all(len(name) == 1 or re.search(r"[/:]|\\frac", name) for name in (ours.name, gold.name))
+    ):
+        return same(ours, gold)
     return compare(*values, same)
 
 

@@ -41,8 +41,8 @@ class Hopeless(Exception):
 
 @dataclass(frozen=True)
 class Values:
-    """Real and imaginary parts at each point (None: undefined there), to so many digits; `wanted` are those that
-    tell it from other values."""
+    """Real and imaginary parts at each point (None: undefined there), to so many digits; `wanted` of
+    them tell it from other values."""
 
     digits: int
     points: tuple[tuple[decimal.Decimal, decimal.Decimal] | None, ...]
