@@ -5,15 +5,16 @@ reference never meets the prediction, and a job that lies can only spoil its own
 postfix tokens of `formula.py`; what that grammar does not cover (integrals, sums, limits) comes as LaTeX, for
 Math-Verify's parser. Nothing here evaluates text, and `warm_up` leaves nothing to import or open later.
 
-    values("formula", ["$x", "2", "pow"])  # (60, [["0.09…", "0"], …]): digits; real, imaginary at each point
-    values("formula", ["2", "2", "root"])  # (330, [["1.4142…", "0"]]): a constant has one point, more digits
+    values("formula", ["$x", "2", "pow"])  # [["0.09…", "0", 60], …]: real, imaginary, digits at each point
+    values("formula", ["2", "2", "root"])  # [["1.4142…", "0", 330]]: a constant has one point, more digits
     values("equation", ["$y"], ["$x"])  # values of y - x, up to a common denominator
-    values("latex", r"\\int_0^1 x dx")  # (330, [["0.5", "0"]])
+    values("latex", r"\\int_0^1 x dx")  # [["0.5", "0", 330]]
 
 Every value is exact to the digits that come with it, or "0". More of them are given where fewer would lose a
 term (1 + 10^-90). The points depend on `seed`, so that no formula can be made to fit them.
 """
 
+import contextlib
 import random
 
 import mpmath
@@ -26,36 +27,40 @@ from mpmath import mp
 _DIGITS_CONSTANT = 330
 _DIGITS_POINT = 60
 _DIGITS_LATEX = 50  # of sums and integrals that have no closed form
-_MOST_DIGITS = 4000
+_MOST_DIGITS = {True: 1000, False: 4000}  # at points, of a constant
 _POINTS = 24
 _LATEX_POINTS = 6
 _COUNTS = {"n", "N"}  # whole and positive: identities such as cos(n pi) = (-1)^n hold for whole numbers
 _INTEGERS = {"k"}
 
 
-def evaluate(tokens: list[str], seed: int = 0, digits: int = 0) -> tuple:
-    """(digits, values) of a formula; a point where it is undefined is None."""
+def evaluate(tokens: list[str], seed: int = 0, digits: int = 0) -> list:
+    """Values of a formula; a point where it is undefined is None."""
     names = _names(tokens)
     if names and "i" not in tokens:  # a real function is undefined where a part of it is complex
-        found, real = _evaluate(tokens, names, seed, digits, real=True)
-        if len(real) - real.count(None) >= 2:
-            return found, real
+        found = _evaluate(tokens, names, seed, digits, real=True)
+        if len(found) - found.count(None) >= 2:
+            return found
     return _evaluate(tokens, names, seed, digits, real=False)
 
 
-def _evaluate(tokens: list[str], names: list[str], seed: int, digits: int, real: bool) -> tuple:
+def _evaluate(tokens: list[str], names: list[str], seed: int, digits: int, real: bool) -> list:
     digits = digits or (_DIGITS_POINT if names else _DIGITS_CONSTANT)
-    wanted = _bits(digits)
-    results = [_compute(tokens, point, wanted, _bits(_MOST_DIGITS), real) for point in _points(names, seed)]
-    used = [bits for value, bits in results if value is not None]
-    spare = min(used, default=0) - wanted - _bits(digits) // 2
-    digits += int(max(0, spare) * 0.3)  # all of them took many bits, so that all of these digits matter
-    with mp.workdps(digits + 20):
-        return digits, [None if value is None else _pair(value, digits) for value, _ in results]
+    most, found = _MOST_DIGITS[bool(names)], []
+    for point in _points(names, seed):
+        shown = min(
+            most,
+            digits + 3 * max((abs(top // bottom).bit_length() for top, bottom in point.values()), default=0),
+        )
+        value, bits = _compute(tokens, point, _bits(shown), 2 * _bits(most), real)
+        while bits - 64 > 1.5 * _bits(shown) and shown < most:  # it took many: more digits matter
+            shown = min(most, 2 * shown)
+        found.append(None if value is None else _shown(value, shown))
+    return found
 
 
-def evaluate_equation(left: list[str], right: list[str], seed: int = 0, digits: int = 0) -> tuple:
-    """(digits, values) of the numerator of left - right: equal equations give proportional values."""
+def evaluate_equation(left: list[str], right: list[str], seed: int = 0, digits: int = 0) -> list:
+    """Values of the numerator of left - right: equal equations give proportional values."""
     names = sorted({*_names(left), *_names(right)})
     symbols = {name: sympy.Symbol(name) for name in names}
     sides = [_symbolic(side, symbols) for side in (left, right)]
@@ -63,8 +68,8 @@ def evaluate_equation(left: list[str], right: list[str], seed: int = 0, digits: 
     return _evaluate(_tokens(numerator), names, seed, digits, real=True)
 
 
-def evaluate_latex(text: str, seed: int = 0, digits: int = 0) -> tuple:
-    """(digits, values) of LaTeX that only Math-Verify's parser reads; ValueError when it is no expression."""
+def evaluate_latex(text: str, seed: int = 0, digits: int = 0) -> list:
+    """Values of LaTeX that only Math-Verify's parser reads; ValueError when it is no expression."""
     expression = latex2sympy(text, is_real=True, convert_degrees=False, normalization_config=None)
     if not isinstance(expression, sympy.Expr):
         raise ValueError(f"not an expression: {type(expression).__name__}")
@@ -76,7 +81,7 @@ def evaluate_latex(text: str, seed: int = 0, digits: int = 0) -> tuple:
         return _numbers(expression, seed)
 
 
-def values(kind: str, *args) -> tuple:
+def values(kind: str, *args) -> list:
     """One of the above, by name: the entry point of a job."""
     return {"formula": evaluate, "equation": evaluate_equation, "latex": evaluate_latex}[kind](*args)
 
@@ -121,10 +126,8 @@ def warm_up() -> None:
         r"\frac{d}{dx} x^2",
         r"\prod_{k=1}^{5} k",
     ):
-        try:
+        with contextlib.suppress(Exception):  # what a later version cannot read warms nothing
             evaluate_latex(text)
-        except Exception:  # a sample that a later version cannot read warms nothing, and harms nothing
-            continue
 
 
 def _compute(tokens: list, point: dict, wanted: int, limit: int, real: bool = False) -> tuple:
@@ -188,7 +191,7 @@ def _coordinates(name: str, draw: random.Random) -> list[tuple[int, int]]:
         draw.shuffle(others)
         return [(value, 1) for value in ordinary + others]
     between = [(0.05, 1), (0.05, 1), (0.05, 1), (1, 10), (1, 10), (1, 10)]
-    sizes = [(0.1, 1), (1, 3), (3, 10), (10, 100), (100, 10**4), (10**6, 10**7), (10**15, 10**20)]
+    sizes = [(0.1, 1), (1, 3), (3, 10), (10, 100), (100, 10**4), (10**6, 10**7), (10**13, 10**15)]
     ordinary = [_fraction(draw, *size) for size in between]
     others = [
         (sign * top, bottom) for size in sizes for sign in (1, -1) for top, bottom in [_fraction(draw, *size)]
@@ -267,7 +270,7 @@ def _tokens(expression: sympy.Expr) -> list[str]:
     return [token for arg in args for token in arg] + [_FUNCTIONS[type(expression).__name__]]
 
 
-def _numbers(expression: sympy.Expr, seed: int) -> tuple:
+def _numbers(expression: sympy.Expr, seed: int) -> list:
     """Numerically, by sympy's own means, at fewer points."""
     names = sorted(symbol.name for symbol in expression.free_symbols)
     found = []
@@ -275,8 +278,8 @@ def _numbers(expression: sympy.Expr, seed: int) -> tuple:
         for point in _points(names, seed)[:_LATEX_POINTS]:
             place = {sympy.Symbol(name): sympy.Rational(*value) for name, value in point.items()}
             number = expression.xreplace(place).evalf(_DIGITS_LATEX + 15)
-            found.append(_pair(_mpmath(number), _DIGITS_LATEX) if number.is_number else None)
-    return _DIGITS_LATEX, found
+            found.append(_shown(_mpmath(number), _DIGITS_LATEX) if number.is_number else None)
+    return found
 
 
 def _mpmath(number: sympy.Expr):
@@ -285,11 +288,13 @@ def _mpmath(number: sympy.Expr):
     return mp.mpc(*(mpmath.mpmathify(part) for part in parts))
 
 
-def _pair(value, digits: int) -> list[str] | None:
+def _shown(value, digits: int) -> list | None:
     if not mp.isfinite(value):
         return None
-    imaginary = mp.im(value)
-    return [mp.nstr(mp.re(value), digits + 5), mp.nstr(imaginary, digits + 5) if imaginary else "0"]
+    with mp.workdps(digits + 20):
+        imaginary = mp.im(value)
+        imaginary = mp.nstr(imaginary, digits + 5) if imaginary else "0"
+        return [mp.nstr(mp.re(value), digits + 5), imaginary, digits]
 
 
 def _bits(digits: int) -> int:

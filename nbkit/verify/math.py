@@ -28,6 +28,7 @@ __all__ = ["Status", "equivalent", "extract_answer", "verdict"]
 
 Status = Literal["pass", "fail", "infra"]
 
+_ROUNDS = 3  # of asking for more digits
 _TEXT_FAULTS = (
     ArithmeticError,
     AttributeError,
@@ -121,11 +122,12 @@ def _decide(ours: str, wanted: str, jail: Jail | None) -> tuple[Status, str]:
             # The reference first: without it no prediction is at fault.
             found = _look_up([gold for _, gold in question.open], jail, "infra", seed)
             found |= _look_up([ours for ours, gold in question.open if _readable(gold)], jail, "fail", seed)
-            question = Question(found)
-            result = compare(*sides, question.same)
-            if question.short:
-                question = Question(found | _more_digits(question, jail, seed))
+            for _ in range(_ROUNDS):
+                question = Question(found)
                 result = compare(*sides, question.same)
+                if not question.short:
+                    break
+                found = found | _more_digits(question, jail, seed)
         except _Settled as settled:
             return settled.status, ""
     if result is not None:
@@ -150,11 +152,12 @@ def _look_up(nodes: list, jail: Jail, fault: Status, seed: int, digits: int = 0)
         raise _Settled("infra" if str(reason) == "infra" else fault) from None
 
 
-def _more_digits(question: "Question", jail: Jail, seed: int) -> dict[Key, Values]:
-    """Of the sides that look equal, but are known to fewer digits than the other."""
+def _more_digits(question: Question, jail: Jail, seed: int) -> dict[Key, Values]:
+    """Of both sides, where they look equal at too few digits."""
     found = {}
-    for (digits, side), nodes in question.short.items():
-        found |= _look_up(nodes, jail, ("fail", "infra")[side], seed, digits)
+    for digits, pairs in question.short.items():
+        found |= _look_up([gold for _, gold in pairs], jail, "infra", seed, digits)
+        found |= _look_up([ours for ours, _ in pairs], jail, "fail", seed, digits)
     return found
 
 

@@ -54,11 +54,11 @@ def keys_of(node: Leaf | Node) -> list[Key]:
 @dataclass
 class Question:
     """Compares leaves; those it cannot decide with the values it has are noted in `open`, and in `short`
-    those that look equal and want more digits: {(digits, 0 for ours or 1 for gold): nodes}."""
+    those that look equal and want more digits: {digits: pairs}."""
 
     found: dict[Key, Values] = field(default_factory=dict)
     open: list[tuple] = field(default_factory=list)
-    short: dict[tuple[int, int], list] = field(default_factory=dict)
+    short: dict[int, list[tuple]] = field(default_factory=dict)
 
     def same(self, ours: Leaf | Node, gold: Leaf | Node) -> bool | None:
         both = isinstance(ours, Leaf) and isinstance(gold, Leaf)
@@ -122,9 +122,9 @@ class Question:
 
     def _enough(self, answer: bool | None, nodes: tuple, sides: tuple) -> bool | None:
         """The answer; None instead of True where more digits must confirm it."""
-        coarse = short(*sides) if answer else []
-        for at in coarse:
-            self.short.setdefault((max(side.wanted for side in sides), at), []).append(nodes[at])
+        coarse = short(*sides) if answer else 0
+        if coarse:
+            self.short.setdefault(coarse, []).append(nodes)
         return None if coarse else answer
 
     def _relations(self, ours: Leaf | Node, gold: Leaf | Node) -> bool | None:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from .answers import FUNCTIONS, SYMBOLS
 from .formula import Tokens, variables
@@ -29,6 +30,7 @@ _MAX_JOBS = 16
 _CONTEXT = decimal.Context(prec=_MOST + 100, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
 _ZERO = decimal.Decimal(0)
 _FLOAT = 12  # so that floats of plain arithmetic must agree to nine digits
+_FLOAT_NOISE = decimal.Decimal("1e-9")
 _LATEX_ONLY = re.compile(r"[∫∑]|\\(?:lim|prod)(?![a-zA-Z])")
 _LATEX_TOKEN = re.compile(r"\\(?:frac|lim|prod|binom)(?![a-zA-Z])|[a-z]+|[0-9]+(?:\.[0-9]+)?|.")
 _LATEX_PLAIN = set("+-*/^_=(){}|! ,")
@@ -39,20 +41,26 @@ class Hopeless(Exception):
     """No values: "timeout" or "error" is the formula's own fault, "infra" the jail's."""
 
 
+class Point(NamedTuple):
+    """A value that is known to `digits`; so many as `wanted` tell it from others."""
+
+    real: decimal.Decimal
+    imaginary: decimal.Decimal
+    digits: int
+    wanted: int
+
+
 @dataclass(frozen=True)
 class Values:
-    """Real and imaginary parts at each point (None: undefined there), to so many digits; `wanted` of
-    them tell it from other values."""
+    """The value at each point; None where there is none."""
 
-    digits: int
-    points: tuple[tuple[decimal.Decimal, decimal.Decimal] | None, ...]
-    wanted: int
+    points: tuple[Point | None, ...]
 
     @classmethod
     def of(cls, value: Fraction) -> "Values":
         top, bottom = decimal.Decimal(value.numerator), decimal.Decimal(value.denominator)
         bits = value.numerator.bit_length() + value.denominator.bit_length()
-        return cls(_MOST, ((_CONTEXT.divide(top, bottom), _ZERO),), bits // 3)
+        return cls((Point(_CONTEXT.divide(top, bottom), _ZERO, _MOST, bits // 3),))
 
     @property
     def empty(self) -> bool:
@@ -61,9 +69,12 @@ class Values:
     def times(self, factor: Fraction) -> "Values":
         if factor == 1:
             return self
-        scale = Values.of(factor).points[0][0]
-        points = [p and tuple(_CONTEXT.multiply(part, scale) for part in p) for p in self.points]
-        return Values(self.digits, tuple(points), self.wanted)
+        scale = Values.of(factor).points[0].real
+        scaled = [
+            p and Point(_CONTEXT.multiply(p.real, scale), _CONTEXT.multiply(p.imaginary, scale), *p[2:])
+            for p in self.points
+        ]
+        return Values(tuple(scaled))
 
 
 def evaluate(keys: Iterable[Key], jail: Jail, seed: int = 0, digits: int = 0) -> dict[Key, Values]:
@@ -74,8 +85,9 @@ def evaluate(keys: Iterable[Key], jail: Jail, seed: int = 0, digits: int = 0) ->
     keys, found = list(dict.fromkeys(keys)), {}
     if len(keys) > _PER_JOB * _MAX_JOBS:
         raise Hopeless("error")
-    for at in range(0, len(keys), _PER_JOB):
-        found |= _evaluate(keys[at : at + _PER_JOB], jail, (seed, digits))
+    size = 1 if digits else _PER_JOB
+    for at in range(0, len(keys), size):
+        found |= _evaluate(keys[at : at + size], jail, (seed, digits))
     return found
 
 
@@ -97,22 +109,23 @@ def _arguments(key: Key, options: tuple[int, int]) -> list:
     return parts if constant and not options[1] else [*parts, *options]
 
 
-def _read(value: object) -> Values | None:
+def _read(found: object) -> Values | None:
     """What a job answered; None for an error, or for anything that is no list of numbers."""
     try:
-        digits, points = value
-        parts = [p and tuple(_CONTEXT.create_decimal(part) for part in p) for p in points]
-        if type(digits) is not int or not _FEWEST <= digits <= _MOST:
-            return None
-        if not all(p is None or (len(p) == 2 and all(part.is_finite() for part in p)) for p in parts):
-            return None
-        return Values(digits, tuple(p if p and _sound(*p) else None for p in parts), digits)
+        values = Values(tuple(None if point is None else _point(*point) for point in found))
     except (TypeError, ValueError, decimal.DecimalException):
         return None
+    exact = all(p is None or _FEWEST <= p.digits <= _MOST for p in values.points)
+    return values if exact and values.points else None
 
 
-def _sound(real: decimal.Decimal, imaginary: decimal.Decimal) -> bool:
-    return all(abs(part.adjusted()) < _MAX_EXPONENT for part in (real, imaginary))
+def _point(real: str, imaginary: str, digits: int) -> Point | None:
+    parts = [_CONTEXT.create_decimal(part) for part in (real, imaginary)]
+    if type(digits) is not int or not all(type(part) is str for part in (real, imaginary)):
+        raise TypeError("wanted two numbers as text, and their digits")
+    if not all(part.is_finite() for part in parts):
+        raise ValueError("wanted finite numbers")
+    return Point(*parts, digits, digits) if all(abs(p.adjusted()) < _MAX_EXPONENT for p in parts) else None
 
 
 def equal(ours: Values, gold: Values) -> bool | None:
@@ -121,53 +134,44 @@ def equal(ours: Values, gold: Values) -> bool | None:
     A side may be undefined at some points (2 ln x beside ln x^2), but not at most of them.
     """
     pairs = _pairs(ours, gold)
-    near = all(_near(a, b, _tolerance(ours, gold)) for a, b in pairs)
-    if _FLOAT in (ours.digits, gold.digits) and ours.digits != gold.digits:
-        small = all(
-            abs(part) < 10 ** (_MARGIN - _FLOAT) for pair in pairs for value in pair for part in value
-        )
+    near = all(_near(a, b) for a, b in pairs)
+    if any((a.digits == _FLOAT) != (b.digits == _FLOAT) for a, b in pairs):
+        small = all(max(abs(p.real), abs(p.imaginary)) < _FLOAT_NOISE for pair in pairs for p in pair)
         return None if near or small else False
-    return near and 8 * len(pairs) >= max(_defined(ours, gold))
-
-
-def _defined(ours: Values, gold: Values) -> list[int]:
-    """At how many points each side is defined; a number counts once."""
-    return [len(side.points) - side.points.count(None) for side in (ours, gold)]
+    defined = max(len(side.points) - side.points.count(None) for side in (ours, gold))
+    return near and 8 * len(pairs) >= defined
 
 
 def proportion(ours: Values, gold: Values) -> int | None:
     """Sign of the real constant that turns gold's values into ours; None when there is none."""
-    tolerance = _tolerance(ours, gold)
-    ratio, seen = None, 0
+    first, seen = None, 0
     for a, b in _pairs(ours, gold):
-        if a[1] or b[1] or (not a[0] and not b[0]):
+        if a.imaginary or b.imaginary or (not a.real and not b.real):
             continue
-        if not a[0] or not b[0]:
+        if not a.real or not b.real:
             return None
-        quotient = _context(tolerance + _MARGIN).divide(a[0], b[0])
-        if ratio is not None and not _near((quotient, _ZERO), (ratio, _ZERO), tolerance):
+        digits = min(a.digits, b.digits)
+        ratio = Point(_context(digits).divide(a.real, b.real), _ZERO, digits, 0)
+        if first is not None and not _near(ratio, first):
             return None
-        ratio, seen = quotient, seen + 1
-    return None if seen < 3 else 1 if ratio > 0 else -1
+        first, seen = first or ratio, seen + 1
+    return None if seen < 3 else 1 if first.real > 0 else -1
 
 
-def _pairs(ours: Values, gold: Values) -> list[tuple]:
-    count = max(len(ours.points), len(gold.points))
-    columns = [v.points * count if len(v.points) == 1 else v.points for v in (ours, gold)]
-    return [(a, b) for a, b in zip(*columns, strict=True) if a and b]
-
-
-def _tolerance(ours: Values, gold: Values) -> int:
-    return min(ours.digits, gold.digits) - _MARGIN
-
-
-def short(ours: Values, gold: Values) -> list[int]:
-    """Which of the two must be known to more digits (0: ours, 1: gold) before they may count as equal?
+def short(ours: Values, gold: Values) -> int:
+    """The digits to which both must be known before they may count as equal; 0 where they are.
 
     A side that needed many digits holds terms that fewer digits of the other cannot show.
     """
-    digits, wanted = (ours.digits, gold.digits), min(_MOST, max(ours.wanted, gold.wanted))
-    return [] if _FLOAT in digits else [at for at in (0, 1) if digits[at] < wanted]
+    pairs = [pair for pair in _pairs(ours, gold) if _FLOAT not in (pair[0].digits, pair[1].digits)]
+    lacking = [max(a.wanted, b.wanted) for a, b in pairs if min(a.digits, b.digits) < max(a.wanted, b.wanted)]
+    return min(_MOST, max(lacking, default=0))
+
+
+def _pairs(ours: Values, gold: Values) -> list[tuple[Point, Point]]:
+    count = max(len(ours.points), len(gold.points))
+    columns = [v.points * count if len(v.points) == 1 else v.points for v in (ours, gold)]
+    return [(a, b) for a, b in zip(*columns, strict=True) if a and b]
 
 
 @functools.cache
@@ -175,12 +179,13 @@ def _context(digits: int) -> decimal.Context:
     return decimal.Context(prec=digits + 5, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
 
 
-def _near(a: tuple, b: tuple, digits: int) -> bool:
-    """Equal to so many digits of the larger part; nothing but 0 is near 0."""
-    context = _context(digits + _MARGIN)
-    size = max(part.copy_abs() for part in (*a, *b))
-    gap = max(context.subtract(x, y).copy_abs() for x, y in zip(a, b, strict=True))
-    return context.scaleb(gap, digits) <= size
+def _near(a: Point, b: Point) -> bool:
+    """Equal to the digits that both are known to, of the larger part; nothing but 0 is near 0."""
+    digits = min(a.digits, b.digits)
+    context = _context(digits)
+    gaps = context.subtract(a.real, b.real), context.subtract(a.imaginary, b.imaginary)
+    size = max(part.copy_abs() for part in (a.real, a.imaginary, b.real, b.imaginary))
+    return context.scaleb(max(gap.copy_abs() for gap in gaps), digits - _MARGIN) <= size
 
 
 def latex(text: str) -> str | None:
@@ -220,7 +225,7 @@ def _arithmetic(keys: list[Key], jail: Jail) -> dict[Key, Values]:
         if type(value) is Fraction:
             found[key] = Values.of(value)
         elif type(value) is float and math.isfinite(value):
-            found[key] = Values(_FLOAT, ((decimal.Decimal(value), _ZERO),), _FLOAT)
+            found[key] = Values((Point(decimal.Decimal(value), _ZERO, _FLOAT, 0),))
     return found
 
 
