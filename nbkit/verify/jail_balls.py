@@ -214,6 +214,15 @@ class Balls:
     def magnitude(self, x: Ball) -> Ball:
         return mp.fabs(x[0]), x[1]
 
+    def largest(self, x: Ball, y: Ball) -> Ball:
+        gap = self.sub(x, y)[0]
+        if imaginary(gap):
+            raise ValueError("complex numbers have no order")
+        return x if gap >= 0 else y
+
+    def smallest(self, x: Ball, y: Ball) -> Ball:
+        return y if self.largest(x, y) is x else x
+
     def whole(self, x: Ball) -> int | None:
         """The whole number that a ball stands for, or None."""
         if imaginary(x[0]):
@@ -279,6 +288,7 @@ OPERATORS = {
     "tanh": (1, Balls.tanh), "arcsin": (1, Balls.arcsin), "arccos": (1, Balls.arccos),
     "arctan": (1, Balls.arctan), "tan": (1, _over("sin", "cos")), "cot": (1, _over("cos", "sin")),
     "sec": (1, _over("cos", None)), "csc": (1, _over("sin", None)),
+    "max": (2, Balls.largest), "min": (2, Balls.smallest),
     "e": (0, _constant(lambda: +mp.e)), "π": (0, _constant(lambda: +mp.pi)), 
     "i": (0, lambda _: (mp.j, _EXACT)),
 }  # fmt: skip

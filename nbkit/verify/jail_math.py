@@ -15,12 +15,14 @@ term (1 + 10^-90). The points depend on `seed`, so that no formula can be made t
 """
 
 import contextlib
-import random
 
 import mpmath
 import sympy
+from antlr4 import Token
 from jail_balls import OPERATORS, Ball, Balls, Coarse, imaginary, size
+from jail_points import points
 from latex2sympy2_extended import latex2sympy
+from latex2sympy2_extended.latex2sympy2 import _Latex2Sympy
 from mpmath import mp
 
 # More digits than an answer may have characters, so that no decimal passes for an irrational number.
@@ -28,10 +30,7 @@ _DIGITS_CONSTANT = 330
 _DIGITS_POINT = 60
 _DIGITS_LATEX = 50  # of sums and integrals that have no closed form
 _MOST_DIGITS = {True: 1000, False: 4000}  # at points, of a constant
-_POINTS = 24
-_LATEX_POINTS = 6
-_COUNTS = {"n", "N"}  # whole and positive: identities such as cos(n pi) = (-1)^n hold for whole numbers
-_INTEGERS = {"k"}
+_LATEX_EVERY = 3  # of the points: they take long
 
 
 def evaluate(tokens: list[str], seed: int = 0, digits: int = 0) -> list:
@@ -47,7 +46,7 @@ def evaluate(tokens: list[str], seed: int = 0, digits: int = 0) -> list:
 def _evaluate(tokens: list[str], names: list[str], seed: int, digits: int, real: bool) -> list:
     digits = digits or (_DIGITS_POINT if names else _DIGITS_CONSTANT)
     most, found = _MOST_DIGITS[bool(names)], []
-    for point in _points(names, seed):
+    for point in points(names, seed):
         shown = min(
             most,
             digits + 3 * max((abs(top // bottom).bit_length() for top, bottom in point.values()), default=0),
@@ -70,6 +69,10 @@ def evaluate_equation(left: list[str], right: list[str], seed: int = 0, digits: 
 
 def evaluate_latex(text: str, seed: int = 0, digits: int = 0) -> list:
     """Values of LaTeX that only Math-Verify's parser reads; ValueError when it is no expression."""
+    parser = _Latex2Sympy().create_parser(text)
+    parser.math()
+    if parser.getTokenStream().LA(1) != Token.EOF:
+        raise ValueError("only a part of it was read")
     expression = latex2sympy(text, is_real=True, convert_degrees=False, normalization_config=None)
     if not isinstance(expression, sympy.Expr):
         raise ValueError(f"not an expression: {type(expression).__name__}")
@@ -124,6 +127,7 @@ def warm_up() -> None:
         r"2 x^{n+1} - \sqrt[3]{5} + \log_{2} 8 + |x| + e^{i \pi} - \binom{5}{2}",
         r"\int \cos(x) + \frac{1}{x} dx",
         r"\frac{d}{dx} x^2",
+        r"\max(3, x) + \gcd(12, 18)",
         r"\prod_{k=1}^{5} k",
     ):
         with contextlib.suppress(Exception):  # what a later version cannot read warms nothing
@@ -168,44 +172,8 @@ def _run(tokens: list, point: dict, balls: Balls, real: bool) -> Ball:
     return ball
 
 
-# --- where formulas are tried ---
-
-
 def _names(tokens: list[str]) -> list[str]:
     return sorted({token for token in tokens if token[0] == "$"})
-
-
-def _points(names: list[str], seed: int) -> list[dict]:
-    columns = {name: _coordinates(name[1:], random.Random(f"{seed} {name}")) for name in names}
-    return [{name: column[at] for name, column in columns.items()} for at in range(_POINTS if names else 1)]
-
-
-def _coordinates(name: str, draw: random.Random) -> list[tuple[int, int]]:
-    """Values of a variable as fractions: six ordinary ones, then of every size and kind, shuffled."""
-    if name in _COUNTS | _INTEGERS:
-        sizes = [(50, 99), (100, 400), (1000, 4000), (10**4, 10**5), (10**6, 10**7), (10**9, 10**10)]
-        ordinary = draw.sample(range(13, 41), 6)
-        others = [*range(1, 13), *(draw.randint(*size) for size in sizes)]
-        if name in _INTEGERS:
-            others = [-other if at % 2 else other for at, other in enumerate(others)]
-        draw.shuffle(others)
-        return [(value, 1) for value in ordinary + others]
-    between = [(0.05, 1), (0.05, 1), (0.05, 1), (1, 10), (1, 10), (1, 10)]
-    sizes = [(0.1, 1), (1, 3), (3, 10), (10, 100), (100, 10**4), (10**6, 10**7), (10**13, 10**15)]
-    ordinary = [_fraction(draw, *size) for size in between]
-    others = [
-        (sign * top, bottom) for size in sizes for sign in (1, -1) for top, bottom in [_fraction(draw, *size)]
-    ]
-    others = others[1:]  # another ordinary one
-    whole = draw.randint(2, 9)
-    others += [(whole, 1), (-whole, 1), (2 * whole + 1, 2), (0, 1), (1, 1)]
-    draw.shuffle(others)
-    return ordinary + others
-
-
-def _fraction(draw: random.Random, low: float, high: float) -> tuple[int, int]:
-    bottom = draw.choice((331, 1009))
-    return draw.randint(int(low * bottom) + 1, int(high * bottom)), bottom
 
 
 # --- sympy's expressions ---
@@ -233,6 +201,7 @@ _FUNCTIONS = {name: name for name in _SAME_NAME} | {
 }  # fmt: skip
 for _name, _ours in _FUNCTIONS.items():
     _SYMBOLIC.setdefault(_ours, (1, getattr(sympy, _name)))
+_CHAINS = {"Add": "add", "Mul": "mul", "Max": "max", "Min": "min"}
 _CONSTANTS = {sympy.E: "e", sympy.I: "i", sympy.pi: "π"}
 
 
@@ -260,14 +229,12 @@ def _tokens(expression: sympy.Expr) -> list[str]:
     if expression in _CONSTANTS:
         return [_CONSTANTS[expression]]
     args = [_tokens(arg) for arg in expression.args]
-    if expression.is_Add or expression.is_Mul:
-        found = args[0]
-        for arg in args[1:]:
-            found = found + arg + ["add" if expression.is_Add else "mul"]
-        return found
+    name = type(expression).__name__
+    if name in _CHAINS:
+        return args[0] + [token for arg in args[1:] for token in (*arg, _CHAINS[name])]
     if expression.is_Pow:
         return args[0] + args[1] + ["pow"]
-    return [token for arg in args for token in arg] + [_FUNCTIONS[type(expression).__name__]]
+    return [token for arg in args for token in arg] + [_FUNCTIONS[name]]
 
 
 def _numbers(expression: sympy.Expr, seed: int) -> list:
@@ -275,7 +242,10 @@ def _numbers(expression: sympy.Expr, seed: int) -> list:
     names = sorted(symbol.name for symbol in expression.free_symbols)
     found = []
     with mp.workdps(_DIGITS_LATEX + 15):
-        for point in _points(names, seed)[:_LATEX_POINTS]:
+        for at, point in enumerate(points(names, seed)):
+            if at % _LATEX_EVERY:
+                found.append(None)
+                continue
             place = {sympy.Symbol(name): sympy.Rational(*value) for name, value in point.items()}
             number = expression.xreplace(place).evalf(_DIGITS_LATEX + 15)
             found.append(_shown(_mpmath(number), _DIGITS_LATEX) if number.is_number else None)

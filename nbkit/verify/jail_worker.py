@@ -97,7 +97,8 @@ def _prepare(settings: dict) -> tuple[_Tools, list[str]]:
     job, codec, confine = map(_load, ("jail_job", "jail_codec", "jail_confine"))
     if settings["math"] is not None:
         sys.path += settings["math"]
-        _load("jail_balls")  # imported by the next
+        for name in ("jail_balls", "jail_points"):  # imported by the next
+            _load(name)
         _load("jail_math").warm_up()
     tools = _Tools(job, codec, confine, confine.build_filter(), settings["cpu_s"])
     os.chdir("/")

@@ -31,8 +31,12 @@ _CONTEXT = decimal.Context(prec=_MOST + 100, Emax=decimal.MAX_EMAX, Emin=decimal
 _ZERO = decimal.Decimal(0)
 _FLOAT = 12  # so that floats of plain arithmetic must agree to nine digits
 _FLOAT_NOISE = decimal.Decimal("1e-9")
-_LATEX_ONLY = re.compile(r"[∫∑]|\\(?:lim|prod)(?![a-zA-Z])")
-_LATEX_TOKEN = re.compile(r"\\(?:frac|lim|prod|binom)(?![a-zA-Z])|[a-z]+|[0-9]+(?:\.[0-9]+)?|.")
+_LATEX_ONLY = re.compile(r"[∫∑]|\\(?:lim|prod|max|min|gcd|lcm)(?![a-zA-Z])")
+_LATEX_BARE = re.compile(r"(?<![\\a-zA-Z])(max|min|gcd|lcm)(?= ?\()")
+_LATEX_NUMBERS = re.compile(r"\\(?:gcd|lcm)(?![a-zA-Z])")  # of letters its parser makes 1
+_LATEX_TOKEN = re.compile(
+    r"\\(?:frac|lim|prod|binom|max|min|gcd|lcm)(?![a-zA-Z])|[a-z]+|[0-9]+(?:\.[0-9]+)?|."
+)
 _LATEX_PLAIN = set("+-*/^_=(){}|! ,")
 _COMMANDS = {symbol: f"\\{name} " for name, symbol in SYMBOLS.items() if not symbol.isascii()}
 
@@ -189,8 +193,12 @@ def _near(a: Point, b: Point) -> bool:
 
 
 def latex(text: str) -> str | None:
-    """LaTeX of a cleaned integral, sum, product or limit, of known parts only; None for anything else."""
+    """LaTeX of a cleaned integral, sum, product, limit, maximum, minimum, or common divisor or multiple,
+    of known parts only; None for anything else."""
+    text = _LATEX_BARE.sub(r"\\\1 ", text[:201])
     if not _LATEX_ONLY.search(text) or len(text) > 200:
+        return None
+    if _LATEX_NUMBERS.search(text) and re.search("[a-zA-Zα-ω]", re.sub(r"\\[a-z]+", "", text)):
         return None
     parts = []
     for token in _LATEX_TOKEN.findall(text):
