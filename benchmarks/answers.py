@@ -6,7 +6,7 @@
 Labelled pairs (tests/math_pairs): `dev` was read while the checker was written, `held_out` was not. GSM8K:
 the 1,319 test solutions as answers, against their own gold answer (equal) and a perturbed one (not equal).
 The comparison goes both ways, since each is best at its own conventions (docs/equality.md):
-Math-Verify on our pairs, and we on its test suite, whose answers and gold answers are both extracted from text.
+Math-Verify on our pairs, and we on its test suite, whose answers and golds are both extracted from text.
 Prints JSON; for every set and checker, with 95% intervals (Wilson):
 
     false_positive     unequal pairs that it pays      false_negative     equal pairs that it does not pay
@@ -14,7 +14,7 @@ Prints JSON; for every set and checker, with 95% intervals (Wilson):
 """
 
 import argparse
-import importlib.util
+import importlib
 import json
 import logging
 import os
@@ -86,10 +86,9 @@ def suite(checkout: Path) -> list[tuple[str, str, bool, str]]:
     Raises ValueError when the folder holds none.
     """
     found = []
+    sys.path.insert(0, str(checkout))  # its tests import one another
     for path in sorted((checkout / "tests").glob("test_*.py")):
-        spec = importlib.util.spec_from_file_location(f"suite_{path.stem}", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = importlib.import_module(f"tests.{path.stem}")
         for name, test in vars(module).items():
             marks = getattr(test, "pytestmark", []) if name.startswith("test_") else []
             found += [
