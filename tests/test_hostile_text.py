@@ -29,12 +29,14 @@ from nbkit.tool_calls import called, parse_tool_call, parse_tool_calls, tool_cal
 from nbkit.train import preference
 from nbkit.train.pairs import broken_rule, pair_up
 from nbkit.train.sft import encode
+from nbkit.verify import extract_answer, extract_code, verdict
 
 BOUND_S = 5.0
 
 CALL = Task("s", "agent", 1, "train", "q", (), tool_call("f", city="Paris"), "tool")
 WORDS = Task("s", "general", 1, "train", "q", ("a step", "2 + 2 = 4"), "four", "text")
 BARE = Task("s", "math", 1, "train", "q", (), "four", "text")
+NUMBER = Task("s", "math", 1, "train", "q", (), "4", "number")
 CODE = Task("s", "code", 1, "train", "q", (), "def f(x): return x", "code", (((1,), 1),), "f")
 ITEMS = [Item(kind) for kind in ("finished", "reasons", "arithmetic", "number", "supported", "ascending")]
 ITEMS += [Item(kind) for kind in ("literal", "tool", "json")]
@@ -118,6 +120,13 @@ ENTRIES = {
         replies.Failure("HTTP 400", f"unsupported {t}"), {"stop": t, "seed": 1}
     ),
     "engines, an answer": lambda t: _from_answer(replies.Completion(t, "stop", 1, 1, reasoning=t), 9, 0),
+    "verify.extract_answer": extract_answer,
+    "verify.extract_code": extract_code,
+    "verify.extract_code, an entry": lambda t: extract_code(f"```python\n{t}\n```\n{t}", "f"),
+    "verify.verdict": lambda t: verdict(t, "5"),
+    "verify.verdict, a reference": lambda t: verdict("5", t),
+    "verify.verdict, words behind": lambda t: verdict(f"5 ({t})", "5"),
+    "skills.verify, a number": lambda t: verify(NUMBER, f"Answer: {t}"),
     "preference.conversations": lambda t: preference.conversations([dict(prompt=t, chosen=t, rejected="b")]),
     "pairs": lambda t: broken_rule(pair_up("q", [Completion(t)], [Completion("b")], [1.0], [0.0], "<e>")),
 }  # fmt: skip
@@ -142,6 +151,7 @@ UNITS = [
 ]  # fmt: skip
 # Worked on by Python, not by one pattern: linear, but seconds for 200 KB of all that follows.
 HEAVY = ("critique.inspect", "critique.committed, ", "checklist", "chains.leads, no", "equations.equations")
+HEAVY += ("verify.extract_answer",)
 HOSTILE = {
     "": "",
     "5,000 digits": "9" * 5000,
