@@ -29,7 +29,11 @@ _ITERATOR_S = 0.5
 _SAME_HASH = 64
 
 _SEQUENCES = {"l": list, "t": tuple, "S": set, "F": frozenset}
-_MAPPINGS = {"Counter": Counter, "OrderedDict": OrderedDict, "defaultdict": lambda items: defaultdict(None, items)}
+_MAPPINGS = {
+    "Counter": Counter,
+    "OrderedDict": OrderedDict,
+    "defaultdict": lambda items: defaultdict(None, items),
+}
 _VIEWS = {type({}.keys()): "keys", type({}.values()): "values", type({}.items()): "items"}
 
 
@@ -78,7 +82,11 @@ def encode(value: object, depth: int = 0, rich: bool = False) -> list:
         # exact classes of the library keep an order of their own; a subclass may say anything
         items = value.items() if kind in (dict, OrderedDict) else dict.items(value)
         pairs = [[encode(key, depth + 1, rich), encode(item, depth + 1, rich)] for key, item in items]
-        return ["m", kind.__name__, pairs] if rich and kind in (Counter, OrderedDict, defaultdict) else ["d", pairs]
+        return (
+            ["m", kind.__name__, pairs]
+            if rich and kind in (Counter, OrderedDict, defaultdict)
+            else ["d", pairs]
+        )
     raise ValueError(f"cannot return a value of type {kind.__name__}; use plain built-in types")
 
 
@@ -173,7 +181,9 @@ def _decode_number(tag: str, data: list, depth: int) -> object:
     if tag == "c":
         return complex(float.fromhex(data[1]), float.fromhex(data[2]))
     if tag == "D":
-        if type(data[1]) is not str or (number := Decimal(data[1])).is_snan():  # that one raises when compared
+        if (
+            type(data[1]) is not str or (number := Decimal(data[1])).is_snan()
+        ):  # that one raises when compared
             raise ValueError("malformed value")
         return number
     parts = [decode(part, depth + 1) for part in data[1:3]]
