@@ -34,7 +34,7 @@ def value(code, expression="add(2, 3)"):
         "assert add(1, 2) == 4",
         "print(add(1, 2))",
         "add(1, 2)  # 3",
-        "def test_a():\n    assert add(0, 0) == 0\n\ndef test_b():\n    assert add(1, 1) == 2\n\ntest_a()\ntest_b()",
+        "def test_a():\n    assert add(0, 0) == 0\n\ndef test_b():\n    pass\n\ntest_a()\ntest_b()",
     ],
 )
 @pytest.mark.parametrize("entry", [None, "add"])
@@ -130,11 +130,11 @@ def test_whole_programs():
         f"{F}cpp\nint add() {{}}\n{F}\n{F}\n{ADD}\n{F}",
         f"<think>{F}python\ndef add(a, b): return 0\n{F}</think>{F}python\n{ADD}\n{F}",
         f"Answer:\n{F}python\n{ADD}\n{F}",
-        f"{F}python\n# Answer: the sum\n{ADD}\n\nif __name__ == '__main__':\n    print('Answer:', add(1, 2))\n{F}",
+        f"{F}python\n# Answer: the sum\n{ADD}\n\nif __name__:\n    print('Answer:', add(1, 2))\n{F}",
         ADD,
         f"I add them.\nAnswer: {ADD}",
         f"Here is the function.\n\n{ADD}\n\nIt returns the sum of both.",
-        f'{F}python\ndef add(a, b):\n    """Adds.\n\n    {F}python\n    add(1, 2)\n    {F}\n    """\n    return a + b\n{F}',
+        f'{F}python\ndef add(a, b):\n    """A\n    {F}python\n    add(1, 2)\n    {F}"""\n    return a + b\n{F}',
         f"{F}python\ndef add(a, b):\n    # {F}not the end{F}\n    return a + b\n{F}",
     ],
 )
@@ -153,7 +153,7 @@ def test_fences_give_every_block():
 
 
 def test_a_prompt_completes_an_answer():
-    prompt = "from typing import List\nimport math\n\ndef half(x):\n    return x / 2\n\ndef f(x: List[int]):\n    'Doc.'\n"
+    prompt = "from typing import List\n\ndef half(x):\n    return x / 2\n\ndef f(x: List[int]):\n    'Doc.'\n"
     assert complete("def f(x: List[int]):\n    return half(x)", prompt).startswith(
         "from typing import List\n\ndef half"
     )

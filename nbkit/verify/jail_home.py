@@ -1,7 +1,7 @@
 """What an ordinary program expects of its interpreter, inside the jail (`jail_worker.py`, `jail_job.py`).
 
 The jail starts Python without `site` and denies nearly every system call, so some of what programs take
-for granted is put back in Python itself: `exit()`, `os.fstat` for fast input, an event loop for `asyncio.run`, the
+for granted is put back in Python itself: `exit()`, `os.fstat` for fast input, an event loop, the
 descriptor behind `/dev/stdin`. No system call is allowed for it, and nothing here protects anybody: a program
 may undo all of it.
 """
