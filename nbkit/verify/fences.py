@@ -74,8 +74,8 @@ def fences(text: str) -> list[Block]:
 
 
 def _scan(lines: list[str], start: int, found: list[Block], strict: bool) -> int | None:
-    """Append the blocks of lines[start:]. Strictly, a block ends where Markdown and Python agree that it does;
-    where one has no such end, it is cut at the first fence of any kind, and the number of the line is
+    """Append the blocks of lines[start:]. Strictly, a block ends where Markdown and Python agree that it
+    does; where one has no such end, it is cut at the first fence of any kind, and the number of the line is
     returned from which to go on less strictly."""
     block, maybe = None, None  # maybe: (lines of the block so far, line to go on from)
     for number in range(start, len(lines)):

@@ -134,8 +134,8 @@ class Jail:
     def call(
         self, code: str, entry: str, args_list: Sequence[Sequence | str], output_bytes: int = 0
     ) -> JailResult:
-        """Load `code` in a fresh job and return `entry(*args)` for every args of `args_list`. Where the answers
-        are known to be long, `output_bytes` raises the limit of this jail for this job.
+        """Load `code` in a fresh job and return `entry(*args)` for every args of `args_list`. Where the
+        answers are known to be long, `output_bytes` raises the limit of this jail for this job.
 
         An element that is a string is an expression instead, evaluated among the names of the code. Arguments
         and results may be None, bool, int, float, str, bytes, complex, Fraction, list, tuple, set, frozenset

@@ -1,5 +1,5 @@
-"""How long a job may take (used by `jail.py`): so that neither a busy machine nor a long suite of tests refuses
-a right program, and a hanging one still costs no more than the limit.
+"""How long a job may take (used by `jail.py`): so that neither a busy machine nor a long suite of tests
+refuses a right program, and a hanging one still costs no more than the limit.
 
     clock = Clock(wall_s=2.0)
     job.receive(clock.deadline())  # at most 2 s from the start
@@ -20,8 +20,8 @@ _MOST_WAITING_S = 1.5  # so that one that hangs still ends soon, however busy th
 
 
 class Clock:
-    """Deadlines (of time.monotonic) for the answers of one job that starts now, to `calls` calls or to as many
-    as are `answered`."""
+    """Deadlines (of time.monotonic) for the answers of one job that starts now, to `calls` calls or to as
+    many as are `answered`."""
 
     def __init__(self, wall_s: float, calls: int = 0) -> None:
         self._wall_s, self._calls = wall_s, calls

@@ -1,7 +1,7 @@
 """What an ordinary program expects of its interpreter, inside the jail (`jail_worker.py`, `jail_job.py`).
 
-The jail starts Python without `site` and denies nearly every system call, so some of what programs take for
-granted is put back in Python itself: `exit()`, `os.fstat` for fast input, an event loop for `asyncio.run`, the
+The jail starts Python without `site` and denies nearly every system call, so some of what programs take
+for granted is put back in Python itself: `exit()`, `os.fstat` for fast input, an event loop, the
 descriptor behind `/dev/stdin`. No system call is allowed for it, and nothing here protects anybody: a program
 may undo all of it.
 """
@@ -18,7 +18,7 @@ import threading
 _MAX_READ = 1 << 26  # os.read(0, 10**9) sets aside 10**9 bytes first, more than a job has
 _MAX_STACK = 1 << 26  # likewise threading.stack_size(2**29); pure Python needs little of it
 _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/proc/self/fd/0": 0, "/proc/self/fd/1": 1}
-# number of the system call fstat, and its struct stat: (format, places of the ten first items of os.stat_result)
+# number of the system call fstat, and its struct stat: format, places of the ten first items of stat_result
 _STAT = {
     "x86_64": (5, "=QQQIIIIQqqqqqqqqq", (3, 1, 0, 2, 4, 5, 8, 11, 13, 15)),
     "aarch64": (80, "=QQIIIIQQqiiqqqqqqq", (2, 1, 0, 3, 4, 5, 8, 12, 14, 16)),

@@ -2,7 +2,8 @@
 
 Run as `python -P -s -S -B jail_worker.py SETTINGS` with an empty environment and the control socket as
 descriptor 0. SETTINGS is JSON: {"cpu_s", "landlock", "math": null or folders that hold sympy and
-math_verify, "numpy": null or the folder that holds it}. It imports a fixed list of modules, gives up every privilege, then serves jobs for ever:
+math_verify, "numpy": null or the folder that holds it}. It imports a fixed list of modules, gives up every
+privilege, then serves jobs for ever:
 
     parent --(1 byte + sockets)--> worker --fork--> job: read its message, confine, "R", do it (jail_job.py)
     parent --(1 byte)--> worker: kill the job, reap it, reply with its wait status
@@ -33,17 +34,17 @@ _MAX_THREADS = 64
 
 # A job cannot open files, so what it may import is fixed here; missing ones (trimmed builds) are skipped.
 _PRELOAD = """
-__future__ abc argparse array ast asyncio atexit base64 bdb binascii bisect builtins bz2 calendar cmath cmd code
-codecs collections collections.abc colorsys concurrent.futures concurrent.futures.thread contextlib
+__future__ abc argparse array ast asyncio atexit base64 bdb binascii bisect builtins bz2 calendar cmath cmd
+code codecs collections collections.abc colorsys concurrent.futures concurrent.futures.thread contextlib
 contextvars copy copyreg csv ctypes dataclasses datetime decimal difflib dis doctest encodings.ascii
-encodings.latin_1 encodings.idna enum errno fileinput fnmatch fractions functools gc getopt glob graphlib gzip
-hashlib heapq hmac html html.parser imp importlib.resources inspect io ipaddress itertools json keyword linecache
-locale logging lzma marshal math mmap multiprocessing multiprocessing.dummy multiprocessing.pool numbers
-opcode operator optparse os os.path pathlib pickle pickletools pkgutil platform posixpath pprint queue quopri
-random re reprlib resource sched secrets select selectors shelve shlex shutil signal stat statistics string
-stringprep struct subprocess symtable sys sysconfig tempfile textwrap threading time timeit token tokenize
-traceback tracemalloc types typing unicodedata unittest unittest.mock urllib.parse uuid warnings weakref
-xml.etree.ElementTree zlib zoneinfo _strptime
+encodings.latin_1 encodings.idna enum errno fileinput fnmatch fractions functools gc getopt glob graphlib
+gzip hashlib heapq hmac html html.parser imp importlib.resources inspect io ipaddress itertools json keyword
+linecache locale logging lzma marshal math mmap multiprocessing multiprocessing.dummy multiprocessing.pool
+numbers opcode operator optparse os os.path pathlib pickle pickletools pkgutil platform posixpath pprint
+queue quopri random re reprlib resource sched secrets select selectors shelve shlex shutil signal stat
+statistics string stringprep struct subprocess symtable sys sysconfig tempfile textwrap threading time
+timeit token tokenize traceback tracemalloc types typing unicodedata unittest unittest.mock urllib.parse
+uuid warnings weakref xml.etree.ElementTree zlib zoneinfo _strptime
 """
 
 
