@@ -34,6 +34,7 @@ _TEMP = (
 # the kit writes may match (a test looks); docs/data_conventions.md says where each comes from.
 _CLUTTER_FILES = (".ds_store", "._*", ".localized", "thumbs.db", "ehthumbs.db", "desktop.ini", ".directory")
 _CLUTTER_FILES += (".nfs*", ".fuse_hidden*", "*~", ".*.sw[a-p]", ".#*", "#*#")
+_CLUTTER_FILES += (".*.kate-swp", ".~lock.*#", "~$*")
 _CLUTTER_FOLDERS = (".ipynb_checkpoints", "__pycache__", "__macosx", ".appledouble", ".spotlight-v100")
 _CLUTTER_FOLDERS += (".trashes", ".trash-*", ".fseventsd", ".temporaryitems", "@eadir", "$recycle.bin")
 _CLUTTER_FOLDERS += (".idea", ".vscode")

@@ -33,6 +33,9 @@ LEFT_BEHIND = [
     "@eaDir/a@SynoEAStream",
     ".idea/workspace.xml",
     ".Trash-1000/files/old.bin",
+    ".~lock.notes.ods#",
+    "~$notes.docx",
+    ".model.bin.kate-swp",
 ]
 CHANGES = [
     "notes.txt",

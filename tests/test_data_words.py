@@ -134,6 +134,11 @@ HIDDEN = {
     "hyphens left out": ITEM.replace("well-known", "wellknown").replace("co-workers", "coworkers"),
     "another sign of the product": ITEM.replace("×", "*"),
     "capitals": ITEM.upper(),
+    "a quote": "\n> " + ITEM.replace(" mill", "\n> mill").replace(" in March", "\n>in March"),
+    "a quote in a quote": "\n> > " + ITEM.replace(" rye", "\n> > rye"),
+    "a list": "\n- " + ITEM.replace(" mill", "\n- mill"),
+    "a list of stars": "\n  * " + ITEM.replace(" ground", "\n  * ground").replace(" co-", "\n\t+ co-"),
+    "a formula broken at its sign": ITEM.replace(" × 4", "\n× 4"),
     "carriage returns": ITEM.replace(" ", "\r"),
 }
 
@@ -157,6 +162,11 @@ def test_no_spelling_hides_a_leak(how):
 )
 def test_another_sign_is_another_item(text):
     assert Decontaminator(["What does 17 × 25 come to"]).leak(text) is None
+
+
+def test_a_sign_at_the_start_of_a_line_stays_a_sign():
+    assert Decontaminator(["What is 170 - 25 now?"]).leak("What is 170\n- 25 now?") is not None
+    assert Decontaminator(["What is 170 - 25 now?"]).leak("What is 170\n+ 25 now?") is None
 
 
 def test_a_hidden_longer_formula_is_still_another_item():

@@ -33,6 +33,8 @@ _LEAK_SIGNS = r"!=|[-+*/=<>%^]"
 _LEAK_SPELLING = {"×": "*", "⋅": "*", "·": "*", "÷": "/"}
 _LEAK_SPELLED = re.compile("[×⋅·÷]")
 _ACCENTS = re.compile("[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]")
+# A quoted or listed line; before a number "- " may be a formula that was broken there.
+_LINE_MARK = re.compile(r"^[ \t]*(?:>[ \t]*|[*+-][ \t]+(?=[^\W\d]))+", re.MULTILINE)
 _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?:[ \t\r]*\n\s*)?(?=[^\W\d_]{2})")
 
 
@@ -57,9 +59,10 @@ def exact_words(text: str) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """The text in which leaks are looked for: `folded`, words with a hyphen or broken at a line end in one
-    piece, without accents that no letter has of its own, products and quotients in one spelling."""
-    text = folded(text)
+    """The text in which leaks are looked for: `folded`, without marks of quotes and lists at the start of a
+    line, words with a hyphen or broken at a line end in one piece, without accents that no letter has of its
+    own, products and quotients in one spelling."""
+    text = _LINE_MARK.sub("", folded(text))
     if not text.isascii():
         text = _ACCENTS.sub("", _LEAK_SPELLED.sub(lambda found: _LEAK_SPELLING[found[0]], text))
     return _HYPHEN.sub("", text) if "-" in text else text
