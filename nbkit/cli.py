@@ -2,7 +2,7 @@
 
     nbkit run --profile smoke                 all stages; what is up to date is skipped
     nbkit run --profile small --from 03       stages 03 to the last
-    nbkit run --only 05 --force -p steps=50   one stage, anew, with another parameter
+    nbkit run --only 05 --force -p beta=0.3   one stage, anew, with another parameter
     nbkit plan --profile full                 stages, steps, tokens and learning rates of 02, without training
     nbkit claims --seeds 0-4 --stages 01,02   the claims over seeds, with intervals and verdicts
     nbkit filter --help                       the filter of notebook 01 over a corpus of your own
@@ -220,6 +220,8 @@ def plan(stages: Sequence[str], profile: str, overrides: dict[str, Any]) -> dict
     planned, problems, unused = {}, [], set(overrides)
     for stage in stages:
         schema = params.schemas()[stage]
+        if (wrong := _wrong_precision(schema)) and wrong not in problems:
+            problems.append(wrong)
         own = {k: v for k, v in overrides.items() if k in schema.__dataclass_fields__}
         unused -= set(own)
         try:
@@ -240,6 +242,16 @@ def plan(stages: Sequence[str], profile: str, overrides: dict[str, Any]) -> dict
     if problems:
         raise ValueError("\n".join(problems))
     return planned
+
+
+def _wrong_precision(schema: type) -> str:
+    """What is wrong with NBKIT_PRECISION for a stage that computes; "" if nothing. Said here, before the
+    first stage runs."""
+    given = os.environ.get("NBKIT_PRECISION") or "auto"
+    field = schema.__dataclass_fields__.get("precision")
+    if field is None or given in field.metadata["choices"]:
+        return ""
+    return f"NBKIT_PRECISION: got {given!r}, wanted one of {', '.join(field.metadata['choices'])}"
 
 
 def _run(arguments: argparse.Namespace) -> int:
