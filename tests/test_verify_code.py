@@ -15,6 +15,7 @@ import pytest
 from nbkit.verify import (
     Call,
     Case,
+    Jail,
     JailPool,
     JailResult,
     Verdict,
@@ -177,9 +178,16 @@ def rows(name):
         return [json.loads(line) for line in lines]
 
 
-def test_every_mbpp_reference_passes_and_impostors_fail(jail):
+@pytest.fixture(scope="module")
+def patient(jail):
+    """A jail with the default limits: one call of MBPP/123 takes 1 to 2.7 s of processor time."""
+    with Jail() as warm:
+        yield warm
+
+
+def test_every_mbpp_reference_passes_and_impostors_fail(jail, patient):
     tasks = rows("mbpp/mbpp.jsonl.gz")
-    failed = [(t["task_id"], v) for t in tasks if (v := grade_mbpp(jail, t["code"], t)).status != "pass"]
+    failed = [(t["task_id"], v) for t in tasks if (v := grade_mbpp(patient, t["code"], t)).status != "pass"]
     assert failed == [] and len(tasks) == 974
     impostors = 0
     for task in tasks[:200]:
