@@ -180,7 +180,7 @@ def rows(name):
 
 @pytest.fixture(scope="module")
 def patient(jail):
-    """A jail with the default limits: one call of MBPP/123 takes 1 to 2.7 s of processor time."""
+    """A jail with the default limits: one call of MBPP/123 takes 1 to 3.7 s of processor time."""
     with Jail() as warm:
         yield warm
 

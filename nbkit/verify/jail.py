@@ -61,7 +61,7 @@ class Jail:
 
     def __init__(
         self,
-        wall_s: float = 4.0,
+        wall_s: float = 5.0,
         memory_mb: int = 256,
         output_bytes: int = OUTPUT_BYTES,
         tier: str | None = None,
