@@ -1,4 +1,4 @@
-# Needs python3 and make; every target makes .venv by itself.
+# Needs python3 and make; every target makes .venv by itself (install.py, which works without make too).
 #   make smoke                              01 to 07 at toy size, then the report
 #   make run PROFILE=small                  01 to 07, skipping what is up to date
 #   make claims                             01 to 03 with six seeds: the numbers the README quotes (1 to 2 hours)
@@ -22,13 +22,13 @@ STRIP := $(BIN)/nbstripout --extra-keys "metadata.papermill cell.metadata.paperm
 help:
 	@sed -n 's/^#   //p' Makefile; echo "targets: run claims smoke test lint lab bench report lock strip clean"
 
-# torch comes first, so that the index or local wheel chosen for it holds for everything that needs it.
+# A space in the path of the checkout does no harm: all paths here are relative. One in VENV would.
+$(if $(word 2,$(VENV)),$(error VENV=$(VENV): make cannot handle a space in this path; choose another folder))
+
 $(STAMP): pyproject.toml requirements.lock
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-	$(BIN)/python -m pip install --quiet -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps -e .
-	touch $@
+	@command -v $(PYTHON) >/dev/null || { echo "nbkit: there is no $(PYTHON); install Python 3.11 or later (Debian," \
+		"Ubuntu: apt install python3 python3-venv), or name one with PYTHON=..., then run make again" >&2; exit 2; }
+	@$(PYTHON) install.py --venv $(VENV) $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
 
 run: $(STAMP)
 	$(BIN)/nbkit run --profile $(PROFILE)

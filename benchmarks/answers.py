@@ -1,9 +1,12 @@
 """How often does an answer checker err? Ours beside string match, Math-Verify and TRL's accuracy_reward.
 
     python benchmarks/answers.py                       # two minutes; GSM8K needs its mirror in NBKIT_DATA_DIR
+    python benchmarks/answers.py --suites CHECKOUT     # also on Math-Verify's own tests, of a checkout of it
 
 Labelled pairs (tests/math_pairs): `dev` was read while the checker was written, `held_out` was not. GSM8K:
 the 1,319 test solutions as answers, against their own gold answer (equal) and a perturbed one (not equal).
+The comparison goes both ways, since each is best at its own conventions (docs/equality.md):
+Math-Verify on our pairs, and we on its test suite, whose answers and golds are both extracted from text.
 Prints JSON; for every set and checker, with 95% intervals (Wilson):
 
     false_positive     unequal pairs that it pays      false_negative     equal pairs that it does not pay
@@ -11,6 +14,7 @@ Prints JSON; for every set and checker, with 95% intervals (Wilson):
 """
 
 import argparse
+import importlib
 import json
 import logging
 import os
@@ -18,7 +22,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import math_verify
@@ -76,6 +80,41 @@ def gsm8k() -> list[tuple[str, str, bool, str]]:
     return found
 
 
+def suite(checkout: Path) -> list[tuple[str, str, bool, str]]:
+    """The cases (prediction, gold, expected) of Math-Verify's tests, which are imported to read them.
+
+    Raises ValueError when the folder holds none.
+    """
+    found = []
+    sys.path.insert(0, str(checkout))  # its tests import one another
+    for path in sorted((checkout / "tests").glob("test_*.py")):
+        module = importlib.import_module(f"tests.{path.stem}")
+        for name, test in vars(module).items():
+            marks = getattr(test, "pytestmark", []) if name.startswith("test_") else []
+            found += [
+                case for mark in marks if mark.name == "parametrize" for case in _cases(mark, path.stem)
+            ]
+    if not found:
+        raise ValueError(
+            f"--suites {checkout}: no cases in tests/test_*.py; wanted a checkout of Math-Verify"
+        )
+    return found
+
+
+def _cases(mark: object, category: str) -> Iterator[tuple[str, str, bool, str]]:
+    names, rows = mark.args[:2]
+    names = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
+    for row in rows:
+        case = dict(zip(names, getattr(row, "values", row), strict=False))
+        expected = case.get("expected", case.get("result"))
+        if isinstance(case.get("gold"), str) and isinstance(case.get("pred"), str) and expected is not None:
+            yield case["pred"], case["gold"], bool(expected), category
+
+
+def math_verify_texts(text: str, gold: str) -> bool:
+    return math_verify.verify(math_verify.parse(gold), math_verify.parse(text))
+
+
 def rate(count: int, n: int) -> dict:
     interval = stats.binomtest(count, n).proportion_ci(method="wilson")
     return {"count": count, "n": n, "rate": count / n, "low": interval.low, "high": interval.high}
@@ -106,6 +145,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sets", nargs="+", default=["dev", "held_out", "gsm8k"])
+    parser.add_argument("--suites", type=Path, help="a checkout of Math-Verify, for the other direction")
     parser.add_argument("--out", type=Path, help="also write the JSON here")
     options = parser.parse_args()
     logging.disable(logging.WARNING)  # Math-Verify warns of every answer it cannot read
@@ -128,6 +168,15 @@ def main() -> int:
                 continue
             rows = gsm8k() if name == "gsm8k" else labelled(name)
             report["sets"][name] = {checker: audit(check, rows) for checker, check in checkers.items()}
+        if options.suites is None:
+            report["sets"]["math-verify's tests"] = "skipped: name a checkout of Math-Verify by --suites"
+        else:
+            rows = suite(options.suites)
+            both = {
+                "nbkit": lambda text, gold: ours(text, extract_answer(gold)),
+                "Math-Verify": math_verify_texts,
+            }
+            report["sets"]["math-verify's tests"] = {name: audit(check, rows) for name, check in both.items()}
     print(json.dumps(report, indent=1))
     if options.out:
         write_json(options.out, report)

@@ -10,7 +10,17 @@ Every notebook opens with the same three cells::
     run.publish({"held-out accuracy": 0.43})      # last cell: metrics.json, manifest.json, _SUCCESS
 """
 
+import sys
 import warnings
+
+if sys.version_info < (3, 11):  # before anything that an older Python cannot read
+    told = "nbkit: Python 3.11 or later is needed, found %d.%d.%d (%s); see docs/running.md" % (
+        tuple(sys.version_info[:3]) + (sys.executable,)
+    )
+    if sys.argv[:1] == ["-m"] or sys.argv[0].endswith(("nbkit", "nbkit.exe")):  # the command line
+        sys.stderr.write(told + "\n")
+        sys.exit(2)
+    raise ImportError(told)
 
 from nbkit.stage import Run, begin, end
 

@@ -44,6 +44,7 @@ _TEXTS = {
 }
 BRACKETS = {"brackets": "[]", "quotes": '""', "stars": "**", "braces": "{}", "parentheses": "()"}
 SHORT = 20  # words
+_LONGEST = 1000  # characters of a short instruction: rules about form are quadratic in the worst case
 _FORM_ONLY = {"finished", "reasons", "arithmetic"}
 _WORD = r"[\w.'-]+"
 _UNITS = r"km/h|mph|m/s2?|km|cm|mm|m|kg|mg|g|ml|l|N|V|A|W|J|C|hours?|minutes?|seconds?|days?|dollars?|cents?"
@@ -80,7 +81,7 @@ def checklist(instruction: str, written: Sequence[str] = ()) -> tuple[Item, ...]
         items.append(Item("known tool", tools))
     else:
         rules = [_code, _tool_call]
-        if len(text.split()) <= SHORT:
+        if len(text) <= _LONGEST and len(text.split()) <= SHORT:
             rules += [_python_value, _ordering, _copies, _wrapped, _letter, _choice]
         items += next((found for rule in (*rules, _number) if (found := rule(text))), [])  # one form each
     return (*items, *_limits(text), *(Item("judged", (words,)) for words in written))
@@ -97,16 +98,15 @@ def _without_tools(instruction: str) -> tuple[tuple[str, ...], str]:
     if lines[0] != "Tools:":
         return (), instruction
     names = []
-    while len(lines) > 1:
+    for line in lines[1:]:
         try:
-            tool = json.loads(lines[1])
-        except ValueError:
+            tool = json.loads(line)
+        except (ValueError, RecursionError):
             break
         if not isinstance(tool, dict):
             break
         names.append(str(tool.get("name")))
-        del lines[1]
-    return tuple(names), "\n".join(lines[1:])
+    return tuple(names), "\n".join(lines[1 + len(names) :])
 
 
 def _code(text: str) -> list[Item]:
@@ -147,7 +147,7 @@ def _ordering(text: str) -> list[Item]:
 
 def _copies(text: str) -> list[Item]:
     found = re.search(
-        r"\b(?:repeat|write|say|give)\b[^=]*?\b(\d+) (?:times|copies)\b(?! (?:more|as|the))", text, re.I
+        r"\b(?:repeat|write|say|give)\b[^=]*?\b(\d{1,4}) (?:times|copies)\b(?! (?:more|as|the))", text, re.I
     )
     return [Item("copies", (found[1],))] if found else []
 
@@ -190,7 +190,7 @@ def _number(text: str) -> list[Item]:
 def _limits(text: str) -> list[Item]:
     """Limits that instructions state in words."""
     words = re.search(
-        r"\b(?:at most|no more than|up to|under|less than|fewer than|within) (\d+) words\b", text
+        r"\b(?:at most|no more than|up to|under|less than|fewer than|within) (\d{1,6}) words\b", text
     )
     shape = re.search(r"\b(?:in|as|valid) JSON\b", text)
     return [*([Item("at most words", (words[1],))] if words else []), *([Item("json")] if shape else [])]

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from nbkit import files, params, provenance
+from nbkit import files, params, provenance, yaml_text
 
 
 class Terminated(KeyboardInterrupt):
@@ -36,14 +38,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"nbkit: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("nbkit"):
+            raise
+        print(
+            f"nbkit: {sys.executable} lacks the package {error.name!r}; install all with `make`, or "
+            "`python3 install.py` where there is no make, then use .venv/bin/nbkit",
+            file=sys.stderr,
+        )
+        return 2
     except OSError as error:
-        print(f"nbkit: {error}", file=sys.stderr)
+        print(f"nbkit: {_with_remedy(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         print(
             "\nnbkit: stopped; finished steps are kept, the same command goes on from there", file=sys.stderr
         )
         return 143 if isinstance(stop, Terminated) else 130
+
+
+def _with_remedy(error: OSError) -> str:
+    """What failed, and what helps where it lies below the outputs (read-only, or a file in the way)."""
+    text = str(error)
+    if error.filename is None or "NBKIT_OUTPUTS" in text:
+        return text
+    root, place = files.outputs_root(), Path(os.fsdecode(error.filename)).absolute()
+    if not (place.is_relative_to(root) or root.is_relative_to(place)):
+        return text
+    return (
+        f"cannot write in {place if place.is_dir() else place.parent}: {error.strerror} ({place}); fix its "
+        "permissions, or set NBKIT_OUTPUTS to a folder that you can write in"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -162,20 +187,28 @@ def _select(first: str | None, only: str | None) -> list[str]:
 
 
 def _overrides(pairs: Sequence[str]) -> dict[str, Any]:
-    """["steps=5", "lr=1e-3"] -> values as YAML reads them; `profile` has its own flag."""
-    import yaml
-
-    values = {name: yaml.safe_load(text) for name, text in _pairs(pairs, "-p")}
-    if "profile" in values:
-        raise ValueError(f"-p profile={values['profile']}: use --profile NAME for the profile")
-    return values
+    """["steps=5", "lr=1e-3"] -> values (rules: yaml_text.py), not yet coerced; `profile` has its own flag."""
+    found = {}
+    for name, text in _pairs(pairs, "-p"):
+        if name == "profile":
+            raise ValueError(f"-p profile={text}: use --profile NAME for the profile")
+        try:
+            found[name] = yaml_text.read_value(text)
+        except ValueError as error:
+            raise ValueError(f"-p {name}={text}: {error}") from None
+    return found
 
 
 def _pairs(pairs: Sequence[str], flag: str) -> Iterator[tuple[str, str]]:
+    given = set()
     for pair in pairs:
         name, equals, text = pair.partition("=")
+        name = name.strip()
         if not equals or not name:
             raise ValueError(f"{flag} {pair}: write {flag} KEY=VALUE")
+        if name in given:
+            raise ValueError(f"{flag} {name}: given twice; keep one")
+        given.add(name)
         yield name, text
 
 
@@ -248,7 +281,7 @@ def _status(arguments: argparse.Namespace) -> int:
     _known_profile(arguments.profile)
     for stage in params.schemas():
         state, reason = provenance.status_of(stage, arguments.profile)
-        seconds = runner.expected_seconds(arguments.profile, stage)
+        seconds, _ = runner.expected(arguments.profile, stage)
         took = runner.clock(seconds) if seconds is not None and state != "missing" else "-"
         print(f"{stage:<20} {state:<9} {took:>8}  {reason}".rstrip())
     return 0

@@ -9,25 +9,20 @@ answer: this module imports neither tasks nor their verifier, and a test holds i
 """
 
 import ast
-import json
 import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from math import exp
 
-from nbkit.checklist import BRACKETS, Item
-from nbkit.data.equations import stated
+from nbkit.checklist import Item
+from nbkit.draft_checks import CHECKS, JailFailed, last_number, parsed
 from nbkit.generate import Completion, Engine, user_turn
-from nbkit.verify.code import extract_code, grade
-from nbkit.verify.jail import CallError
+from nbkit.verify.code import extract_code
 from nbkit.verify.math import extract_answer
-from nbkit.verify.suites import mbpp_calls
 
-_NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
+__all__ = ["JailFailed"]  # what `inspect` raises
 _VERDICT = re.compile(r"(?:verdict\W+)?(right|wrong)\b\W*(.*)", re.I)
-_SAMPLES = (3, [2, 1], "ab")  # one input that a function accepts will do: its type is unknown
 
 
 @dataclass(frozen=True)
@@ -91,10 +86,6 @@ def mean_opinion(critiques: Sequence[Critique]) -> float:
     return sum(scores) / len(scores)
 
 
-class JailFailed(RuntimeError):
-    """The jail failed, not the draft: no verdict on it may be taken from that."""
-
-
 def split_response(text: str) -> tuple[str, str]:
     """(chain of thought, final answer) of `<think>chain</think>answer`; without a chain ("", text)."""
     head, closed, answer = text.rpartition("</think>")
@@ -105,18 +96,14 @@ def committed(text: str, items: Sequence[Item]) -> str:
     """What a draft counts as in a vote: the number it answers where the checklist wants one, code without
     regard to its layout where it wants that, else its final answer up to spacing."""
     kinds, answer = {item.kind for item in items}, split_response(text)[1]
-    if "number" in kinds and (found := _numbers(extract_answer(answer))):
-        return str(found[-1])
-    if "defines" in kinds:
+    if "number" in kinds and (number := last_number(extract_answer(answer))) is not None:
+        return str(number)
+    if "defines" in kinds and (tree := parsed(extract_code(answer))):
         try:
-            return ast.unparse(ast.parse(extract_code(answer)))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return ast.unparse(tree)
+        except RecursionError:
             return answer
     return " ".join(answer.split())
-
-
-def _numbers(text: str) -> list[Fraction]:
-    return [Fraction(found.replace(",", "")) for found in _NUMBER.findall(text)]
 
 
 def inspect(items: Sequence[Item], draft: Completion, jail) -> list[Critique]:
@@ -126,7 +113,7 @@ def inspect(items: Sequence[Item], draft: Completion, jail) -> list[Critique]:
     for item in items:
         if item.kind == "judged":
             continue
-        check, evaluator = _CHECKS[item.kind]
+        check, evaluator = CHECKS[item.kind]
         comment = check(draft, chain, answer, item.value, jail)
         found.append(Critique(str(item), evaluator, 0.0 if comment else 1.0, comment))
     return found
@@ -170,7 +157,7 @@ def _opinion(answer: Completion, items: Sequence[Item]) -> list[Critique]:
     lines = split_response(answer.text)[1].splitlines() or [""]
     critiques = []
     for line in lines[:-1]:
-        found = re.match(r"(\d+)\W+(met|unmet)\b\W*(.*)", line.strip(), re.I)
+        found = re.match(r"(\d{1,4})\W+(met|unmet)\b\W*(.*)", line.strip(), re.I)
         if found and 1 <= int(found[1]) <= len(items):
             unmet = found[2].lower() == "unmet"
             comment = (found[3] or "unmet") if unmet else ""
@@ -182,155 +169,3 @@ def _opinion(answer: Completion, items: Sequence[Item]) -> list[Critique]:
         score, why = (sure if verdict[1].lower() == "right" else 1 - sure), verdict[2]
     comment = "" if score >= 0.5 else f"judged wrong: {why}".rstrip(": ")
     return [*critiques, Critique("is right", "judge", score, comment)]
-
-
-def _arithmetic(draft, chain, answer, value, jail) -> str:
-    wrong = [equation for equation, holds in stated(draft.text) if not holds]
-    return f"{wrong[0]} is false" if wrong else ""
-
-
-def _reasons(draft, chain, answer, value, jail) -> str:
-    good = draft.text.startswith("<think>") and draft.text.count("</think>") == 1 and chain
-    return "" if good else "no reasoning"
-
-
-def _number(draft, chain, answer, value, jail) -> str:
-    return "" if _numbers(extract_answer(answer)) else "not a number"
-
-
-def _supported(draft, chain, answer, value, jail) -> str:
-    """The last step must name the answer's number, if the chain has any equation."""
-    answered, ends = _numbers(extract_answer(answer)), _numbers(chain.split("\n")[-1])
-    if not answered or not ends or "=" not in chain:
-        return ""
-    return "" if answered[-1] in ends else f"the steps do not end in {answered[-1]}"
-
-
-def _unit(draft, chain, answer, value, jail) -> str:
-    other = re.search(r"\d ?([A-Za-z]+(?:/\w+)?)\b", answer)
-    return f"the unit is {value[0]}" if other and other[1] != value[0] else ""
-
-
-def _items(draft, chain, answer, value, jail) -> str:
-    got = answer.split(", ") if ", " in answer else answer.split()
-    return "" if sorted(got) == sorted(value) else "other items"
-
-
-def _ascending(draft, chain, answer, value, jail) -> str:
-    numbers = _numbers(answer)
-    return "" if numbers == sorted(numbers) else "not in order"
-
-
-def _copies(draft, chain, answer, value, jail) -> str:
-    words = answer.split()
-    return "" if len(words) == int(value[0]) and len(set(words)) == 1 else f"not {value[0]} times"
-
-
-def _literal(draft, chain, answer, value, jail) -> str:
-    try:
-        ast.literal_eval(answer)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return "not a Python value"
-    return ""
-
-
-def _wrapped(draft, chain, answer, value, jail) -> str:
-    left, right = BRACKETS[value[0]]
-    return (
-        "" if answer.startswith(left) and answer.endswith(right) and len(answer) > 2 else f"not in {value[0]}"
-    )
-
-
-def _call_of(answer: str) -> dict | None:
-    body = re.fullmatch(r"<tool_call>(.*)</tool_call>", answer, re.S)
-    try:
-        call = json.loads(body[1]) if body else None
-    except (ValueError, RecursionError):
-        return None
-    good = (
-        isinstance(call, dict) and set(call) == {"name", "arguments"} and isinstance(call["arguments"], dict)
-    )
-    return call if good else None
-
-
-def _tool(draft, chain, answer, value, jail) -> str:
-    return "" if _call_of(answer) else "must call a tool"
-
-
-def _known_tool(draft, chain, answer, value, jail) -> str:
-    """Text may be the right answer too: a question back, or a refusal."""
-    if "<tool_call>" not in answer:
-        return ""
-    call = _call_of(answer)
-    return "" if call and call["name"] in value else f"calls none of {', '.join(value)}"
-
-
-def _function(answer: str, name: str) -> ast.FunctionDef | None:
-    try:
-        body = ast.parse(extract_code(answer)).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    return next((node for node in body if isinstance(node, ast.FunctionDef) and node.name == name), None)
-
-
-def _defines(draft, chain, answer, value, jail) -> str:
-    return "" if _function(answer, value[0]) else f"must define {value[0]}"
-
-
-def _runs(draft, chain, answer, value, jail) -> str:
-    function = _function(answer, value[0])
-    count = len(function.args.args) if function else 1
-    results = [jail.call(extract_code(answer), value[0], [[sample] * count]) for sample in _SAMPLES]
-    if any(r.status == "infra" for r in results):
-        raise JailFailed(f"the jail could not run a draft: {results[0].detail}")
-    ran = any(r.status == "ok" and not isinstance(r.values[0], CallError) for r in results)
-    return "" if ran else "does not run"
-
-
-def _tests(draft, chain, answer, value, jail) -> str:
-    parsed = mbpp_calls(value)
-    if parsed is None:
-        return ""  # a test that cannot be run without trusting the program says nothing
-    verdict = grade(jail, extract_code(answer), *parsed)
-    if verdict.status == "infra":
-        raise JailFailed(f"the jail could not test a draft: {verdict.detail}")
-    return "" if verdict.status == "pass" else f"fails: {verdict.detail[:80] or value[0]}"
-
-
-_CHECKS = {
-    "finished": (lambda d, c, a, v, j: "" if d.stopped and a else "not finished", "form"),
-    "reasons": (_reasons, "form"),
-    "arithmetic": (_arithmetic, "tool"),
-    "number": (_number, "form"),
-    "supported": (_supported, "tool"),
-    "unit": (_unit, "form"),
-    "choice": (
-        lambda d, c, a, v, j: "" if a.strip(".").lower() in v else f"not one of {', '.join(v)}",
-        "form",
-    ),
-    "items": (_items, "tool"),
-    "ascending": (_ascending, "tool"),
-    "first": (lambda d, c, a, v, j: "" if re.split(r"[, ]", a)[0] == v[0] else f"begins with {v[0]}", "tool"),
-    "copies": (_copies, "tool"),
-    "literal": (_literal, "tool"),
-    "wrapped": (_wrapped, "form"),
-    "letter": (lambda d, c, a, v, j: "" if len(a) == 1 and a in v[0] else "not one letter of it", "form"),
-    "tool": (_tool, "form"),
-    "known tool": (_known_tool, "form"),
-    "defines": (_defines, "tool"),
-    "runs": (_runs, "tool"),
-    "tests": (_tests, "tool"),
-    "at most words": (
-        lambda d, c, a, v, j: "" if len(a.split()) <= int(v[0]) else f"over {v[0]} words",
-        "form",
-    ),
-    "json": (lambda d, c, a, v, j: "" if _is_json(a) else "not JSON", "form"),
-}
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True

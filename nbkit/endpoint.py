@@ -12,49 +12,31 @@ to an SQLite file as they come, so that a killed run asks again only what was in
 import asyncio
 import inspect
 import json
+import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError, AsyncOpenAI, Timeout
+from openai import APIConnectionError, APIError, AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 from openai.resources.chat import AsyncCompletions
 from tqdm.auto import tqdm
 
+from nbkit import progress
+from nbkit.endpoint_http import check_url, failure_of, run, tell_hidden_errors, up_to
 from nbkit.files import digest
 from nbkit.json_cache import JsonCache
+from nbkit.replies import Completion, Failure, read, refused_parameter
 
 Conversation = Sequence[Mapping[str, Any]]  # messages: {"role": ..., "content": ...}
 _SAMPLING = frozenset(inspect.signature(AsyncCompletions.create).parameters) - {
     "self", "model", "messages", "n", "seed", "stream", "stream_options", "timeout"
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Completion:
-    """An answer. `finish_reason` is "length" where max_tokens cut it; tokens are None where the server counts
-    none."""
-
-    text: str
-    finish_reason: str | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    cached: bool = False
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A request without an answer after all retries. `reason` is a short class to count ("timeout",
-    "connection", "HTTP 500", "malformed", "no text", "gave up"), `detail` what came back."""
-
-    reason: str
-    detail: str
+_RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
 class Endpoint:
@@ -62,10 +44,13 @@ class Endpoint:
 
     `api_key_env` names the environment variable that holds the key (None: the server wants none).
     `concurrency` requests run at once. `timeout_s` is the longest silence of the server in seconds. Timeouts,
-    lost connections, 408, 409, 429 and 5xx are retried `retries` times, after 0.5 to 8 s or the server's
-    Retry-After (openai's own backoff). After `give_up_after` failures in a row the rest of a call is not
-    sent. `prices` are (prompt, completion) in any currency per million tokens. `cache` is an SQLite file,
-    keyed by model, messages and sampling but not by server. Raises ValueError for values out of range.
+    lost connections, 408, 409, 429 and 5xx, also where they come inside an answer of status 200, and bodies
+    that are no chat completion are retried `retries` times, after 0.5 to 8 s or the server's Retry-After of
+    at most 2 minutes (openai's own backoff). A parameter that the model refuses is sent under its other name
+    or left out from then on (docs/formats.md), and `report` says so under "adapted". After `give_up_after`
+    failures in a row the rest of a call is not sent. `prices` are (prompt, completion) in any currency per
+    million tokens. `cache` is an SQLite file, keyed by model, messages and sampling but not by server; it
+    keeps finished answers alone. Raises ValueError for values out of range.
     """
 
     def __init__(
@@ -80,7 +65,7 @@ class Endpoint:
         prices: tuple[float, float] | None = None,
         give_up_after: int = 50,
     ) -> None:
-        _check_url(base_url)
+        check_url(base_url)
         for name, value, low, high in (
             ("concurrency", concurrency, 1, 1000),
             ("timeout_s", timeout_s, 0.001, 86400),
@@ -109,6 +94,7 @@ class Endpoint:
         self._failed: Counter[str] = Counter()
         self._seconds = 0.0
         self._checked = False
+        self._adapted: dict[str, str] = {}  # refused parameter -> the name it is sent under, "" for none
 
     def complete(
         self,
@@ -133,9 +119,13 @@ class Endpoint:
                 results = [_cached(cache, key) for key, _ in requests]
                 todo = [i for i, result in enumerate(results) if result is None]
                 self._counts["cached"] += len(requests) - len(todo)
-                with tqdm(total=len(requests), initial=len(requests) - len(todo), desc=label) as bar:
+                with (
+                    tqdm(total=len(requests), initial=len(requests) - len(todo), desc=label) as bar,
+                    progress.doing(label or "asking the endpoint", len(requests)) as part,
+                ):
+                    part.at(len(requests) - len(todo))
                     if todo:
-                        _run(self._ask_all(requests, todo, results, cache, bar))
+                        run(self._ask_all(requests, todo, results, cache, (bar.update, part)))
         finally:
             self._seconds += time.monotonic() - started
         return results
@@ -161,6 +151,7 @@ class Endpoint:
             "model": self.model,
             **{name: counts[name] for name in names},
             "failed": dict(self._failed),
+            "adapted": {name: to or "left out" for name, to in self._adapted.items()},
             "cost": cost,
             "seconds": round(self._seconds, 3),
         }
@@ -196,7 +187,9 @@ class Endpoint:
             requests.append((key if seen[key] == 1 else f"{key}-{seen[key]}", request))
         return requests
 
-    async def _ask_all(self, requests, todo: list[int], results: list, cache: JsonCache, bar: tqdm) -> None:
+    async def _ask_all(
+        self, requests, todo: list[int], results: list, cache: JsonCache, told: Sequence
+    ) -> None:
         waiting = iter(todo)  # shared: each worker takes the next one
         failed_in_a_row = 0
 
@@ -210,14 +203,17 @@ class Endpoint:
                     result = await self._ask(client, request)
                 if isinstance(result, Completion):
                     failed_in_a_row = 0
-                    cache.put(key, asdict(result))
+                    if result.finished:
+                        cache.put(key, asdict(result))
                 else:
                     failed_in_a_row += 1
                     self._failed[result.reason] += 1
                 results[i] = result
-                bar.update()
+                for tell in told:
+                    tell()
 
-        async with AsyncOpenAI(**self._options) as client:
+        http = DefaultAsyncHttpxClient(event_hooks={"response": [tell_hidden_errors]})
+        async with AsyncOpenAI(**self._options, http_client=http) as client:
             if not self._checked:
                 await self._check(client)
                 self._checked = True
@@ -225,18 +221,41 @@ class Endpoint:
 
     async def _ask(self, client: AsyncOpenAI, request: dict[str, Any]) -> Completion | Failure:
         self._counts["requests"] += 1
-        try:
-            raw = await client.chat.completions.with_raw_response.create(**request)
-        except APIError as error:
-            self._counts["retried"] += int(error.request.headers.get("x-stainless-retry-count", 0))
-            return _failure(error)
-        self._counts["retried"] += raw.retries_taken
-        result = _read(raw.http_response.content)
+        result = await self._send(client, request)
         if isinstance(result, Completion):
             self._counts["unmetered"] += result.prompt_tokens is None or result.completion_tokens is None
             self._counts["prompt_tokens"] += result.prompt_tokens or 0
             self._counts["completion_tokens"] += result.completion_tokens or 0
         return result
+
+    async def _send(self, client: AsyncOpenAI, request: dict[str, Any]) -> Completion | Failure:
+        """One answer, asked again without what the model refuses: each time there is one name less."""
+        while True:
+            sent = {self._adapted.get(name, name): value for name, value in request.items()}
+            sent.pop("", None)  # what is left out
+            try:
+                raw = await client.chat.completions.with_raw_response.create(**sent)
+            except APIError as error:
+                self._counts["retried"] += int(error.request.headers.get("x-stainless-retry-count", 0))
+                failure = failure_of(error)
+                if not self._adapt(failure, sent, request):
+                    return failure
+                self._counts["retried"] += 1
+                continue
+            self._counts["retried"] += raw.retries_taken
+            stop = request.get("stop") if "stop" in self._adapted else None
+            return up_to(read(raw.http_response.content), stop)
+
+    def _adapt(self, failure: Failure, sent: Mapping, request: Mapping) -> bool:
+        """Is there another form of the request, because the model refuses one of its parameters?"""
+        name = refused_parameter(failure, sent)
+        if name is None or (name in _RENAMED and name not in request):  # both names were refused
+            return False
+        if name not in self._adapted:
+            self._adapted[name] = _RENAMED.get(name, "")
+            to = self._adapted[name] or "left out"
+            logging.getLogger(__name__).warning("%s refuses %s, from now on: %s", self.model, name, to)
+        return True
 
     async def _check(self, client: AsyncOpenAI) -> None:
         """Ask the server for its models; where ours is not listed, ask for one token of it. The list alone
@@ -253,11 +272,7 @@ class Endpoint:
         if self.model in listed:
             return
         probe = {"model": self.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
-        try:
-            raw = await client.chat.completions.with_raw_response.create(**probe)
-            answer = _read(raw.http_response.content)
-        except APIError as error:
-            answer = _failure(error)
+        answer = await self._send(client, probe)
         if isinstance(answer, Failure) and answer.reason != "no text":
             known = f"it lists {', '.join(map(repr, listed[:10]))}" if listed else "it lists no models"
             raise ValueError(
@@ -266,58 +281,8 @@ class Endpoint:
             )
 
 
-def _check_url(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is no port, an unclosed bracket
-        valid = False
-    if not valid:
-        raise ValueError(f"base_url: got {url!r}, wanted http(s)://host[:port]/..., mostly ending in /v1")
-
-
-def _failure(error: APIError) -> Failure:
-    if isinstance(error, APIStatusError):  # the whole body: openai's message knows only its own form
-        return Failure(f"HTTP {error.status_code}", error.response.text[:300])
-    if isinstance(error, APIConnectionError):
-        reason = "timeout" if isinstance(error, APITimeoutError) else "connection"
-        return Failure(reason, f"{error.__cause__ or error}"[:300])
-    return Failure(type(error).__name__, f"{error}"[:300])
-
-
 def _cached(cache: JsonCache, key: str) -> Completion | None:
     with cache.explained():
         found = cache.get(key)
-        return found and replace(Completion(**found), cached=True)
-
-
-def _read(body: bytes) -> Completion | Failure:
-    """The first choice of a chat completion. Read from plain JSON, since openai's models accept anything."""
-    try:
-        answer = json.loads(body)
-        choice, usage = answer["choices"][0], answer.get("usage") or {}
-        text, finish_reason = choice["message"]["content"], choice.get("finish_reason")
-        tokens = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-        return Failure("malformed", f"no chat completion ({type(error).__name__}): {body[:200]!r}")
-    if not isinstance(text, str):
-        return Failure("no text", f"content is {text!r:.100}, finish_reason {finish_reason!r}")
-    return Completion(text, finish_reason, *(n if type(n) is int else None for n in tokens))
-
-
-def _run(coroutine: Coroutine) -> Any:
-    """Run in a loop of its own thread: Jupyter's thread has a running loop already. An interrupt cancels."""
-    tasks = []
-
-    async def main():
-        tasks.append(asyncio.current_task())
-        return await coroutine
-
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(asyncio.run, main())
-        try:
-            return future.result()
-        except KeyboardInterrupt:
-            for task in tasks:
-                task.get_loop().call_soon_threadsafe(task.cancel)
-            raise
+        answer = found and replace(Completion(**found), cached=True)
+        return answer if answer and answer.finished else None  # caches of old versions kept failures too

@@ -6,11 +6,13 @@ Used by 04.
     teacher = engine("outputs/small/03_sft_cold_start/model")     # a folder, a hub id: transformers
 """
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from nbkit import endpoint as api
+from nbkit.conversations import printable
 from nbkit.generate import (
     Completion,
     Engine,
@@ -28,7 +30,6 @@ from nbkit.train.models import load
 # How servers word a prompt (plus max_tokens) beyond the context: OpenAI, vLLM, SGLang, llama.cpp.
 OVERFLOW = re.compile(r"context[ _](length|window|size)|maximum model length|max_model_len", re.IGNORECASE)
 CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}  # vLLM's and SGLang's option
-SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can escape half a character; no file can hold it
 
 
 def engine(source: str | Path, model: str = "", **options) -> Engine:
@@ -155,7 +156,7 @@ class EndpointEngine:
             if not places:
                 continue
             answers = self.endpoint.complete(
-                [chats[i][0] for i, _ in places],
+                [as_sent(chats[i][0]) for i, _ in places],
                 seeds=seeds,
                 max_tokens=max_new_tokens,
                 temperature=temperature,
@@ -167,16 +168,33 @@ class EndpointEngine:
         return [[results[i, j] for j in range(n)] for i in range(len(chats))]
 
 
+def as_sent(messages: Sequence[dict]) -> list[dict]:
+    """Messages as servers want them: arguments of tool calls as JSON, every call with an id."""
+    sent = []
+    for i, message in enumerate(messages):
+        calls = []
+        for j, call in enumerate(message.get("tool_calls", ())):
+            arguments = json.dumps(call["function"]["arguments"], ensure_ascii=False)
+            calls.append(
+                {"id": f"call_{i}_{j}", **call, "function": {**call["function"], "arguments": arguments}}
+            )
+        sent.append({**message, "tool_calls": calls} if calls else message)
+    return sent
+
+
 def _from_answer(answer: api.Completion | api.Failure, max_new_tokens: int, seed: int) -> Completion:
     if isinstance(answer, api.Failure):
         overflow = answer.reason == "HTTP 400" and OVERFLOW.search(answer.detail)
         return Completion(
             "", stop="context" if overflow else "error", seed=seed, detail=f"{answer.reason}: {answer.detail}"
         )
-    text = SURROGATE.sub("\ufffd", answer.text)
-    stop, detail = answer.finish_reason, ""
+    text, stop, detail = printable(answer.text), answer.finish_reason, ""
+    if answer.reasoning and "</think>" not in text:  # some servers leave it in the text too
+        closed = text or stop != "length"  # cut inside its thought: the thought is not closed
+        text = f"<think>{printable(answer.reasoning)}{'</think>' if closed else ''}{text}"
     if (
         stop == "length"
+        and not answer.reasoning  # which some servers leave out of the count
         and answer.completion_tokens is not None
         and answer.completion_tokens < max_new_tokens
     ):

@@ -1,21 +1,25 @@
 """Run one notebook to its end: `python -m nbkit.execute IN OUT PARAMS_JSON`. Started by `nbkit run`.
 
-Writes `OUT.part.ipynb` while running; renamed to OUT when the notebook finished, or to `<OUT>.failed.ipynb`
+The file `.cell` beside OUT says what goes on: the kernel starts, "cell 7 of 26: Inputs". Writes
+`OUT.part.ipynb` while running; renamed to OUT when the notebook finished, or to `<OUT>.failed.ipynb`
 when a cell raised. Exit code 1 on a failed cell. Papermill alone would leave an output that looks finished
 after a crash, and would take whatever kernel is called python3.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-from nbkit.files import project_root
+from nbkit.files import project_root, read_json, replace_text
+from nbkit.live import CELL
 
 
 def own_kernel(folder: str) -> None:
@@ -40,17 +44,48 @@ def follow_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def headings(cells: list[dict]) -> dict[str, str]:
+    """What the live line says of each code cell, by its id: its number and the last heading above it.
+
+    >>> headings([{"id": "a", "cell_type": "markdown", "source": "# 01 · Data\\n\\nText."},
+    ...           {"id": "b", "cell_type": "code", "source": "x = 1"}])
+    {'b': 'cell 1 of 1: 01 · Data'}
+    """
+    total, said, heading, number = sum(c["cell_type"] == "code" for c in cells), {}, "", 0
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            number += 1
+            said[cell.get("id", "")] = f"cell {number} of {total}" + (f": {heading}" if heading else "")
+        elif cell["cell_type"] == "markdown":
+            found = re.findall(r"^#{1,6} +(.*?) *#* *$", "".join(cell["source"]), re.MULTILINE)
+            heading = found[-1] if found else heading
+    return said
+
+
+def show(folder: Path, text: str) -> None:
+    """What goes on, for the live line; lost where it cannot be written."""
+    with contextlib.suppress(OSError):
+        replace_text(folder / CELL, json.dumps({"text": text}))
+
+
 def execute(source: Path, target: Path, parameters: dict[str, object]) -> Path:
     """Run `source` with `parameters` in the project root; returns `target`. Or leaves `.failed.ipynb`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     import papermill
 
     part, failed = target.with_suffix(".part.ipynb"), target.with_suffix(".failed.ipynb")
-    target.parent.mkdir(parents=True, exist_ok=True)
     for stale in (part, failed):
         stale.unlink(missing_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix="nbkit-kernel-") as folder:
             own_kernel(folder)
+            said = headings(read_json(source)["cells"])
+
+            def name_cell(cell: dict) -> None:
+                if words := said.get(cell.get("id", "")):  # none for text, and for the injected parameters
+                    show(target.parent, words)
+
+            show(target.parent, "starting the kernel")
             papermill.execute_notebook(
                 str(source),
                 str(part),
@@ -59,6 +94,7 @@ def execute(source: Path, target: Path, parameters: dict[str, object]) -> Path:
                 progress_bar=False,
                 coalesce_streams=True,
                 cwd=str(project_root()),
+                on_cell_start=lambda cell, cell_index: name_cell(cell),
             )
     except BaseException:
         if part.is_file():
@@ -78,6 +114,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     if parent := os.environ.pop("NBKIT_PARENT", None):
         follow_parent(int(parent))
+    show(Path(arguments[1]).parent, "importing papermill")
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fnmatch
 import hashlib
 import json
 import os
@@ -28,6 +29,35 @@ from typing import Any
 _TEMP = (
     ".tmp-"  # .tmp-<pid>-<random>-<name>: the name comes last so that the suffix survives (np.save needs it)
 )
+
+# What file browsers, editors and Jupyter leave behind, by lower-case name: no part of an artifact. No name
+# the kit writes may match (a test looks); docs/data_conventions.md says where each comes from.
+_CLUTTER_FILES = (".ds_store", "._*", ".localized", "thumbs.db", "ehthumbs.db", "desktop.ini", ".directory")
+_CLUTTER_FILES += (".nfs*", ".fuse_hidden*", "*~", ".*.sw[a-p]", ".#*", "#*#")
+_CLUTTER_FOLDERS = (".ipynb_checkpoints", "__pycache__", "__macosx", ".appledouble", ".spotlight-v100")
+_CLUTTER_FOLDERS += (".trashes", ".trash-*", ".fseventsd", ".temporaryitems", "@eadir", "$recycle.bin")
+_CLUTTER_FOLDERS += (".idea", ".vscode")
+
+
+def is_clutter(name: str) -> bool:
+    """Whether the relative path `name` is, or lies in, what a system or an editor left behind."""
+    parts = name.lower().split("/")
+    return _matches(parts[-1], _CLUTTER_FILES) or any(_matches(part, _CLUTTER_FOLDERS) for part in parts)
+
+
+def _matches(name: str, patterns: Collection[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def files_in(folder: Path, listed: Collection[str] = ()) -> dict[str, Path]:
+    """Every file below `folder` by its relative name with `/`, sorted; without clutter, unless `listed`."""
+    found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    return {name: found[name] for name in sorted(found) if name in listed or not is_clutter(name)}
+
+
+def named(folder: Path, pattern: str) -> list[Path]:
+    """What in `folder` matches the glob `pattern`, sorted, without clutter: no `._hq.npy` for `*.npy`."""
+    return sorted(p for p in folder.glob(pattern) if not is_clutter(p.name))
 
 
 def project_root() -> Path:
@@ -193,26 +223,22 @@ def _alive(temp_name: str) -> bool:
 
 
 def sha256(path: str | Path, skip: Collection[str] = ()) -> str:
-    """Hex digest of a file, or of a folder: its sorted relative names (but `skip`) with their file hashes."""
+    """Hex digest of a file, or of a folder: its sorted relative names (but `skip` and clutter, see
+    `files_in`) with their file hashes."""
     path = Path(path)
     if not path.is_dir():
         with path.open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     digest = hashlib.sha256()
-    files = {p.relative_to(path).as_posix(): p for p in path.rglob("*") if p.is_file()}
-    for name in sorted(files):
+    for name, file in files_in(path).items():
         if name not in skip:
-            digest.update(f"{name}\0{sha256(files[name])}\n".encode())
+            digest.update(f"{name}\0{sha256(file)}\n".encode())
     return digest.hexdigest()
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files under a folder."""
-    return (
-        sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
-        if path.is_dir()
-        else path.stat().st_size
-    )
+    """Bytes of a file, or of all files under a folder but clutter."""
+    return sum(p.stat().st_size for p in (files_in(path).values() if path.is_dir() else [path]))
 
 
 def digest(obj: Any) -> str:

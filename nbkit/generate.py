@@ -10,7 +10,7 @@ endpoint, and `engine(source)` that picks one.
     generator.sample([[{"role": "user", "content": "2 + 2?"}]])                       # a conversation
 
 What makes it fast (measured in the design notes, section 7, and by benchmarks/speed.py): a weight copy in
-bf16 where the CPU multiplies bf16, a key-value cache that is written in place, one prefill per unique
+bf16 where the machine multiplies bf16, a key-value cache that is written in place, one prefill per unique
 prompt, attention of one token as two plain products on a CPU, and rows that leave the batch when they are
 finished. All but the copy is in decoding.py.
 """
@@ -26,9 +26,12 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from nbkit import progress
+from nbkit.conversations import conversation, printable
 from nbkit.decoding import decode
-from nbkit.train.common import cpu_has_bf16
+from nbkit.train.precision import dtype
 
+_HERE = "\ue000"  # stands where a continued turn ends while it is rendered: private use, in no text
 Prompt = str | Sequence[Mapping[str, Any]] | Mapping[str, Any]  # text, messages, {"messages", "tools"}
 
 
@@ -102,12 +105,7 @@ def sample_seed(seed: int, *place: int) -> int:
 
 def parts(prompt: Sequence[Mapping] | Mapping) -> tuple[list[dict], list | None, bool]:
     """(messages, tools, whether the last turn is the assistant's to continue) of a conversation."""
-    messages, tools = (
-        (prompt["messages"], prompt.get("tools")) if isinstance(prompt, Mapping) else (prompt, None)
-    )
-    if not messages:
-        raise ValueError("prompts: got a conversation without messages, wanted at least one")
-    messages = [dict(message) for message in messages]
+    messages, tools = conversation(prompt, "prompts", prompt=True)
     last = messages[-1]
     if last["role"] != "assistant":
         return messages, tools, False
@@ -115,7 +113,6 @@ def parts(prompt: Sequence[Mapping] | Mapping) -> tuple[list[dict], list | None,
         raise ValueError(
             "prompts: an assistant turn that ends in tool_calls cannot be continued; add the tool's"
         )
-    last["content"] = last.get("content") or ""
     return messages, tools, True
 
 
@@ -123,15 +120,21 @@ def render(tokenizer, prompt: Prompt) -> str:
     """The text the model reads. Raw text stays as it is; a conversation goes through the chat template, up to
     the end of its last assistant turn if it ends in one, else with the generation prompt."""
     if isinstance(prompt, str):
-        return prompt
+        return printable(prompt)
     messages, tools, continued = parts(prompt)
-    return tokenizer.apply_chat_template(
-        messages,
-        tools=tools,
-        tokenize=False,
-        continue_final_message=continued,
-        add_generation_prompt=not continued,
+    if continued:  # not continue_final_message: it drops the space at the end of what is continued
+        messages[-1]["content"] += _HERE
+    text = tokenizer.apply_chat_template(
+        messages, tools=tools, tokenize=False, add_generation_prompt=not continued
     )
+    if not continued:
+        return text
+    if _HERE not in text:
+        raise ValueError(
+            "prompts: the chat template does not show the assistant turn at the end, so it cannot be "
+            "continued; end with a user turn"
+        )
+    return text[: text.rindex(_HERE)]
 
 
 def user_turn(content: str) -> list[dict]:
@@ -175,7 +178,7 @@ class Generator:
         self.tokenizer, self.batch, self.logprobs, self.progress = tokenizer, batch, logprobs, progress
         self.stop = stop_tokens(tokenizer, stop)
         self.device = next(model.parameters()).device
-        self.dtype = torch.bfloat16 if self.device.type == "cuda" or cpu_has_bf16() else torch.float32
+        self.dtype = dtype()
         self.context = getattr(model.config, "max_position_embeddings", None) or 2**31
         # A fresh module, because deepcopy of a model that TRL has patched would run the original's weights.
         config = copy.deepcopy(model.config)
@@ -236,7 +239,15 @@ class Generator:
         }
         rows = rows[: len(rows) - len(results)]  # the longest are at the end
         hidden = not self.progress or os.environ.get("TQDM_DISABLE") == "1"
-        with tqdm(total=len(rows), desc=self.progress, disable=hidden) as bar:
+        with (
+            tqdm(total=len(rows), desc=self.progress, disable=hidden) as bar,
+            progress.doing("generating", len(rows)) as part,
+        ):
+
+            def finished(count: int) -> None:
+                bar.update(count)
+                part(count)
+
             for start in range(0, len(rows), self.batch):
                 chunk = rows[start : start + self.batch]
                 prompts = [ids[i] for i, _ in chunk]
@@ -253,7 +264,7 @@ class Generator:
                     top_p,
                     draws_BT,
                     self.logprobs,
-                    bar.update,
+                    finished,
                 )
                 for place, budget, (new, logprobs) in zip(chunk, budgets, sampled, strict=True):
                     cut = "length" if budget == max_new_tokens else "context"

@@ -7,7 +7,7 @@ and where the value comes from beside the default.
 ... class Demo(Common):
 ...     steps: int = par(100, "optimizer steps", lo=1)
 ...     lr: float = par(1e-3, "peak learning rate", lo=0.0, hi=1.0)
->>> coerce(Demo, {"lr": "3e-4"}).lr          # YAML 1.1 reads 3e-4 as a string
+>>> coerce(Demo, {"lr": "3e-4"}).lr          # so papermill hands it over: YAML 1.1 reads 3e-4 as text
 0.0003
 >>> coerce(Demo, {"stpes": 5})
 Traceback (most recent call last):
@@ -31,7 +31,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nbkit.files import project_root
+from nbkit import yaml_text
+from nbkit.files import is_clutter, project_root
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -119,20 +120,32 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
         if value is None:
             return None
         hint = next(arm for arm in typing.get_args(hint) if arm is not type(None))
+    if isinstance(value, yaml_text.Unclear):
+        wanted = getattr(hint, "__name__", "list")
+        raise ValueError(f"{name}={value} {value.why}, wanted {wanted}; {value.advice(name, wanted)}")
     if typing.get_origin(hint) is list:
         if not isinstance(value, list | tuple):
             raise ValueError(f"{name}={value!r} is {_kind(value)}, wanted a list; write [{value!r}]")
         (item,) = typing.get_args(hint)
         return [_convert(f"{name}[{i}]", element, item) for i, element in enumerate(value)]
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = _as_float(name, value)
     if hint is float and isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
-        value = float(value)  # YAML 1.1 reads 1e-3 as a string
+        value = float(value)  # papermill, whose YAML 1.1 reads 1e-3 as a string
     if type(value) is not hint:
         raise ValueError(f"{name}={value!r} is {_kind(value)}, wanted {hint.__name__}{_hint(value, hint)}")
     if hint is float and not math.isfinite(value):
         raise ValueError(f"{name}={value!r} is not finite; give a number")
     return value
+
+
+def _as_float(name: str, value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(
+            f"{name}: an integer of {value.bit_length():,} bits, too large for a float"
+        ) from None
 
 
 def _kind(value: Any) -> str:
@@ -179,7 +192,8 @@ def resolve_stage(text: str) -> str:
 
 def profiles() -> list[str]:
     """Profiles that have a params/ folder."""
-    return sorted(p.name for p in (project_root() / "params").iterdir() if p.is_dir())
+    folder = project_root() / "params"
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not is_clutter(p.name))
 
 
 def load_profile(profile: str, stage: str) -> dict[str, Any]:
@@ -202,27 +216,19 @@ def load_profile(profile: str, stage: str) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A flat YAML mapping; a duplicate key, nesting or broken syntax is a ValueError naming the file."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """SafeLoader keeps the last of two equal keys without a word."""
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            keys = [key.value for key, _ in node.value]
-            if twice := sorted({k for k in keys if keys.count(k) > 1}):
-                raise ValueError(f"key {twice[0]!r} stands twice; keep one")
-            return super().construct_mapping(node, deep)
-
+    """A flat YAML mapping (rules: yaml_text.py); equal keys, nesting, keys that are no text and broken syntax
+    are a ValueError naming the file."""
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 (a SafeLoader)
-    except (yaml.YAMLError, ValueError) as error:
+        found = yaml_text.read_mapping(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:  # UnicodeDecodeError is one
         raise ValueError(f"{path}: {error}") from None
-    if not isinstance(values, dict) or any(isinstance(v, dict) for v in values.values()):
+    if not isinstance(found, dict) or any(isinstance(v, dict) for v in found.values()):
         raise ValueError(
-            f"{path}: wanted a flat mapping `key: value`, got {type(values).__name__} or nested keys"
+            f"{path}: wanted a flat mapping `key: value`, got {type(found).__name__} or nested keys"
         )
-    return values
+    if odd := [key for key in found if type(key) is not str]:
+        raise ValueError(f"{path}: the key {odd[0]!r} is no name of a parameter")
+    return found
 
 
 def parameters_cell(notebook: str | Path) -> dict[str, tuple[str, Any]]:

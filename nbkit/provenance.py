@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -27,8 +26,11 @@ Status = Literal["missing", "complete", "stale", "corrupt"]
 # These only start, watch or show a run: editing them changes no result.
 NOT_CODE = (
     "__main__.py",
+    "calibrate.py",
     "cli.py",
     "execute.py",
+    "live.py",
+    "progress.py",
     "report.py",
     "runner.py",
     "seed_report.py",
@@ -64,13 +66,9 @@ def notebook_path(stage: str) -> Path:
 
 def code_hash() -> str:
     """Hash of nbkit's files (code and claims.yaml) that can change a result."""
-    package = Path(__file__).parent
-    sources = {
-        p.relative_to(package).as_posix(): p for p in [*package.rglob("*.py"), *package.rglob("*.yaml")]
-    }
-    return files.digest(
-        {name: files.sha256(sources[name]) for name in sorted(sources) if name not in NOT_CODE}
-    )
+    sources = files.files_in(Path(__file__).parent)  # without the copies that Jupyter keeps of edited files
+    wanted = [name for name in sources if name.endswith((".py", ".yaml")) and name not in NOT_CODE]
+    return files.digest({name: files.sha256(sources[name]) for name in wanted})
 
 
 def notebook_hash(stage: str) -> str:
@@ -199,7 +197,7 @@ def environment() -> dict[str, Any]:
         "packages": versions,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cores": os.cpu_count(),
         "device": device(),
         "threads": torch.get_num_threads() if torch else None,
@@ -215,7 +213,8 @@ def device() -> str:
     return "mps" if torch is not None and torch.backends.mps.is_available() else "cpu"
 
 
-def _cpu() -> str:
+def cpu() -> str:
+    """The processor's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -224,7 +223,11 @@ def _cpu() -> str:
 
 
 def peak_rss_mb() -> float:
-    """Peak resident memory of this process or its largest child, MB (10^6 bytes)."""
+    """Peak resident memory of this process or its largest child, MB (10^6 bytes); 0 where it is not told."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
     who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return round(max(resource.getrusage(w).ru_maxrss for w in who) * unit / 1e6, 1)

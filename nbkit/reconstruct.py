@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
+from nbkit import progress
 from nbkit.checklist import Item, checklist
 from nbkit.critique import JailFailed, committed, inspect, judge
 from nbkit.generate import Completion, Engine, user_turn
@@ -80,7 +81,8 @@ def reconstruct(
     when over 1% got lost."""
     start, spent = time.perf_counter(), Spent()
     turns = [user_turn(prompts.complete.format(question=question, solution=s)) for question, s in solved]
-    outputs = spent.metered("complete", model).sample(turns, 1, max_new_tokens)
+    with progress.doing("completing chains"):
+        outputs = spent.metered("complete", model).sample(turns, 1, max_new_tokens)
     built = []
     for (question, solution), (output,) in zip(solved, outputs, strict=True):
         summary, chain = parse(output.text) or ("", "")
@@ -94,7 +96,9 @@ def reconstruct(
         filters.append(partial(_condemned, engine=spent.metered("judge", engine), **limits))
     for reasons_of in filters:
         alive = [i for i, candidate in enumerate(built) if candidate.kept]
-        for i, reason in zip(alive, reasons_of([built[i] for i in alive]), strict=True):
+        with progress.doing("checking chains"):
+            reasons = list(reasons_of([built[i] for i in alive]))
+        for i, reason in zip(alive, reasons, strict=True):
             built[i] = replace(built[i], rejected=reason)
     lost = sum(candidate.reason == "the jail failed" for candidate in built)
     if lost > LOST * len(built):

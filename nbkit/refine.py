@@ -13,11 +13,12 @@ test holds them to that.
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
+from nbkit import progress
 from nbkit.checklist import Item, checklist
 from nbkit.critique import Critique, JailFailed, Review, committed, inspect, judge, mean_opinion, sound, vote
 from nbkit.generate import Completion, Engine, count_stops, user_turn
@@ -154,7 +155,6 @@ def refine(
     rounds: int = 2,
     max_new_tokens: int = 64,
     seed: int = 0,
-    report: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[Refined], Spent]:
     """The loop over all questions at once. Each teacher drafts `candidates` times and the current model once;
     every draft is inspected, judged and voted on; the first teacher revises the best one from its critique.
@@ -175,8 +175,8 @@ def refine(
     add = partial(_add, judges=judges, jail=jail, prompts=prompts, max_new_tokens=max_new_tokens)
     dropped = 0
     for number, (name, engine, n) in enumerate(authors):
-        report(f"{name} drafts")
-        groups = _ask(spent.metered("draft", engine), asks, n, max_new_tokens, seed + number)
+        with progress.doing(f"{name} drafts"):
+            groups = _ask(spent.metered("draft", engine), asks, n, max_new_tokens, seed + number)
         if number == 0:
             for pool, group in zip(pools, groups, strict=True):
                 pool.first = None if group[0].stop == "error" else group[0].text
@@ -189,9 +189,9 @@ def refine(
         unfinished = [pool for pool in pools if pool.drafts and not pool.history[-1].passed]
         if number == rounds or not unfinished:
             break
-        report(f"revision {number + 1}: {len(unfinished)} of {len(pools)}")
         requests = [revision_request(pool.question, pool.history[-1], prompts) for pool in unfinished]
-        revised = _ask(reviser, requests, 1, max_new_tokens, seed + 1000 + number)
+        with progress.doing(f"revision {number + 1} of {rounds}"):
+            revised = _ask(reviser, requests, 1, max_new_tokens, seed + 1000 + number)
         dropped += add(unfinished, revised, f"revision {number + 1}")
     if dropped:
         spent.stops["dropped: the jail failed"] = dropped
@@ -222,7 +222,8 @@ def _checklists(
 def _add(pools, groups, author: str, *, judges, jail, prompts: Prompts, max_new_tokens: int) -> int:
     """Inspect and judge new drafts and put them into their pools; returns how many the jail failed on."""
     new, dropped = [], 0
-    for pool, group in zip(pools, groups, strict=True):
+    drafts = list(zip(pools, groups, strict=True))
+    for pool, group in progress.each(drafts, "checking drafts of instruction"):
         for completion in group:
             try:
                 new.append((pool, completion, inspect(pool.items, completion, jail)))
@@ -231,7 +232,8 @@ def _add(pools, groups, author: str, *, judges, jail, prompts: Prompts, max_new_
     requests = [judge_request(pool.question, draft.text, pool.items, prompts) for pool, draft, _ in new]
     lists = [pool.items for pool, _, _ in new]
     for engine in judges:
-        opinions = judge(engine, requests, lists, max_new_tokens)
+        with progress.doing("judging drafts"):
+            opinions = judge(engine, requests, lists, max_new_tokens)
         for (_, _, critiques), opinion in zip(new, opinions, strict=True):
             critiques += opinion
     for pool, completion, critiques in new:

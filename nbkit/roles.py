@@ -16,6 +16,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from nbkit import progress
 from nbkit.checklist import checklist
 from nbkit.critique import Critique, Review, split_response
 from nbkit.data.skills import InfraError, Task, verify
@@ -43,7 +44,7 @@ def own_drafts(
         [instruction(t) for t in tasks], {"teacher": teacher}, None, [], jail, rounds=0, **options
     )
     graded = []
-    for task, found in zip(tasks, drafted, strict=True):
+    for task, found in progress.each(zip(tasks, drafted, strict=True), "grading drafts", len(tasks)):
         with contextlib.suppress(InfraError):  # the grader failed: no label, no lesson
             graded.append((task, found, [verify(task, review.text, jail) for review in found.drafts]))
     return tuple(map(list, zip(*graded, strict=True))) if graded else ([], [], [])

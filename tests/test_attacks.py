@@ -74,7 +74,7 @@ class Scene:
         return text
 
     def files(self):
-        """Every file of the scene with its mode and content (None where a changed mode forbids to read it)."""
+        """Every file of the scene with its mode and content (None where its mode forbids to read it)."""
 
         def content(path):
             with contextlib.suppress(PermissionError):  # root may read all the same

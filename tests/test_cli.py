@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nbkit import files, runner
+from nbkit import calibrate, files, runner
 from nbkit.cli import main
 from nbkit.stage import status_of
 
@@ -51,6 +52,8 @@ def test_whole_run_then_skip_then_only_what_changed(project, capsys):
         assert status_of(stage, "tiny") == ("complete", "")
         assert (folder / f"{stage}.ipynb").is_file() and not list(folder.glob("*.part.ipynb"))
         assert files.read_json(folder / "resources.json")["peak_bytes"] > 30e6
+        assert files.read_json(folder / ".cell")["text"].startswith("cell "), "the executor names the cells"
+        assert files.read_json(folder / ".progress")["text"] == "", "the kernel clears what a cell said"
     assert files.read_json(project / "outputs/tiny/03_last/metrics.json")["total"] == 24
     assert "report: " in first and (project / "outputs/tiny/report/index.html").is_file()
     assert run() == 0
@@ -74,9 +77,13 @@ def test_force_overrides_and_a_typed_value(project, capsys):
     assert run("--only", "01", "-p", "steps=3", "-p", "lr=1e-2") == 0
     assert "up to date" in capsys.readouterr().out
     assert run("--only", "01", "-p", "steps=3", "-p", "lr=1e-2", "--force") == 0
-    assert "01_make  started, expected ~00:0" in capsys.readouterr().out and calls(project) == 1, (
+    # not "~00:0": on a busy machine a run of this toy stage can take longer than ten seconds
+    assert "01_make  started, expected ~" in capsys.readouterr().out and calls(project) == 1, (
         "the step is kept"
     )
+    resources = files.read_json(project / "outputs/tiny/01_make/resources.json")
+    assert resources["expected_s"] >= resources["wall_s"], "a run that reused a step says little of the next"
+    assert files.read_json(project / "outputs/tiny/01_make/manifest.json")["reused"] == ["pool"]
     assert main(["status", "--profile", "tiny"]) == 0
     assert "parameters changed: lr, steps" in capsys.readouterr().out
 
@@ -215,6 +222,50 @@ def test_output_folder_in_the_way_is_code_1_with_a_message(project, capsys):
     assert "nbkit: " in capsys.readouterr().err
 
 
+def no_write(*arguments, **options):
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(arguments[0]))
+
+
+@pytest.mark.parametrize("command", ["run", "report"])
+def test_a_read_only_checkout_names_the_folder_and_the_way_out(project, capsys, monkeypatch, command):
+    monkeypatch.setattr(Path, "mkdir", no_write)
+    assert main([command, "--profile", "tiny"]) == 1
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 1 and "Read-only file system" in told
+    assert str(project / "outputs") in told and "set NBKIT_OUTPUTS to a" in told
+
+
+@pytest.mark.parametrize("inside", ["", "/deeper/still"])
+def test_outputs_that_cannot_be_a_folder_name_it_too(project, capsys, monkeypatch, tmp_path, inside):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("NBKIT_OUTPUTS", f"{tmp_path}/file{inside}")
+    assert run("--only", "01") == 1
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 1 and f"{tmp_path}/file" in told and "NBKIT_OUTPUTS" in told
+
+
+def test_other_disk_errors_stay_as_they_are(project, capsys, monkeypatch, tmp_path):
+    def fail(*_):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(tmp_path / "elsewhere"))
+
+    monkeypatch.setattr("nbkit.report.build", fail)
+    assert main(["report", "--profile", "tiny"]) == 1
+    told = capsys.readouterr().err
+    assert "elsewhere" in told and "NBKIT_OUTPUTS" not in told
+
+
+def test_a_checkout_with_spaces_and_signs_in_its_path_runs(project, tmp_path, capsys, monkeypatch):
+    """The kernel's folder, the interpreter's search path and every artifact lie below it."""
+    home = project.rename(tmp_path / "my runs [v2] #1 é")
+    monkeypatch.syspath_prepend(str(home))
+    monkeypatch.setenv("NBKIT_ROOT", str(home))
+    monkeypatch.setenv("PYTHONPATH", f"{home}{os.pathsep}{Path(__file__).resolve().parent.parent}")
+    monkeypatch.setenv("TMPDIR", str(home))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert run("--only", "01") == 0, capsys.readouterr().err
+    assert status_of("01_make", "tiny") == ("complete", "")
+
+
 def test_plan_prints_the_dry_run_of_the_profile(project, capsys, monkeypatch):
     monkeypatch.setattr("nbkit.train.dry_run.table", lambda profile: f"the plan of {profile}")
     assert main(["plan", "--profile", "tiny"]) == 0
@@ -232,12 +283,30 @@ def test_two_runs_of_one_profile_do_not_mix(project, capsys):
     assert "another nbkit run is at work" in capsys.readouterr().err
 
 
-def test_expected_time_comes_from_the_last_run_then_the_reference(project):
-    assert runner.expected_seconds("tiny", "01_make") is None
-    files.write_json(project / "outputs/reference/timings.json", {"tiny": {"01_make": 700}})
-    assert runner.expected_seconds("tiny", "01_make") == 700
+RATES = {"python": 4e6, "matmul": 2e11, "train": 5e3}
+
+
+def test_expected_time_comes_from_the_last_run_then_the_reference(project, monkeypatch):
+    assert runner.expected("tiny", "01_make") == (None, "")
+    timings = {"tiny": {"01_make": 700}}
+    files.write_json(project / "outputs/reference/timings.json", timings)
+    # Another machine's time says nothing alone: it was 700 once, and wrong by the factor of the two machines.
+    assert runner.expected("tiny", "01_make") == (None, "as the reference run's machine is not known")
+    files.write_json(project / "outputs/reference/timings.json", {**timings, "calibration": RATES})
+    monkeypatch.setattr(calibrate, "_measured", lambda: None)
+    assert runner.expected("tiny", "01_make", measure=True)[0] is None, "this machine cannot be measured"
+    monkeypatch.setattr(calibrate, "_measured", lambda: RATES)
+    assert runner.expected("tiny", "01_make")[0] is None, "not measured where nobody asked for it"
+    assert runner.expected("tiny", "01_make", measure=True) == (700, "scaled from a similar machine")
     files.write_json(project / "outputs/tiny/01_make/resources.json", {"wall_s": 12.5, "peak_bytes": 1})
-    assert runner.expected_seconds("tiny", "01_make") == 12.5
+    assert runner.expected("tiny", "01_make") == (12.5, "")
+    # A run that went on after a kill took less than a whole one: only a whole one counts.
+    resumed = {"wall_s": 3.0, "peak_bytes": 1, "expected_s": None}
+    files.write_json(project / "outputs/tiny/01_make/resources.json", resumed)
+    files.write_json(project / "outputs/tiny/01_make/manifest.json", {"wall_s": 2.0, "reused": ["pool"]})
+    assert runner.expected("tiny", "01_make") == (700, "scaled from a similar machine")
+    files.write_json(project / "outputs/tiny/01_make/resources.json", resumed | {"expected_s": 90.0})
+    assert runner.expected("tiny", "01_make") == (90.0, "")
 
 
 class Terminal(io.StringIO):

@@ -134,7 +134,8 @@ def test_whole_programs():
         ADD,
         f"I add them.\nAnswer: {ADD}",
         f"Here is the function.\n\n{ADD}\n\nIt returns the sum of both.",
-        f'{F}python\ndef add(a, b):\n    """A\n    {F}python\n    add(1, 2)\n    {F}"""\n    return a+b\n{F}',
+        f'{F}python\ndef add(a, b):\n    """A\n    {F}python\n    add(1, 2)\n    {F}"""\n    return a + b\n'
+        f"{F}",
         f"{F}python\ndef add(a, b):\n    # {F}not the end{F}\n    return a + b\n{F}",
     ],
 )

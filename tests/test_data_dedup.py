@@ -142,8 +142,9 @@ def test_odd_documents_are_compared_like_others():
     docs = [doc(str(i), text) for i, text in enumerate(ODD)]
     copies = [doc(f"copy{i}", f" {text}\n") for i, text in enumerate(ODD)]
     kept, removed = dedup.deduplicate([*docs, *copies])
-    without_words = {"0", "6", "7"}  # all equal after `normalise`: the first stands for them
-    assert {d["id"] for d in kept} == {str(i) for i in range(len(ODD))} - (without_words - {"0"})
+    # Nothing is visible in 0 and 6: the first stands for both. 7 counted as empty too until symbols became
+    # words, which was a fault: fifty smileys are no copy of an empty text.
+    assert {d["id"] for d in kept} == {str(i) for i in range(len(ODD))} - {"6"}
     assert {row["kind"] for row in removed} == {"exact"}
 
 
@@ -156,7 +157,7 @@ def test_a_chinese_text_with_one_character_changed_is_a_near_duplicate():
 
 def test_a_long_document_is_sketched_in_pieces(monkeypatch):
     text = " ".join(random.Random(0).choices(WORDS, k=5000))
-    shingles = dedup.shingle_hashes(dedup.normalise(text))
+    shingles = dedup.shingle_hashes(dedup.exact_words(text))
     empty = dedup.MinHash(num_perm=64, seed=1, hashfunc=int)
     whole = dedup.minhash(empty, shingles)
     monkeypatch.setattr(dedup, "_CHUNK", 100)

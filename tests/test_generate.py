@@ -40,7 +40,7 @@ def peaked():
 
 @pytest.fixture
 def generator(monkeypatch):
-    monkeypatch.setattr("nbkit.generate.cpu_has_bf16", lambda: False)  # exactness is a float32 claim
+    monkeypatch.setenv("NBKIT_PRECISION", "fp32")  # exactness is a float32 claim
     return Generator(tiny.model(), tiny.tokenizer(), batch=7)
 
 
@@ -102,7 +102,7 @@ def test_greedy_equals_generate_token_for_token(request, name):
     ids=["sliding window", "learned positions"],
 )
 def test_other_architectures_equal_generate_too(monkeypatch, model):
-    monkeypatch.setattr("nbkit.generate.cpu_has_bf16", lambda: False)
+    monkeypatch.setenv("NBKIT_PRECISION", "fp32")
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)
@@ -344,14 +344,14 @@ def test_progress_counts_completions_and_can_be_silenced(generator, monkeypatch,
 
 
 def test_a_bf16_copy_keeps_its_positions_exact(monkeypatch):
-    monkeypatch.setattr("nbkit.generate.cpu_has_bf16", lambda: True)
+    monkeypatch.setattr("nbkit.generate.dtype", lambda: torch.bfloat16)
     copied = Generator(tiny.model(), tiny.tokenizer()).model
     assert all(p.dtype == torch.bfloat16 for p in copied.parameters())
     assert torch.equal(copied.model.rotary_emb.inv_freq, tiny.model().model.rotary_emb.inv_freq)
 
 
 def test_a_bf16_copy_reports_log_probs_near_the_full_forward(monkeypatch):
-    monkeypatch.setattr("nbkit.generate.cpu_has_bf16", lambda: True)
+    monkeypatch.setattr("nbkit.generate.dtype", lambda: torch.bfloat16)
     generator = Generator(tiny.model(), tiny.tokenizer(), logprobs=True)
     model = tiny.model().eval()
     for prompt, (completion,) in zip(PROMPTS[:6], generator.sample(PROMPTS[:6]), strict=True):

@@ -5,6 +5,7 @@ import pytest
 import tiny
 
 from nbkit import params
+from nbkit.data.equations import equations
 from nbkit.data.skills import Task
 from nbkit.evals.reasoning import chain, form, well_formed
 from nbkit.evals.tasks import Evaluation
@@ -64,3 +65,13 @@ def test_the_report_s_lengths_stand_in_full():
         assert params.load_profile("full", stage)["max_length"] == length
         text = (params.project_root() / "params" / "full" / f"{stage}.yaml").read_text()
         assert f"max_length: {length}  # report |" in text
+
+
+def test_equations_that_nobody_would_state_are_not_read():
+    nines = "9" * 5000
+    assert equations(f"1 + 1 = {nines}") == equations(f"{nines} + 1 = 2") == []
+    assert equations(" + ".join(["1"] * 2000) + " = 2000") == []  # over 1,000 characters
+    assert equations(" + ".join(["1"] * 200) + " = 200; 1 + 1 = 3") == [True, False]
+    assert equations("x - 3 + 5 = 2, 3 + 5 = 8, 1 + 2 = 3 + 4 = 7") == [True, True]
+    assert equations("- 3 + 5 = 2\n- 3 + 5 = 8") == [False, True]
+    assert equations("1 + 2 and 3 + 4 x 5, 2 * 3 = 6") == [True]

@@ -215,3 +215,37 @@ def test_generator_takes_the_policy_as_trl_leaves_it(tmp_path):
     assert Generator(model, tiny.tokenizer()).sample(prompts, max_new_tokens=6) == Generator(
         fresh, tiny.tokenizer()
     ).sample(prompts, max_new_tokens=6)
+
+
+@pytest.mark.parametrize("lost", [None, float("nan"), float("inf")])
+def test_a_step_without_any_reward_is_masked(tmp_path, lost):
+    """Its gradient is 0; momentum of the step before would move the weights all the same."""
+    model, seen = tiny.model(), []
+
+    def weights():
+        return torch.cat([p.detach().flatten().float() for p in model.parameters()]).clone()
+
+    def reward(prompts, **_):
+        seen.append(weights())
+        return [lost if len(seen) == 2 else float(i % 2) for i in range(len(prompts))]
+
+    history, _ = grpo(
+        model,
+        tiny.tokenizer(),
+        rows(),
+        reward,
+        steps=3,
+        prompts_per_step=2,
+        group=4,
+        lr=1e-2,
+        max_new_tokens=6,
+        out=tmp_path,
+        seed=0,
+    )
+    assert [h["graded"] for h in history] == [1.0, 0.0, 1.0]
+    assert [h["reward"] for h in history] == [0.5, 0.0, 0.5]
+    assert all(np.isfinite(h["loss"]) for h in history)
+    moved = [float((b - a).abs().max()) for a, b in zip(seen, [*seen[1:], weights()], strict=True)]
+    assert moved[1] == 0
+    masked = any(x > 0 for x in (moved[0], moved[2]))  # truncated groups teach nothing: one may stand still
+    assert masked

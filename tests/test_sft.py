@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from nbkit.data import world
 from nbkit.data.skills import sample
 from nbkit.data.tokens import CHAT_TEMPLATE, train_tokenizer
-from nbkit.train import common
 from nbkit.train import sft as module
 from nbkit.train.sft import (
     IGNORE,
@@ -55,7 +54,7 @@ QUICK = dict(epochs=1, lr=0.0, batch=64, max_length=256, seed=0)
 
 @pytest.fixture
 def float32(monkeypatch):
-    monkeypatch.setattr(common, "precision", lambda: {"use_cpu": True, "bf16": False})
+    monkeypatch.setenv("NBKIT_PRECISION", "fp32")
 
 
 def gradients_of(model) -> dict[str, torch.Tensor]:

@@ -11,7 +11,6 @@ import torch
 
 from nbkit.data import world
 from nbkit.data.tokens import load_pool, pack, save_pool
-from nbkit.train import common
 from nbkit.train.checkpoint import newest_valid
 from nbkit.train.models import load, new_model, parameters
 from nbkit.train.order import SampleOrder
@@ -97,7 +96,7 @@ def test_passes_per_step_change_nothing_but_the_order_of_summation(folder, tmp_p
 @contextlib.contextmanager
 def float32():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(common, "precision", lambda: {"use_cpu": True, "bf16": False})
+        patch.setenv("NBKIT_PRECISION", "fp32")
         yield
 
 

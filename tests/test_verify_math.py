@@ -282,6 +282,12 @@ def test_the_reference_stays_out_of_the_predictions_job(jail):
         (330, [["nan", "0"]]),
         (330, [["1", "0"], 7]),
         (9, [["1", "0"]]),
+        [["1", "0", 9]],
+        [["nan", "0", 60]],
+        [["1", "0", 60], 7],
+        [[1, 0, 60]],
+        [["1", "0", True]],
+        [["1", "0", 60, 60]],
     ],
 )
 def test_a_job_that_lies_is_no_evidence(lie):

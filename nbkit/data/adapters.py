@@ -8,18 +8,12 @@
 Each adapter takes (record, set name, its number) and returns one row or a list of rows.
 """
 
-import json
 import re
 from collections.abc import Mapping
 
+from nbkit.conversations import conversation
+
 Row = dict
-_ROLES = {
-    "human": "user",
-    "gpt": "assistant",
-    "system": "system",
-    "observation": "tool",
-    "function_call": "assistant",
-}
 _QUESTIONS = ("problem", "question", "prompt", "input", "query", "context", "turns")
 _ANSWERS = ("answer", "expected_answer", "target", "canonical_solution", "continuation", "ground_truth")
 _MASK = re.compile(r"<? ?<(?:email|num)> ?>?")
@@ -101,34 +95,37 @@ def dolly(record: Mapping, name: str, number: int) -> Row:
     return {"prompt": prompt, "response": record["response"], "domain": "general"}
 
 
-def _tool_call(text: str) -> Row:
-    return {"type": "function", "function": json.loads(text)}
-
-
 def glaive(record: Mapping, name: str, number: int) -> Row:
-    """A conversation with tool calls as chat messages, from either of the two layouts of the set."""
-    messages = []
-    for turn in record.get("conversations", ()):
-        message: Row = {"role": _ROLES[turn["from"]], "content": turn["value"]}
-        if turn["from"] == "function_call":
-            message |= {"content": "", "tool_calls": [_tool_call(turn["value"])]}
-        messages.append(message)
-    for turn in record.get("messages", ()):
-        parts: dict[str, list[str]] = {"text": [], "reasoning": [], "tool_call": []}
-        for part in turn["content"]:
-            parts[part["type"]].append(part["value"])
-        message = {"role": turn["role"], "content": "\n".join(parts["text"])}
-        if parts["reasoning"]:
-            message["reasoning_content"] = "\n".join(parts["reasoning"])
-        if parts["tool_call"]:
-            message["tool_calls"] = [_tool_call(call) for call in parts["tool_call"]]
-        messages.append(message)
-    return {"messages": messages, "tools": json.loads(record["tools"] or "[]"), "domain": "agent"}
+    """A conversation with tool calls as chat messages, from either of the two layouts of the set. One that
+    cannot be read becomes a row without messages that says why in "left_out"."""
+    turns = record.get("conversations") or [_glaive_turn(turn) for turn in record.get("messages") or ()]
+    try:
+        messages, tools = conversation({"messages": turns, "tools": record.get("tools")}, f"{name}[{number}]")
+    except ValueError as error:
+        return {"messages": [], "tools": [], "domain": "agent", "left_out": str(error)}
+    return {"messages": messages, "tools": tools or [], "domain": "agent"}
+
+
+def _glaive_turn(turn: Mapping) -> Row:
+    """A message from parts {"type": text, reasoning or tool_call, "value"}."""
+    if not isinstance(turn.get("content"), list):
+        return dict(turn)
+    parts: dict[str, list[str]] = {"text": [], "reasoning": [], "tool_call": []}
+    for part in turn["content"]:
+        parts.setdefault(part["type"], []).append(part["value"])
+    if unknown := set(parts) - {"text", "reasoning", "tool_call"}:
+        return {"role": turn["role"], "content": [{"type": kind} for kind in sorted(unknown)]}
+    message = {"role": turn["role"], "content": "\n".join(parts["text"])}
+    if parts["reasoning"]:
+        message["reasoning_content"] = "\n".join(parts["reasoning"])
+    if parts["tool_call"]:
+        message["tool_calls"] = f"[{','.join(parts['tool_call'])}]"  # each is JSON
+    return message
 
 
 def dpo_mix(record: Mapping, name: str, number: int) -> Row:
     """`prompt` joins all turns before the answers; `messages` keeps them apart with their roles."""
-    messages = [{"role": _ROLES[turn["from"]], "content": turn["value"]} for turn in record["conversations"]]
+    messages, _ = conversation(record["conversations"], f"{name}[{number}]")
     prompt = "\n\n".join(message["content"] for message in messages)
     pair = {"chosen": record["chosen"]["value"], "rejected": record["rejected"]["value"]}
     return {"prompt": prompt, **pair, "messages": messages}

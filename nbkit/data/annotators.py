@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from nbkit import progress
 from nbkit.data.quality import DIMENSIONS, NAMES, annotate
 from nbkit.endpoint import Completion, Endpoint
 
@@ -60,7 +61,7 @@ class RuleAnnotator:
         """`annotate` of every text. Raises ValueError for what is no string."""
         _check(texts)
         self._documents += len(texts)
-        return [annotate(text) for text in texts]
+        return [annotate(text) for text in progress.each(texts, "annotating document")]
 
     def report(self) -> dict[str, Any]:
         """Counts of all calls so far."""

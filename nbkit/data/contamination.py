@@ -1,7 +1,8 @@
 """Evaluation items leaked into a corpus: the documents that hold them go. Notebook 01.
 
 A leak is a shared 13-gram (GPT-3, appendix C) or, for a shorter item, all its words in a row. Words are
-compared after `words.normalise`, so case, width, spacing and punctuation hide nothing.
+compared after `words.normalise`, so case, width, spacing, punctuation, invisible characters and hyphens hide
+nothing.
 
     texts, unavailable = evaluation_texts()              # every evaluation set of the registry and the world
     kept, leaks = decontaminate(docs, texts)             # a row: id, source, kind, set, item, match
@@ -11,16 +12,15 @@ compared after `words.normalise`, so case, width, spacing and punctuation hide n
 import json
 import os
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from nbkit import files
+from nbkit import files, progress
 from nbkit.data import sources, world
-from nbkit.data.words import check_documents, gram_hashes, gram_sweep, normalise, word_hashes
+from nbkit.data.words import check_documents, gram_hashes, gram_sweep, normalise, plain, word_hashes
 
 Item = str | Sequence[str]
 _N = 13
@@ -154,8 +154,7 @@ def _specific(words: Sequence[str]) -> bool:
 def _ends_there(text: str, match: Sequence[str]) -> bool:
     """Whether the text holds the words without going on with the formula: "sum([2, 9])" is not in
     "sum([2, 9, 1])", nor "2 + 2" in "2 + 2 * 3". Words alone cannot tell, as they have no commas."""
-    text = unicodedata.normalize("NFKC", text).casefold()
-    return re.search(r"\W*".join(map(re.escape, match)) + _NO_MORE, text) is not None
+    return re.search(r"\W*".join(map(re.escape, match)) + _NO_MORE, plain(text)) is not None
 
 
 def _flat(sets: Mapping[str, Sequence[Item]]) -> Iterator[tuple[str, int, str]]:
@@ -171,9 +170,10 @@ def decontaminate(
     """The documents without a leak (rules: `Decontaminator`), and a report row per removed one. Raises
     ValueError for ids given twice, documents without text, and n below 4."""
     check_documents(docs)
-    leaks = Decontaminator(eval_texts, n)
+    with progress.doing("indexing the evaluation sets"):
+        leaks = Decontaminator(eval_texts, n)
     kept, removed = [], []
-    for doc in docs:
+    for doc in progress.each(docs, "leaks of evaluation sets, document"):
         match = leaks.leak(doc["text"])
         if match is None:
             kept.append(doc)
@@ -182,6 +182,7 @@ def decontaminate(
     return kept, removed
 
 
+@progress.doing("reading the evaluation sets")
 def evaluation_texts(hub: bool = False) -> tuple[dict[str, list[tuple[str, ...]]], dict[str, str]]:
     """Items of every evaluation set the kit knows: "set/split" -> items for a `Decontaminator`; and
     "set/split" -> reason for each one that is not here: show these, as nothing was checked against them.

@@ -29,8 +29,8 @@ from datatrove.utils.hashing import HashConfig
 from nbkit.data import dedup
 from nbkit.data.corpus import Corpus, by_file
 from nbkit.data.reading import REASONS
-from nbkit.data.words import normalise
-from nbkit.files import atomic_dir, atomic_file
+from nbkit.data.words import exact_words
+from nbkit.files import atomic_dir, atomic_file, named
 
 _DOCUMENT = np.dtype([("row", "<u4"), ("size", "<u4"), ("start", "<u8"), ("text", "<u8", (2,))])
 _ID = np.dtype([("high", "<u8"), ("low", "<u8"), ("row", "<u4")])
@@ -76,7 +76,7 @@ def _write_sketches(folder: Path, docs: Iterable[Document], empty: MinHash, n_va
         (folder / "ids.bin").open("wb") as ids,
     ):
         for doc in docs:
-            words, row = normalise(doc.text), doc.metadata["row"]
+            words, row = exact_words(doc.text), doc.metadata["row"]
             own = dedup.shingle_hashes(words)
             own.tofile(shingles)
             dedup.minhash(empty, own).hashvalues[:n_values].astype("<u4").tofile(sketches)
@@ -167,7 +167,7 @@ class FindDuplicates(PipelineStep):
     def _groups(self) -> tuple[list[list[Place]], dict[Place, list[int]]]:
         """Documents that share a band. datatrove writes each group as a chain of pairs (a, b), (b, c), ..."""
         groups: list[list[Place]] = []
-        for path in sorted((self.folder / "pairs").glob("*.dups")):
+        for path in named(self.folder / "pairs", "*.dups"):
             last = None
             with path.open("rb") as handle:
                 for *left, right_file, right_row in read_tuples_from_file(

@@ -24,7 +24,7 @@ from pyarrow import parquet
 from nbkit.data.corpus import Corpus
 from nbkit.data.corpus_score import SCORED, write_rows
 from nbkit.data.reading import REASONS, read_rows
-from nbkit.files import atomic_file, read_json, sha256, size_of, write_json
+from nbkit.files import atomic_file, files_in, named, read_json, sha256, size_of, write_json
 
 POOLS = ("hq", "mq")
 DECISIONS = (*POOLS, "drop", "removed", "bad")
@@ -58,7 +58,7 @@ class FindCuts(PipelineStep):
         self.hq_tokens, self.mq_tokens = hq_tokens, mq_tokens
 
     def run(self, data=None, rank: int = 0, world_size: int = 1) -> None:
-        if (found := len(list(self.scores.glob("*.parquet")))) != len(self.corpus.files):
+        if (found := len(named(self.scores, "*.parquet"))) != len(self.corpus.files):
             raise ValueError(
                 f"{self.scores} holds the scores of {found} files, the corpus has {len(self.corpus.files)}: "
                 f"remove {self.scores.parent} and run again"
@@ -74,7 +74,7 @@ class FindCuts(PipelineStep):
 
     def _batches(self, *columns: str) -> Iterator[pa.RecordBatch]:
         """These columns of the documents that have a score."""
-        for path in sorted(self.scores.glob("*.parquet")):
+        for path in named(self.scores, "*.parquet"):
             with parquet.ParquetFile(path) as file:
                 for batch in file.iter_batches(_ROWS, columns=["score", *columns]):
                     yield batch.filter(batch["score"].is_valid())
@@ -183,7 +183,7 @@ class ReadPool(PipelineStep):
         self.folder = folder
 
     def run(self, data=None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        for path in sorted(self.folder.glob("*.jsonl.gz"))[rank::world_size]:
+        for path in named(self.folder, "*.jsonl.gz")[rank::world_size]:
             for row in read_rows(path):
                 yield Document(text=row["text"], id=row["id"])
 
@@ -200,10 +200,9 @@ class WriteManifest(PipelineStep):
     def run(self, data=None, rank: int = 0, world_size: int = 1) -> None:
         names = [*POOLS, "provenance", "tokens"]
         outputs = {
-            path.relative_to(self.out).as_posix(): {"sha256": sha256(path), "bytes": size_of(path)}
+            f"{name}/{inside}": {"sha256": sha256(path), "bytes": size_of(path)}
             for name in names
-            for path in sorted((self.out / name).rglob("*"))
-            if path.is_file()
+            for inside, path in files_in(self.out / name).items()
         }
         summary = {"folder": str(self.out), **self._summary()}
         write_json(self.out / "manifest.json", {**self.about, "summary": summary, "outputs": outputs})

@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from datasketch import MinHash, MinHashLSH
 
+from nbkit import progress
 from nbkit.data.contamination import Decontaminator, decontaminate
-from nbkit.data.words import check_documents, gram_hashes, normalise, word_hashes
+from nbkit.data.words import check_documents, exact_words, gram_hashes, word_hashes
 
-__all__ = ["Decontaminator", "decontaminate", "deduplicate", "normalise", "report"]
+__all__ = ["Decontaminator", "decontaminate", "deduplicate", "exact_words", "report"]
 
 SHINGLE = 3
 PERMUTATIONS = 64
@@ -61,7 +62,7 @@ def deduplicate(
 ) -> tuple[list[Mapping], list[dict]]:
     """Keep the first of every group of equal or nearly equal documents, in the given order.
 
-    Every removed document is equal after `normalise`, or has Jaccard similarity >= threshold on word
+    Every removed document is equal in its `exact_words`, or has Jaccard similarity >= threshold on word
     3-shingles to a document that is kept. LSH misses at most 1% of the pairs at the threshold, fewer above it
     (see `lsh_bands`). `seed` draws the hash permutations. Holds 4 bytes per word of the kept documents.
     Returns the kept documents and one report row per removed one. Raises ValueError for a threshold outside
@@ -75,8 +76,8 @@ def deduplicate(
     exact: dict[bytes, int] = {}
     shingles: dict[int, np.ndarray] = {}
     kept, removed = [], []
-    for position, doc in enumerate(docs):
-        words = normalise(doc["text"])
+    for position, doc in enumerate(progress.each(docs, "near-duplicates, document")):
+        words = exact_words(doc["text"])
         key = hashlib.blake2b(" ".join(words).encode("utf-8", "surrogatepass"), digest_size=16).digest()
         if key in exact:
             removed.append(_removal(doc, "exact", docs[exact[key]], 1.0))

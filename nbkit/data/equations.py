@@ -7,11 +7,14 @@
 import re
 from fractions import Fraction
 
+LONGEST = 1000  # characters of an equation; of a longer one nobody asks whether it holds
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d++)(?:\.\d++)?"
+# The left side is taken whole and once, with or without a right side: looking for a right side from each of
+# its numbers again would be quadratic. No part of it could have another right side.
 _EQUATION = re.compile(
-    rf"(?<![\w.,^)\]*/×÷+-])([$£€]?-?{_NUMBER}(?:[ \t]*[-+*/×÷x][ \t]*[$£€]?-?{_NUMBER})+)"
-    rf"[ \t]*==?[ \t]*[$£€]?(-?{_NUMBER})"
-    r"(?![ \t]*[-+*/×÷^][ \t]*[\d(]|[\w%]|[ \t]+r(?:em|\b))"
+    rf"(?<![\w.,^)\]*/×÷+-])([$£€]?-?{_NUMBER}(?:[ \t]*+[-+*/×÷x][ \t]*+[$£€]?-?{_NUMBER})++)"
+    rf"(?:[ \t]*+==?[ \t]*+[$£€]?(-?{_NUMBER})"
+    r"(?![ \t]*+[-+*/×÷^][ \t]*+[\d(]|[\w%]|[ \t]++r(?:em|\b)))?"
 )
 _TERM = re.compile(rf"([-+*/]?)(-?)({_NUMBER})")
 
@@ -34,14 +37,21 @@ def _evaluate(expression: str) -> Fraction | None:
     return sum(terms, Fraction(0))
 
 
+def _goes_on(text: str, start: int) -> bool:
+    """Is what begins here the tail of a longer expression, e.g. of `x - 3 + 5 = 2`?"""
+    while start and text[start - 1] == " ":
+        start -= 1
+    before = text[max(0, start - 2) : start]
+    return before.endswith((*"+*/^×÷-", " x")) and before not in ("-", "\n-")
+
+
 def stated(text: str) -> list[tuple[str, bool]]:
     """Every stated equation `a op b ... = c` between plain numbers as it stands, and whether it holds (up to
-    stated decimals)."""
+    stated decimals); at most LONGEST characters long each."""
     found = []
     for match in _EQUATION.finditer(text) if "=" in text else ():
-        before = text[: match.start()].rstrip(" ")
-        if before.endswith((*"+*/^×÷-", " x")) and before != "-" and not before.endswith("\n-"):
-            continue  # the tail of a longer expression, e.g. `x - 3 + 5 = 2`
+        if match[2] is None or len(match[0]) > LONGEST or _goes_on(text, match.start()):
+            continue
         result = match[2].replace(",", "")
         tolerance = Fraction(1, 2 * 10 ** len(result.partition(".")[2])) if "." in result else 0
         value = _evaluate(match[1])

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import nnls
 
+from nbkit import progress
 from nbkit.data.ngrams import word_ids
 from nbkit.data.quality import MAX_CHARS, NAMES, Scorer
 from nbkit.data.retrieval import HybridIndex
@@ -136,7 +137,9 @@ class DocumentFilter:
         Without labels, seeds against the sample: 9 for a seed (similarity to the *other* seeds), 0 for a
         document of the unfiltered sample, as classifier filters from GPT-3 to DCLM are trained.
         """
-        scorer, index = Scorer().fit(texts, annotations), HybridIndex(seeds, texts, encoder, seed)
+        scorer = Scorer().fit(texts, annotations)
+        with progress.doing("indexing the seeds"):
+            index = HybridIndex(seeds, texts, encoder, seed)
         found = signals(scorer, index, texts)
         rows_DK = features(found["dimensions"], found["similarity"])
         if label_D is None:
@@ -188,7 +191,7 @@ class DocumentFilter:
 def signals(scorer: Scorer, index: HybridIndex, texts: Sequence[str]) -> dict[str, np.ndarray]:
     """What `DocumentFilter.score` returns, but for the score; words are hashed once for scorer and index."""
     dimensions, pairs = [np.zeros((0, len(NAMES)), np.float32)], [np.zeros((2, 0))]
-    for start in range(0, len(texts), _BATCH):
+    for start in progress.each(range(0, len(texts), _BATCH), "scoring, batch"):
         batch = [text[:MAX_CHARS] for text in texts[start : start + _BATCH]]
         words = word_ids(batch)
         dimensions.append(scorer.predict(batch, words))

@@ -10,6 +10,7 @@ Human labels: pairs of texts, one judged better, that no fit here has seen.
 
 import random
 
+from nbkit import progress
 from nbkit.data import sources
 
 # (registered set, domain or part, tier, half). Spam and page furniture, web, stories and books,
@@ -31,6 +32,7 @@ MEASURED_ONLY = ("pubmedqa",)
 _CHARS = 3000  # of a long document, from a random paragraph: so that length does not give the source away
 
 
+@progress.doing("reading documents of every tier")
 def tiered(limit: int = 150, seed: int = 0) -> list[dict]:
     """Up to `limit` different texts of every source of TIERS, with its tier; each text once, none of 50
     characters or fewer (an excerpt may fall on the end of a book).

@@ -21,6 +21,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ def filter_corpus(
 ) -> dict:
     """Deduplicate, decontaminate, score and split the documents of `inputs` into the pools "hq" and "mq".
 
-    `inputs`: globs or paths of .jsonl, .jsonl.gz, .parquet; their sorted order is the order of the corpus.
+    `inputs`: paths or globs of .jsonl, .jsonl.gz, .parquet (an existing path goes before a glob); their
+    sorted order is the order of the corpus.
     `filter_folder`: a saved DocumentFilter with its `tokenizer/`, which counts tokens. `eval_texts`: see
     `Decontaminator`; None removes no leaks. `threshold`, `seed`: see `deduplicate`. `on_bad`, `make_ids`,
     `max_chars`: see reading.py; a longer document is a bad row. `token_files`: write the pools as datatrove
@@ -128,7 +130,7 @@ def _check(hq_tokens: int, mq_tokens: int, tasks: int, workers: int, executor: s
 def _corpus(inputs: str | Sequence[str], on_bad: str, make_ids: bool, max_chars: int | None) -> Corpus:
     found = set()
     for pattern in [inputs] if isinstance(inputs, str) else inputs:
-        matches = {str(Path(path).resolve()) for path in glob.glob(pattern, recursive=True)}
+        matches = {str(Path(path).resolve()) for path in _matches(pattern)}
         if not matches:
             raise ValueError(f"inputs={pattern!r} matches no file; quote the pattern, or correct the path")
         found |= matches
@@ -141,11 +143,25 @@ def _corpus(inputs: str | Sequence[str], on_bad: str, make_ids: bool, max_chars:
     return Corpus(paths, labels, on_bad, make_ids, max_chars)
 
 
+def _matches(pattern: str) -> list[str]:
+    """The paths a pattern stands for. What exists under its very name is taken by it, so a folder called
+    "data [v2]" may stand before "/*.jsonl"; `~` is the home folder, as a shell reads it outside quotes."""
+    if not os.path.exists(pattern):
+        pattern = os.path.expanduser(pattern)
+    parts = Path(pattern).parts
+    literal = max(n for n in range(len(parts) + 1) if os.path.exists(os.path.join("", *parts[:n]) or "."))
+    wild = parts[literal:]
+    for rest in (wild, [part.replace("[", "[[]") for part in wild]):
+        if found := glob.glob(os.path.join("", *map(glob.escape, parts[:literal]), *rest), recursive=True):
+            return found
+    return []
+
+
 def _about(
     corpus: Corpus, filter_folder: Path, threshold: float, seed: int, eval_texts: Mapping | None
 ) -> dict:
     """Everything that the scores depend on."""
-    code = Path(__file__).parent.glob("*.py")
+    code = files.files_in(Path(__file__).parent)
     stats = [(path, os.stat(path)) for path in corpus.files]
     texts = None if eval_texts is None else {name: list(items) for name, items in eval_texts.items()}
     return {
@@ -154,7 +170,7 @@ def _about(
         "filter": files.sha256(filter_folder),
         "deduplication": [threshold, seed],
         "eval_texts": files.digest(texts),
-        "code": files.digest({path.name: files.sha256(path) for path in code}),
+        "code": files.digest({name: files.sha256(code[name]) for name in code if name.endswith(".py")}),
     }
 
 
@@ -199,9 +215,19 @@ def _pool_stages(
 
 def _tokenizer_step(folder: Path, out: Path) -> DocumentTokenizer:
     eos = files.read_json(folder / "tokenizer_config.json")["eos_token"]
-    return DocumentTokenizer(
+    return _PlainTokenizer(
         str(out), str(folder / "tokenizer.json"), eos_token=eos, shuffle_documents=False, batch_size=256
     )
+
+
+class _PlainTokenizer(DocumentTokenizer):
+    """datatrove's step, for which the "<eos>" that a document spells is text, as for tokens.encode."""
+
+    @cached_property
+    def tokenizer(self):
+        found = super().tokenizer
+        found.encode_special_tokens = True
+        return found
 
 
 class _Local(LocalPipelineExecutor):

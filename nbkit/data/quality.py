@@ -18,6 +18,7 @@ from scipy.sparse import csr_matrix, hstack
 from scipy.stats import spearmanr
 from sklearn.linear_model import Ridge
 
+from nbkit import progress
 from nbkit.data.ngrams import ngram_ids, word_counts, word_ids
 from nbkit.data.rules import DIMENSIONS, MAX_CHARS, Dimension, annotate, annotate_relational
 from nbkit.files import atomic_write
@@ -71,6 +72,7 @@ class Scorer:
         self.weights_FQ: np.ndarray | None = None
         self.bias_Q: np.ndarray | None = None
 
+    @progress.doing("fitting the scorer")
     def fit(self, texts: Sequence[str], annotations: Sequence[Mapping[str, float]] | np.ndarray) -> "Scorer":
         """Fit on an annotated sample; returns self. Raises ValueError for unlike lengths or under 2 texts."""
         target_DQ = as_matrix(annotations)

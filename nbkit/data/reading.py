@@ -9,11 +9,14 @@ parquet row group, never a file (and about 100 bytes per row where duplicate ids
     bad.counts, bad.examples["utf8"]                          # {"utf8": 2}, ["own.parquet:17", ...]
 
 `row` is the line of a jsonl file (blank lines are skipped but counted) or the row of a parquet file, from 1.
+A line ends with LF, CR LF or CR; a byte order mark at its beginning is passed over, as files may be joined.
 """
 
 import gzip
 import hashlib
+import io
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -39,6 +42,8 @@ _EXAMPLES = 5
 _ESCAPED = 12  # bytes of JSON that one character may take, \ud83d\ude00 being the longest
 _OTHER_FIELDS = 2**20  # bytes of a line that other columns may take where max_chars bounds it
 _PIECE = 2**20
+_MARK = b"\xef\xbb\xbf"  # of byte order, in UTF-8
+_JOIN = re.compile(rb"(?<=\})\xef\xbb\xbf(?=\{)")
 
 
 class Row(NamedTuple):
@@ -178,12 +183,16 @@ def _suffix(path: Path) -> str:
 
 def _scan_jsonl(path: Path, longest: int) -> Iterator[Row]:
     number = 0
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as handle:
+    with (
+        (gzip.open if path.suffix == ".gz" else open)(path, "rb") as raw,
+        # Latin-1 makes every byte a character and back: what is wanted of text mode are the three line ends.
+        io.TextIOWrapper(raw, "latin-1", newline=None) as handle,
+    ):
         while True:
             try:
                 line = handle.readline(longest)
-                overlong = piece = len(line) == longest and not line.endswith(b"\n")
-                while piece and not (piece := handle.readline(_PIECE)).endswith(b"\n"):
+                overlong = piece = len(line) == longest and not line.endswith("\n")
+                while piece and not (piece := handle.readline(_PIECE)).endswith("\n"):
                     pass
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 found = f"is damaged or cut off after row {number} ({error})"
@@ -191,17 +200,31 @@ def _scan_jsonl(path: Path, longest: int) -> Iterator[Row]:
                 return
             if not line:
                 return
-            number += 1
             if overlong:
+                number += 1
                 yield _bad(number, "too_long", f"is a line of over {longest:,} bytes")
-            elif line.strip():
-                yield _parsed(number, line)
+                continue
+            for part in _joined(line.encode("latin-1")):
+                number += 1
+                if found := _parsed(number, part):
+                    yield found
 
 
-def _parsed(number: int, line: bytes) -> Row:
+def _joined(line: bytes) -> list[bytes]:
+    """The lines in one that holds two files' last and first, where the first had no line end."""
+    parts = _JOIN.split(line) if _MARK in line else [line]
+    if len(parts) > 1 and (whole := _parsed(0, line)) and not whole.reason:
+        return [line]  # the mark stands inside a text
+    return parts
+
+
+def _parsed(number: int, line: bytes) -> Row | None:
+    """The row of a line; None for a blank one."""
     try:
-        # Editors of some systems put a byte order mark before the first line.
-        record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        text = line.decode().lstrip("\ufeff")
+        if not text.strip():
+            return None
+        record = json.loads(text)
     except UnicodeDecodeError as error:
         return _bad(number, "utf8", f"is damaged (no UTF-8: {error})")
     except (ValueError, RecursionError) as error:
@@ -233,12 +256,30 @@ def _scan_parquet(path: Path) -> Iterator[Row]:
 
 
 def _batch_rows(batch, number: int) -> Iterator[Row]:
+    from pyarrow import ArrowException
+
     try:
         records = batch.to_pylist()
-    except UnicodeDecodeError:
+    except (ArrowException, ValueError, OverflowError, KeyError):
         records = [None] * len(batch)  # then one by one, to find the row
     for i, record in enumerate(records):
         try:
-            yield Row(number + i, record or batch.slice(i, 1).to_pylist()[0])
+            yield Row(number + i, record or _record(batch.slice(i, 1)))
         except UnicodeDecodeError as error:
             yield _bad(number + i, "utf8", f"is damaged (no UTF-8: {error})")
+
+
+def _record(row) -> dict:
+    """One row. A value of another column than text that Python cannot hold (a time in nanoseconds, a date
+    after the year 9999, an unknown time zone) becomes text, as Arrow writes it."""
+    from pyarrow import ArrowException
+
+    record = {}
+    for name, column in zip(row.schema.names, row.columns, strict=True):
+        try:
+            record[name] = column.to_pylist()[0]
+        except UnicodeDecodeError:
+            raise
+        except (ArrowException, ValueError, OverflowError, KeyError):
+            record[name] = str(column).strip("[]\n ")
+    return record

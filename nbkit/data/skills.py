@@ -16,11 +16,14 @@ Splits hold by construction, for every seed (a task's key decides, not chance):
 """
 
 import hashlib
-import json
 import random
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from nbkit.tool_calls import called, parse_tool_call, same_calls, tool_call
+
+__all__ = ["parse_tool_call", "tool_call"]  # they belong to what a task is, so they are offered here too
 DOMAINS = ("math", "science", "code", "general", "agent")
 SPLITS = ("train", "operands", "template", "composition")
 HELD_OUT_ONE_IN = 8
@@ -185,28 +188,19 @@ def largest_remainder(total: int, shares: list[float]) -> list[int]:
     return counts
 
 
-def tool_call(tool: str, /, **arguments) -> str:
-    return f"<tool_call>{json.dumps({'name': tool, 'arguments': arguments})}</tool_call>"
-
-
-def parse_tool_call(text: str) -> dict | None:
-    """The JSON inside the only <tool_call> of a text, or None when there is none, several, or it is not a
-    call."""
-    parts = text.split("<tool_call>")
-    if len(parts) != 2 or "</tool_call>" not in parts[1]:
-        return None
-    try:
-        call = json.loads(parts[1].split("</tool_call>")[0])
-    except json.JSONDecodeError:
-        return None
-    return call if isinstance(call, dict) and set(call) == {"name", "arguments"} else None
-
-
 def final_answer(response: str) -> str:
     """What a response commits to: the text after the last </think>, or after the last 'Answer:' of a
     document."""
     text = response.rsplit("</think>", 1)[-1]
     return text.rsplit("Answer:", 1)[-1].strip()
+
+
+def program(response: str) -> str:
+    """Where a response has its program: after the thought, and in a worked document without fences after the
+    line that begins with "Answer:". A program may print "Answer:" itself."""
+    text = response.rsplit("</think>", 1)[-1]
+    label = None if "```" in text else re.search(r"^Answer:", text, re.MULTILINE)
+    return text[label.end() :].strip() if label else text.strip()
 
 
 class InfraError(RuntimeError):
@@ -220,7 +214,8 @@ def checkable(task: Task) -> bool:
 
 def verify(task: Task, response: str, jail=None) -> bool:
     """Is the response's final answer right? Code runs in `jail` (required for kind 'code'; ValueError
-    without one). A tool call must match in name and in every argument.
+    without one). The tool calls must be the wanted ones in name and every argument, each as often, in any
+    order (docs/formats.md).
 
     Raises ValueError for an open question, InfraError when the grader itself failed."""
     if not checkable(task):
@@ -228,28 +223,33 @@ def verify(task: Task, response: str, jail=None) -> bool:
             f"task of {task.skill}: open questions have no verifier, they can be trained on, not scored; "
             "leave them out with nbkit.data.skills.checkable"
         )
-    answer = final_answer(response)
     if task.kind == "number":
-        return _equivalent(answer, task.answer, jail)
+        return _equivalent(final_answer(response), task.answer, jail)
     if task.kind == "math":  # real questions: the answer stands somewhere in prose
         from nbkit.verify.math import extract_answer
 
         return _equivalent(extract_answer(response), task.answer, jail)
     if task.kind == "tool":
-        alone = answer.startswith("<tool_call>") and answer.endswith("</tool_call>")
-        return alone and parse_tool_call(answer) == parse_tool_call(task.answer)
+        return same_calls(called(response), wanted_calls(task))
     if task.kind == "code":
         from nbkit.verify.code import Call, extract_code, grade
 
         if jail is None:
             raise ValueError("jail: code tasks run only in a jail; pass an open nbkit.verify.jail.Jail")
         calls = [Call(list(arguments), expected) for arguments, expected in task.calls]
-        # the whole response: an "Answer:" may stand inside the program
-        result = grade(jail, extract_code(response, task.entry), task.entry, calls)
+        result = grade(jail, extract_code(program(response), task.entry), task.entry, calls)
         if result.status == "infra":
             raise InfraError(f"the jail could not grade a {task.skill} answer: {result.detail}")
         return result.status == "pass"
-    return " ".join(answer.split()) == " ".join(task.answer.split())
+    return final_answer(response).split() == task.answer.split()
+
+
+def wanted_calls(task: Task) -> list[dict]:
+    """The calls of a tool task's answer. Raises InfraError where it is none: then it pays nobody."""
+    calls = called(task.answer)
+    if calls is None:
+        raise InfraError(f"the answer {task.answer!r:.100} of the set is no tool call")
+    return calls
 
 
 def _equivalent(answer: str, gold: str, jail) -> bool:

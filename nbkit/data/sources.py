@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nbkit import progress
 from nbkit.data import adapters
 from nbkit.data.reading import SUFFIXES, read_rows
 
@@ -154,6 +155,7 @@ SOURCES: dict[str, Source] = {
 }
 
 
+@progress.doing("reading a data set")
 def load(
     name: str, split: str = "train", limit: int | None = None, seed: int = 0, purpose: str = "train"
 ) -> list[dict]:

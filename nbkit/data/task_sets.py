@@ -9,10 +9,12 @@ their test split; of tool chats, which have none, the calls of an eighth of the 
 """
 
 import json
+import logging
 import random
 import re
 from collections.abc import Mapping, Sequence
 
+from nbkit import progress
 from nbkit.data import sources
 from nbkit.data.skills import (
     DOMAINS,
@@ -51,6 +53,7 @@ def domains_of(names: Sequence[str]) -> set[str]:
     return set().union(*map(_domains, names))
 
 
+@progress.doing("drawing tasks")
 def training_tasks(
     names: Sequence[str], n: int, weights: Mapping[str, float] | None = None, seed: int = 0
 ) -> list[Task]:
@@ -104,6 +107,7 @@ def at_shares(
     return chosen
 
 
+@progress.doing("drawing held-out questions")
 def evaluation_tasks(names: Sequence[str], n: int, split: str = "operands") -> list[Task]:
     """`n` held-out questions of each set that can be graded, or all a real set has, always in the same
     order: the world's `split`, or a real set's test split. Sets of open questions are left out. Raises
@@ -130,7 +134,12 @@ def real_tasks(name: str, split: str, limit: int, seed: int) -> list[Task]:
     unsplit = name == "glaive_toolcall"
     rows = sources.load(name, split="train" if unsplit else split, purpose=purpose)
     make = {"mbpp": _mbpp, "glaive_toolcall": _glaive}.get(name, _open if name in OPEN_SETS else _math)
-    tasks = [task for row in rows if (task := make(name, split, row))]
+    made = [(row, make(name, split, row)) for row in rows]
+    tasks = [task for _, task in made if task]
+    if broken := [row["left_out"] for row, task in made if task is None and row.get("left_out")]:
+        logging.getLogger(__name__).warning(
+            "%s: %d of %d rows left out as malformed; the first: %s", name, len(broken), len(made), broken[0]
+        )
     if unsplit:
         tasks = _split_by_tool(tasks, split)
     return random.Random(seed).sample(tasks, len(tasks))[:limit]
@@ -191,10 +200,10 @@ def _glaive(name: str, split: str, row: Mapping) -> Task | None:
     trained on, so that a model does not always call). None without tools, without an answer or with several
     calls. The set's only system prompt says no more than "use the tools", and is dropped."""
     turns = iter(row["messages"])
-    question = next(turn for turn in turns if turn["role"] == "user")["content"]
+    question = next((turn for turn in turns if turn["role"] == "user"), {"content": ""})["content"]
     turn = next(turns, {"role": "nobody"})
     calls = [call["function"] for call in turn.get("tool_calls", ())]
-    if not row["tools"] or turn["role"] != "assistant" or len(calls) > 1:
+    if not row["tools"] or not question or turn["role"] != "assistant" or len(calls) > 1:
         return None
     steps = tuple(line for line in turn.get("reasoning_content", "").split("\n") if line.strip())
     kind, answer = "open", turn["content"]

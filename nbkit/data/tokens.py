@@ -18,6 +18,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from nbkit import progress
 from nbkit.files import atomic_write
 
 PAD, EOS, IM_START, IM_END = "<pad>", "<eos>", "<|im_start|>", "<|im_end|>"
@@ -63,6 +64,7 @@ CHAT_TEMPLATE = """\
 """
 
 
+@progress.doing("training the tokenizer")
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """Train a lossless byte-level BPE tokenizer with single-digit tokens and the chat template above.
 
@@ -112,9 +114,16 @@ def _texts(docs: Iterable[Mapping | str]) -> list[str]:
 
 
 def _ids(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, batch: int = 1024) -> Iterable[list[int]]:
+    """Ids of plain documents: a control token that one spells ("<eos>" in a text about tokenizers) is text,
+    not the end of a document."""
     core = tokenizer.backend_tokenizer
-    for start in range(0, len(texts), batch):
-        for encoding in core.encode_batch_fast(texts[start : start + batch], add_special_tokens=False):
+    for start in progress.each(range(0, len(texts), batch), "tokenizing, batch"):
+        before, core.encode_special_tokens = core.encode_special_tokens, True
+        try:
+            encodings = core.encode_batch_fast(texts[start : start + batch], add_special_tokens=False)
+        finally:
+            core.encode_special_tokens = before
+        for encoding in encodings:
             yield encoding.ids
 
 

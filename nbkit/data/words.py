@@ -1,29 +1,75 @@
-"""Normalised words of a text and 64-bit hashes of their n-grams: what "the same text" means to dedup.py and
-contamination.py.
+"""What "the same text" means: the words that dedup.py and contamination.py compare, and 64-bit hashes of
+their n-grams. docs/data_conventions.md gives the rules and their reasons.
 
-    words = normalise("Hello, World!")               # ["hello", "world"]
+    exact_words("Hello, World! 5 − 3")               # ["hello", "world", "5", "-", "3"]: for duplicates
+    words = normalise("neigh-\nbours of **Mira**")   # ["neighbours", "of", "*", ...]: for leaks
     grams = gram_hashes(word_hashes(words), 2)       # uint64, one per pair of neighbours
 """
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 
-# Words, single CJK characters (no spaces there) and arithmetic signs: "3 + 4" and "3 - 4" differ.
-_CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-_TOKEN = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+|[-+*/=<>%^]")
+from nbkit.data.characters import classes, folded
+
+_CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # no spaces there: each character is a word
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _REMEMBERED = 1_000_000
+# What a duplicate may not differ in besides words; the rest is punctuation of prose.
+_EXACT_SIGNS = "|".join(
+    (
+        r"[-+*/=<>%^&|~\\#@$(){}\[\]]",
+        r"(?<=\w)[.:](?=\w)",  # 1.5, a.b, 3:4
+        r"(?<=\d),(?=\d)",  # 1,000
+        r"!(?=[=\w(])|(?<=[\d)])!",  # !=, !done, 5!
+        r"(?<=\b\w)[!'](?!\w)",  # n!, f'(x)
+    )
+)
+# A leak is looked for in text that others formatted, so brackets and points count for nothing.
+_LEAK_SIGNS = r"!=|[-+*/=<>%^]"
+_LEAK_SPELLING = {"×": "*", "⋅": "*", "·": "*", "÷": "/"}
+_LEAK_SPELLED = re.compile("[×⋅·÷]")
+_ACCENTS = re.compile("[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]")
+_HYPHEN = re.compile(r"(?<=[^\W\d_])-(?:[ \t\r]*\n\s*)?(?=[^\W\d_]{2})")
+
+
+@cache
+def _tokens(signs: str, ascii_only: bool) -> re.Pattern:
+    if ascii_only:
+        return re.compile(
+            rf"\w+|(?!\s)(?:{signs})", re.ASCII
+        )  # (?!\s): most of what no word holds is a space
+    marks, symbols = classes()
+    word = rf"[^\W{_CJK}]+(?:[{marks}]+[^\W{_CJK}]*)*"
+    return re.compile(
+        rf"[{_CJK}]|{word}|{signs}" + (rf"|[{symbols}{marks}]" if signs == _EXACT_SIGNS else "")
+    )
+
+
+def exact_words(text: str) -> list[str]:
+    """Words, signs and symbols: two texts with equal ones differ in nothing but case, width, spacing, the
+    spelling of a sign, invisible characters, quotes and the punctuation of prose. No item holds a space."""
+    text = folded(text)
+    return _tokens(_EXACT_SIGNS, text.isascii()).findall(text)
+
+
+def plain(text: str) -> str:
+    """The text in which leaks are looked for: `folded`, words with a hyphen or broken at a line end in one
+    piece, without accents that no letter has of its own, products and quotients in one spelling."""
+    text = folded(text)
+    if not text.isascii():
+        text = _ACCENTS.sub("", _LEAK_SPELLED.sub(lambda found: _LEAK_SPELLING[found[0]], text))
+    return _HYPHEN.sub("", text) if "-" in text else text
 
 
 def normalise(text: str) -> list[str]:
-    """Tokens that survive changes of case, width, spacing and punctuation. No token holds a space."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    return _TOKEN.findall(text.casefold())
+    """The words and signs of `plain` text: what a leak shares with an evaluation item, whatever the layout
+    around it. No item holds a space."""
+    text = plain(text)
+    return _tokens(_LEAK_SIGNS, text.isascii()).findall(text)
 
 
 def _hash(word: str) -> int:

@@ -20,6 +20,7 @@ import sysconfig
 from functools import cache
 from pathlib import Path
 
+from nbkit import progress
 from nbkit.data.skills import SPLITS, Task, sample
 
 Conversation = list[dict] | dict  # messages, or {"messages", "tools"} where a task offers tools
@@ -122,7 +123,7 @@ def corpus(n_docs: int, seed: int = 0, tasks_per_doc: int = 2) -> list[dict]:
     tiers = rng.choices(list(TIERS), weights=list(TIERS.values()), k=n_docs)
     tasks = iter(sample(n_docs * tasks_per_doc, "train", seed))
     docs: list[dict] = []
-    for i, tier in enumerate(tiers):
+    for i, tier in enumerate(progress.each(tiers, "writing document")):
         if tier == "duplicate" and not docs:
             tier = "clean"
         chosen = [next(tasks) for _ in range(tasks_per_doc)]
@@ -143,6 +144,7 @@ def corpus(n_docs: int, seed: int = 0, tasks_per_doc: int = 2) -> list[dict]:
     return docs
 
 
+@progress.doing("writing synthetic documents")
 def synthetic(n_docs: int, seed: int = 0, tasks_per_doc: int = 2) -> list[dict]:
     """Synthetic Q&A (the report's 15%): worked documents of every skill, in the form that is evaluated. Not
     the hard ones alone: decay reads them for half its tokens, and then the easy skills were forgotten."""
@@ -183,12 +185,14 @@ def eval_tasks(n: int, split: str) -> list[Task]:
     return list(known[:n])
 
 
+@progress.doing("drawing held-out questions")
 def eval_texts() -> list[str]:
     """Every held-out question that any evaluation of the embedded world can ask, for decontamination in
     01."""
     return sorted({task.question for split in SPLITS[1:] for task in _eval_list(split)})
 
 
+@progress.doing("reading the standard library")
 def natural_text(max_chars: int, seed: int = 0, chunk: int = 800) -> list[dict]:
     """Real prose and code that every Python carries: docstrings and sources of the standard library, in
     pieces of about `chunk` characters."""

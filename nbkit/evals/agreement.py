@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import spearmanr
 from sklearn.linear_model import Ridge
 
+from nbkit import progress
 from nbkit.data.annotators import Annotator
 from nbkit.data.filter import Combination, features
 from nbkit.data.labels import MEASURED_ONLY
@@ -38,6 +39,7 @@ def binary(annotations_DQ: np.ndarray) -> np.ndarray:
     return np.where(np.asarray(annotations_DQ) >= 5, 9.0, 0.0)
 
 
+@progress.doing("scoring each fold by the others")
 def distilled(
     texts: Sequence[str], annotations_DQ: np.ndarray, fold_D: np.ndarray, fit_D: np.ndarray | None = None
 ) -> np.ndarray:
@@ -61,6 +63,7 @@ def spearman(score_D: Sequence[float], label_D: Sequence[float], seed: int = 0) 
     return Estimate(float(spearmanr(score_D, label_D).statistic), float(low), float(high), len(score_D))
 
 
+@progress.doing("agreement with the tiers")
 def tier_agreement(rows: Sequence[Mapping], dims_DQ: np.ndarray, fold_D: np.ndarray) -> dict[str, dict]:
     """Spearman between score and tier for five ways to score, on unseen documents and on unseen sources.
 
@@ -126,6 +129,7 @@ def annotated_pairs(
     return kept, marks
 
 
+@progress.doing("agreement with people")
 def pair_hits(
     pairs: Sequence[Mapping], marks: Mapping[str, Sequence[float]], seed: int = 0
 ) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nbkit import progress
 from nbkit.data.equations import equations
 from nbkit.data.skills import InfraError, Task, verify
 
@@ -25,13 +26,14 @@ def leads(task: Task, chain: str, solution: str, jail=None) -> bool:
     result = _RESULT.search(steps[-1])
     if result and result[1] == solution.strip():
         return True
-    return steps[-1] == task.steps[-1] and verify(task, solution, jail)
+    return steps[-1:] == list(task.steps[-1:]) and verify(task, solution, jail)
 
 
 def all_lead(tasks: Sequence[Task], chains: Sequence[tuple[str, str]], jail) -> np.ma.MaskedArray:
     """`leads` for every (chain, solution), shape (n, 1); masked where the grader failed."""
     found = np.ma.zeros((len(tasks), 1), dtype=bool)
-    for i, (task, (chain, solution)) in enumerate(zip(tasks, chains, strict=True)):
+    pairs = zip(tasks, chains, strict=True)
+    for i, (task, (chain, solution)) in enumerate(progress.each(pairs, "checking chains", len(tasks))):
         try:
             found[i] = leads(task, chain, solution, jail)
         except InfraError:

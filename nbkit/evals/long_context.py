@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from nbkit import progress
 from nbkit.data.long_documents import opening, register
 from nbkit.evals.score import Estimate, avg_at_k, estimate
 
@@ -22,7 +23,7 @@ KEY, ASK = "\nThe pass key is {}. Remember it.\n", "\nWhat is the pass key? The 
 def token_losses(model, ids_NS: np.ndarray, batch: int = 16) -> np.ndarray:
     """Loss of every token but the first in nats, (N, S - 1), and with it whether it was the first choice."""
     losses, hits = [], []
-    for start in range(0, len(ids_NS), batch):
+    for start in progress.each(range(0, len(ids_NS), batch), "losses by position"):
         ids_BS = torch.from_numpy(np.asarray(ids_NS[start : start + batch]).astype(np.int64)).to(model.device)
         logits_BSV = model(input_ids=ids_BS).logits[:, :-1].float()
         loss_BS = torch.nn.functional.cross_entropy(
@@ -46,6 +47,7 @@ def recalled(model, prompts: Sequence[list[int]], right: Sequence[list[int]], wr
     return hit_NS[:, -size:].all(1), other_NS[:, -size:].mean(1) - loss_NS[:, -size:].mean(1)
 
 
+@progress.doing("pass keys")
 def passkey(
     model, tokenizer, filler: np.ndarray, lengths: Sequence[int], n: int = 20, seed: int = 0
 ) -> list[dict]:
@@ -73,6 +75,7 @@ def passkey(
     return rows
 
 
+@progress.doing("look-ups")
 def look_up(
     model,
     tokenizer,

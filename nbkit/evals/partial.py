@@ -2,13 +2,14 @@
 *clearly* worse than the teacher's.
 
     code    the share of its calls that come out right
-    tool    0.5 for a call of the right tool with other arguments
+    tool    0.5 for calls of the right tools with other arguments
     others  right or wrong
 
 1 is exactly what `verify` calls right.
 """
 
-from nbkit.data.skills import InfraError, Task, final_answer, parse_tool_call, verify
+from nbkit.data.skills import InfraError, Task, program, verify, wanted_calls
+from nbkit.tool_calls import called, same_tools
 from nbkit.verify.code import Call, extract_code, share_passed
 
 RIGHT_TOOL = 0.5
@@ -18,13 +19,12 @@ def partial_credit(task: Task, response: str, jail) -> float:
     """Score of a response to a task that can be checked. Raises as `verify` does."""
     if task.kind == "code" and jail is not None:
         calls = [Call(list(arguments), expected) for arguments, expected in task.calls]
-        share = share_passed(jail, extract_code(response, task.entry), task.entry, calls)
+        share = share_passed(jail, extract_code(program(response), task.entry), task.entry, calls)
         if share is None:
             raise InfraError(f"the jail could not grade a {task.skill} answer")
         return share
     if verify(task, response, jail):
         return 1.0
-    if task.kind == "tool":
-        called, wanted = parse_tool_call(final_answer(response)), parse_tool_call(task.answer)
-        return RIGHT_TOOL if called and wanted and called["name"] == wanted["name"] else 0.0
+    if task.kind == "tool" and same_tools(called(response), wanted_calls(task)):
+        return RIGHT_TOOL
     return 0.0

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from nbkit import progress
 from nbkit.data.skills import InfraError, Task, verify
 from nbkit.data.world import base_prompt, prompt_of, worked
 from nbkit.evals.score import Estimate, avg_at_k, estimate, paired_difference
@@ -35,7 +36,8 @@ def verdicts(
         raise ValueError(f"infra_limit: got {infra_limit}, wanted a share from 0 to 1")
     right_QK = np.ma.zeros((len(tasks), max(map(len, texts), default=1)), bool if grade is verify else float)
     reasons = []
-    for q, (task, group) in enumerate(zip(tasks, texts, strict=True)):
+    pairs = zip(tasks, texts, strict=True)
+    for q, (task, group) in enumerate(progress.each(pairs, "grading", len(tasks))):
         try:
             right_QK[q] = [text is not None and grade(task, text, jail) for text in group]
         except InfraError as error:
@@ -100,6 +102,7 @@ class Evaluation:
         }
 
 
+@progress.doing("evaluating")
 def evaluate(
     engine: Engine,
     tasks: Sequence[Task],
@@ -141,7 +144,7 @@ def solution_loss(model, tokenizer, tasks: Sequence[Task], batch: int = 50) -> E
     """Mean loss in nats per token of the worked solutions given their questions, over questions: a smoother
     measure of a base model than greedy answers. Solutions longer than the model's context are cut."""
     losses, limit = [], model.config.max_position_embeddings
-    for start in range(0, len(tasks), batch):
+    for start in progress.each(range(0, len(tasks), batch), "loss on solutions"):
         chosen = tasks[start : start + batch]
         known = [len(ids) for ids in tokenizer([base_prompt(t.question) for t in chosen]).input_ids]
         full = tokenizer([worked(t) for t in chosen], padding=True, padding_side="right", return_tensors="pt")

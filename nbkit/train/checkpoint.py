@@ -86,7 +86,7 @@ def publish(built: Path, folder: Path, identity: Mapping[str, Any]) -> Path:
         _remove(final)
     os.replace(built, final)
     files._fsync(folder)
-    built.parent.rmdir()
+    shutil.rmtree(built.parent)  # rmdir would stop at the .DS_Store of a file browser
     return final
 
 
@@ -193,7 +193,8 @@ def manifest(checkpoint: Path) -> dict:
 
 
 def damage(checkpoint: Path) -> str:
-    """What is wrong with a checkpoint: its manifest, a missing, extra or altered file; "" if it is whole."""
+    """What is wrong with a checkpoint: its manifest, a missing, extra or altered file; "" if it is whole.
+    What file browsers and editors leave behind is no extra file (files.is_clutter)."""
     try:
         body = manifest(checkpoint)
     except FileNotFoundError:
@@ -203,7 +204,7 @@ def damage(checkpoint: Path) -> str:
     if body["step"] != step_of(checkpoint):
         return f"the folder was renamed, {MANIFEST} says step {body['step']}"
     try:
-        wrong = differences(body["files"], _contents(checkpoint))
+        wrong = differences(body["files"], _contents(checkpoint, body["files"]))
     except OSError as error:
         return f"cannot be read: {error}"
     return f"(wanted -> found) {'; '.join(wrong)}" if wrong else ""
@@ -213,9 +214,10 @@ def _render(body: dict) -> str:
     return json.dumps(body | {"sha256": files.digest(body)}, indent=1) + "\n"
 
 
-def _contents(folder: Path) -> dict[str, dict]:
-    """Size in bytes and sha256 of every file below `folder` but the manifest, by relative name."""
-    paths = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
+def _contents(folder: Path, listed: Collection[str] = ()) -> dict[str, dict]:
+    """Size in bytes and sha256 of every file below `folder` but the manifest, by relative name; of clutter
+    only what is `listed`."""
+    paths = files.files_in(folder, listed)
     paths.pop(MANIFEST, None)
     with ThreadPoolExecutor() as pool:  # hashlib lets go of the interpreter lock
         hashes = pool.map(files.sha256, paths.values())

@@ -4,22 +4,27 @@
 import os
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import PrinterCallback, TrainerCallback
 
+from nbkit import progress
+from nbkit.train.precision import training_flags
+
 
 class Progress(TrainerCallback):
-    """Reports 'label 120/900' to the stage's live line, and stops on a loss that is not finite."""
+    """Shows the step at work and the time left on the live line, and stops on a loss that is not finite."""
 
-    def __init__(self, label: str, report: Callable[[str], None]):
-        self.label, self.report = label, report
+    def __init__(self, label: str, part: progress.Part):
+        self.label, self.part = label, part
 
-    def on_step_end(self, args, state, control, **kwargs):
-        self.report(f"{self.label} {state.global_step}/{state.max_steps}")
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.part.at(state.global_step + 1)
+
+    def on_substep_end(self, args, state, control, **kwargs):
+        self.part(0)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         loss = (logs or {}).get("loss")
@@ -27,20 +32,6 @@ class Progress(TrainerCallback):
             raise ValueError(
                 f"{self.label}: loss is {loss} at step {state.global_step}; lower the learning rate"
             )
-
-
-def cpu_has_bf16() -> bool:
-    """bf16 autocast pays only where the CPU multiplies bf16 natively (AMX or AVX512-BF16); elsewhere it is
-    slower."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def precision() -> dict:
-    """TrainingArguments for this machine: bf16 autocast where it is fast, the CPU named where there is no
-    GPU."""
-    if torch.cuda.is_available():
-        return {"bf16": torch.cuda.is_bf16_supported()}
-    return {"use_cpu": True, "bf16": cpu_has_bf16()}
 
 
 def shared_arguments(out: Path, seed: int) -> dict:
@@ -56,15 +47,18 @@ def shared_arguments(out: Path, seed: int) -> dict:
         "disable_tqdm": os.environ.get("TQDM_DISABLE") == "1",
         "seed": seed,
         "data_seed": seed,
-        **precision(),
+        **training_flags(),
     }
 
 
-def run_training(trainer, key: str = "loss", **options) -> tuple[list[dict], float]:
-    """Train without log lines in the cell; returns the history rows that hold `key`, and the seconds."""
+def run_training(trainer, label: str, key: str = "loss", **options) -> tuple[list[dict], float]:
+    """Train without log lines in the cell, as "label: step 3/90" on the live line; returns the history rows
+    that hold `key`, and the seconds."""
     trainer.remove_callback(PrinterCallback)
     start = time.perf_counter()
-    trainer.train(**options)
+    with progress.doing(label), progress.doing("step", trainer.args.max_steps) as part:
+        trainer.add_callback(Progress(label, part))
+        trainer.train(**options)
     return [row for row in trainer.state.log_history if key in row], time.perf_counter() - start
 
 

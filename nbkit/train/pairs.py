@@ -94,6 +94,12 @@ def broken_rule(
 ) -> str | None:
     """The first rule `pair` breaks, or None. `stop`: the text every whole response ends with ("": not
     checked); `length`: tokens of a text."""
+    for key in ("prompt", *SIDES):
+        if not isinstance(pair[key], str):
+            raise ValueError(
+                f"pairs: {key} is {pair[key]!r:.80}, wanted text; render messages with the chat template "
+                "first (nbkit.generate.render)"
+            )
     texts = [pair[side].removesuffix(stop).strip() for side in SIDES]
     if not pair["prompt"] or not all(texts):
         return "empty"

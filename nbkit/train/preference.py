@@ -12,8 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from nbkit import progress
+from nbkit.conversations import text_of
 from nbkit.data.skills import DOMAINS, Task, sample
 from nbkit.data.world import CHATTER_PARTS
+from nbkit.generate import user_prompt
+from nbkit.train.pairs import SIDES
 
 
 def render(question: str, first: str, second: str) -> str:
@@ -21,16 +25,17 @@ def render(question: str, first: str, second: str) -> str:
 
 
 def conversations(pairs: Sequence[dict], seed: int = 0) -> list[list[dict]]:
-    """Training chats from {"prompt", "chosen", "rejected"}: each pair once in a random order, so that A
-    and B are equally often right."""
+    """Training chats from {"prompt", "chosen", "rejected"}, texts or lists of text parts: each pair once in a
+    random order, so that A and B are equally often right. Raises ValueError naming a pair of another form."""
     rng = random.Random(f"preference/{seed}")
     chats = []
-    for pair in pairs:
+    for i, pair in enumerate(pairs):
         flipped = rng.random() < 0.5
-        first, second = (pair["rejected"], pair["chosen"]) if flipped else (pair["chosen"], pair["rejected"])
+        prompt, good, bad = (text_of(pair[key], f"pairs[{i}].{key}") for key in ("prompt", *SIDES))
+        first, second = (bad, good) if flipped else (good, bad)
         chats.append(
             [
-                {"role": "user", "content": render(pair["prompt"], first, second)},
+                {"role": "user", "content": render(prompt, first, second)},
                 {"role": "assistant", "content": "B" if flipped else "A"},
             ]
         )
@@ -67,15 +72,10 @@ class PairwiseJudge:
 
     @torch.no_grad()
     def _first_wins(self, triples: Sequence[tuple[str, str, str]]) -> np.ndarray:
-        prompts = [
-            self.tokenizer.apply_chat_template(
-                [{"role": "user", "content": render(*triple)}], tokenize=False, add_generation_prompt=True
-            )
-            for triple in triples
-        ]
+        prompts = [user_prompt(self.tokenizer, render(*triple)) for triple in triples]
         probabilities_P = np.zeros(len(prompts))
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        for start in range(0, len(order), self.batch):
+        for start in progress.each(range(0, len(order), self.batch), "judging"):
             chosen = order[start : start + self.batch]
             batch = self.tokenizer(
                 [prompts[i] for i in chosen],

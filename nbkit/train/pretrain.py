@@ -23,7 +23,7 @@ import torch
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import AutoTokenizer, TrainingArguments
 
-from nbkit import files
+from nbkit import files, progress
 from nbkit.data.tokens import load_pool
 from nbkit.train import models, throughput
 from nbkit.train.checkpoint import manifest, newest_valid, starts_like, step_of
@@ -35,7 +35,7 @@ from nbkit.train.schedule import Stage, check, total_tokens
 
 @dataclass(frozen=True)
 class Job:
-    """One training run as plain data. Everything but `micro_batch`, `save_every`, `keep_at` and `progress`
+    """One training run as plain data. Everything but `micro_batch`, `save_every` and `keep_at`
     decides the result; a checkpoint made with other values of those that do is refused.
 
     `model`: the shape for `models.new_model`, or `start_from`: a folder, known by its content, or a hub id,
@@ -43,7 +43,7 @@ class Job:
     pool rows per step, and per device and pass (0: all its share). `data_id`: hash of the pools.
     `chunk`: consecutive tokens that the order keeps together (0: the longest sequence); a run that branches
     into shorter sequences keeps its source's. `keep_at`: steps whose checkpoints stay. `branch_from`:
-    checkpoint of another run that this one continues. `progress`: file of the live line. `log_samples`: each
+    checkpoint of another run that this one continues. `log_samples`: each
     rank logs the sha256 of every micro batch it trains on, in `<out>/samples-<rank>.jsonl`.
     `sharding`: "ddp", or "fsdp2", which splits weights, gradients and optimizer state over the devices; their
     checkpoints do not mix.
@@ -69,7 +69,6 @@ class Job:
     save_every: int = 0
     keep_at: list[int] = field(default_factory=list)
     data_id: str = ""
-    progress: str = ""
     log_samples: bool = False
     sharding: str = "ddp"
 
@@ -144,7 +143,7 @@ def train(job: Job) -> Result:
     the model in `<out>/model`. Raises ValueError for plans that cannot be followed, checkpoints of another
     plan, and losses that are not finite."""
     out, plan = Path(job.out), [Stage(**row) for row in job.plan]
-    whole = {path.stem: load_pool(path) for path in sorted(Path(job.pools).glob("*.npy"))}
+    whole = {path.stem: load_pool(path) for path in files.named(Path(job.pools), "*.npy")}
     if not whole:
         raise ValueError(f"pools: {job.pools} holds no *.npy; run 01_data_mix first")
     if not any(max(stage.lr_from, stage.lr_to) > 0 for stage in plan):
@@ -176,7 +175,7 @@ def train(job: Job) -> Result:
     )
     steps = total_tokens(plan) // batch_tokens
     arguments = arguments_for(job, steps, micro, accumulate, max(max(s.lr_from, s.lr_to) for s in plan))
-    follow = Follow(plan, batch_tokens, job.name, job.progress, job.save_every, job.keep_at)
+    follow = Follow(plan, batch_tokens, job.save_every, job.keep_at)
     trainer = PretrainTrainer(
         model=model,
         args=arguments,
@@ -198,13 +197,16 @@ def train(job: Job) -> Result:
     if job.log_samples:
         out.mkdir(parents=True, exist_ok=True)
         trainer.sample_log = out / f"samples-{trainer.args.process_index}.jsonl"
-    resume, skipped = newest_valid(out, known)
+    with progress.doing("looking for checkpoints"):
+        resume, skipped = newest_valid(out, known)
     for line in skipped:
         logging.getLogger(__name__).warning("checkpoint skipped: %s", line)
     if not resume and job.branch_from:
         resume = branch(Path(job.branch_from), known)
     with throughput.static_shapes():
-        history, seconds = run_training(trainer, resume_from_checkpoint=str(resume) if resume else None)
+        history, seconds = run_training(
+            trainer, job.name, resume_from_checkpoint=str(resume) if resume else None
+        )
     trainer.check_finite()
     trainer.check_weights()
     rate = follow.tokens_per_s()
@@ -222,7 +224,7 @@ def train(job: Job) -> Result:
     )
     state = trainer.accelerator.get_state_dict(trainer.model)  # gathers shards: every rank takes part
     if trainer.is_world_process_zero():
-        with files.atomic_dir(out / "model") as folder:
+        with progress.doing("saving the model"), files.atomic_dir(out / "model") as folder:
             models.save(folder, model, tokenizer, history, state)
     return result
 
@@ -270,7 +272,9 @@ def branch(checkpoint: Path, own: dict) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     config = Path((sys.argv[1:] if argv is None else argv)[0])
-    result = train(Job(**files.read_json(config)))
+    job = Job(**files.read_json(config))
+    with progress.doing(job.name):
+        result = train(job)
     if int(os.environ.get("RANK", 0)) == 0:
         files.write_json(config.parent / "result.json", asdict(result))
     return 0

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainerCallback
 
-from nbkit import files
+from nbkit import progress
 from nbkit.train.checkpoint import AtomicCheckpoints
 from nbkit.train.order import SampleOrder
 from nbkit.train.rope import rope_base, set_rope_base
@@ -75,10 +75,15 @@ class PretrainTrainer(AtomicCheckpoints, Trainer):
         self.check_finite()
         super().log(logs | {"tokens": self.state.global_step * self.batch_tokens}, start_time)
 
+    @progress.doing("saving a checkpoint")
     def _save_checkpoint(self, model, trial):
         self.check_finite()
         self.check_weights()
         super()._save_checkpoint(model, trial)
+
+    @progress.doing("validating")
+    def evaluate(self, *args, **kwargs):
+        return super().evaluate(*args, **kwargs)
 
     def check_finite(self) -> None:
         """One look at all losses since the last: a look per step would make a GPU wait for the host."""
@@ -111,47 +116,46 @@ class PretrainTrainer(AtomicCheckpoints, Trainer):
 
 
 class Follow(TrainerCallback):
-    """At each step: the rotary base of its stage; the live line with tokens/s and time left; due saves."""
+    """At each step: the rotary base of its stage; tokens/s, or that a step compiles, for the live line; due
+    saves."""
 
     def __init__(
         self,
         plan: Sequence[Stage],
         batch_tokens: int,
-        name: str = "train",
-        progress: str = "",
         save_every: int = 0,
         keep_at: Sequence[int] = (),
     ):
-        self.plan, self.batch_tokens, self.name, self.progress = plan, batch_tokens, name, progress
+        self.plan, self.batch_tokens = plan, batch_tokens
         self.save_every, self.keep_at = save_every, keep_at
         self.marks: list[tuple[float, int]] = []
+        self.compiled: set[int] = set()  # lengths of sequences that have their graph
+        self.compiling = False
 
     def on_step_begin(self, args, state, control, model=None, **kwargs):
-        base = self.plan[stage_at(state.global_step * self.batch_tokens, self.plan)[0]].rope_base
-        if rope_base(model) != base:
-            set_rope_base(model, base)
+        stage = self.plan[stage_at(state.global_step * self.batch_tokens, self.plan)[0]]
+        if rope_base(model) != stage.rope_base:
+            set_rope_base(model, stage.rope_base)
+        if args.torch_compile and stage.seq_len not in self.compiled:
+            self.compiled.add(stage.seq_len)
+            self.compiling = True
+            progress.note("compiling")
 
     def on_step_end(self, args, state, control, **kwargs):
         step = state.global_step
+        if self.compiling:
+            self.compiling = False
+            progress.note("")
         if step in self.keep_at or (self.save_every and step % self.save_every == 0):
             control.should_save = step < state.max_steps
         return control
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         self.marks.append((time.perf_counter(), state.global_step))
-        if self.progress and state.is_world_process_zero and (rate := self.tokens_per_s()):
-            left = (state.max_steps - state.global_step) * self.batch_tokens / rate
-            text = f"{self.name} {state.global_step}/{state.max_steps}  {rate:,.0f} tok/s  {clock(left)} left"
-            files.replace_text(Path(self.progress), text)
+        progress.note(f"{rate:,.0f} tok/s" if (rate := self.tokens_per_s()) else "")
 
     def tokens_per_s(self) -> float:
         """Median over the spans between log rows."""
         spans = zip(self.marks, self.marks[1:], strict=False)
         rates = [(s1 - s0) * self.batch_tokens / (t1 - t0) for (t0, s0), (t1, s1) in spans if s1 > s0]
         return float(np.median(rates)) if rates else 0.0
-
-
-def clock(seconds: float) -> str:
-    """75 -> '0:01:15', 90_000 -> '25:00:00'."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -7,18 +7,21 @@ is `_generate_single_turn`, which hands the rollouts to nbkit's generator on a C
 own path is used. Shape legend: P prompts, G completions per prompt, advantages are over G.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from datasets import Dataset
+from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from nbkit.data.skills import Task
 from nbkit.data.tokens import stop_ids
 from nbkit.evals.tasks import verdicts
 from nbkit.generate import Generator, sample_seed
-from nbkit.train.common import Progress, run_training, shared_arguments
+from nbkit.train.common import run_training, shared_arguments
 
 
 def pass_rates(
@@ -68,6 +71,34 @@ class FastRolloutTrainer(GRPOTrainer):
         )
         return [group[0].ids for group in sampled], None
 
+    def _calculate_rewards(self, *arguments):
+        """Note the share of completions that got a reward. TRL leaves the others out of every mean."""
+        rewards = super()._calculate_rewards(*arguments)
+        rewards[~torch.isfinite(rewards)] = torch.nan
+        self.graded = float((~torch.isnan(rewards).all(1)).float().mean())
+        self._metrics["train" if self.model.training else "eval"]["graded"].append(self.graded)
+        return rewards
+
+    def log(self, logs: dict, *arguments, **options) -> None:
+        """A step without any reward has no mean; 0 stands for it, marked by "graded": 0."""
+        for metrics in self._metrics.values():
+            for name, values in metrics.items():
+                if name.startswith("reward") and values and all(map(math.isnan, values)):
+                    metrics[name] = [0.0]
+        super().log(logs, *arguments, **options)
+
+
+class SkipUngraded(TrainerCallback):
+    """A step whose completions all went without a reward changes nothing: its gradient is 0, but the
+    optimizer's momentum would still move the weights."""
+
+    def __init__(self, trainer: FastRolloutTrainer):
+        self.trainer = trainer
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        if self.trainer.graded == 0:
+            model.zero_grad(set_to_none=True)
+
 
 def grpo(
     model,
@@ -83,10 +114,12 @@ def grpo(
     out: Path,
     seed: int,
     label: str = "rl",
-    report: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[dict], float]:
     """Train `model` in place on rows {"prompt": text, ...columns}. `reward(prompts, completions,
-    **columns) -> list[float | None]`. Returns (history, seconds). Raises ValueError without rows."""
+    **columns) -> list[float | None]`, None where the grader failed: such a completion counts in no mean.
+    Returns (history, seconds); "graded" in the history is the share of completions with a reward. Where that
+    is 0 the step was masked: no weight moved, and its "reward" of 0 says nothing. Raises ValueError without
+    rows."""
     if not rows:
         raise ValueError(
             "rows: no question is left for this stage; the pass-rate filter dropped all, "
@@ -114,6 +147,6 @@ def grpo(
         train_dataset=Dataset.from_list(list(rows)),
         reward_funcs=reward,
         processing_class=tokenizer,
-        callbacks=[Progress(label, report)],
     )
-    return run_training(trainer, key="reward")
+    trainer.add_callback(SkipUngraded(trainer))
+    return run_training(trainer, label, key="reward")

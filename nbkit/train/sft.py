@@ -1,9 +1,10 @@
 """Supervised fine-tuning on trl.SFTTrainer: loss on assistant tokens only, conversations packed without
 seeing each other. Used by 03-06.
 
-A conversation is a list of messages, or {"messages": [...], "tools": [...]} where tools are offered. Tool
-definitions, questions and tool results (role "tool") are read; what the assistant writes is learned: its
-<think>, its answer, its tool calls and the <|im_end|> with which it stops.
+A conversation is a list of messages, or {"messages": [...], "tools": [...]} where tools are offered, in any
+form that docs/formats.md names (nbkit.conversations brings them to one). Tool definitions, questions and tool
+results (role "tool") are read; what the assistant writes is learned: its <think>, its answer, its tool calls
+and the <|im_end|> with which it stops.
 
 Two ways of packing, the same loss and gradients (tests/test_sft.py):
 - in rows of `max_length` tokens: per-conversation `position_ids` and no attention mask, from which
@@ -14,7 +15,7 @@ Two ways of packing, the same loss and gradients (tests/test_sft.py):
 Shape legend: R rows, T tokens per row.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +28,10 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from trl import SFTConfig, SFTTrainer, pack_dataset
 from trl.chat_template_utils import has_generation_markers
 
+from nbkit import progress
+from nbkit.conversations import conversation
 from nbkit.data.tokens import CHAT_TEMPLATE
-from nbkit.train.common import Progress, run_training, shared_arguments
+from nbkit.train.common import run_training, shared_arguments
 
 IGNORE = -100
 LONG = 8192  # tokens per row above which activations are computed again instead of kept
@@ -52,13 +55,15 @@ def encode(conversations: Sequence[list[dict] | dict], tokenizer, max_length: in
     dropped).
 
     Raises ValueError when the chat template has no generation markers, when a conversation has no assistant
-    turn, and when every conversation is longer than `max_length` tokens."""
+    turn or holds what cannot be learned as text (it names row and message), and when every conversation is
+    longer than `max_length` tokens."""
     if not has_generation_markers(tokenizer.chat_template or ""):
         raise ValueError(
             "chat_template: has no {% generation %} markers, so the assistant's tokens cannot be told apart; "
             "use a template with markers (nbkit.data.tokens.CHAT_TEMPLATE has them)"
         )
-    rows = [_row(i, conversation, tokenizer) for i, conversation in enumerate(conversations)]
+    shown = progress.each(conversations, "encoding conversation")
+    rows = [_row(i, row, tokenizer) for i, row in enumerate(shown)]
     kept = [row for row in rows if len(row["input_ids"]) <= max_length]
     if not kept:
         raise ValueError(
@@ -67,13 +72,12 @@ def encode(conversations: Sequence[list[dict] | dict], tokenizer, max_length: in
     return kept, len(rows) - len(kept)
 
 
-def _row(number: int, conversation: list[dict] | dict, tokenizer) -> dict:
+def _row(number: int, row: list[dict] | dict, tokenizer) -> dict:
     """One conversation. Not apply_chat_template's own mask: where an answer begins with a line break, that
     one lets a token carry loss that begins in the prompt (the line break before it, merged)."""
-    chat = conversation if isinstance(conversation, dict) else {"messages": conversation}
-    tools = chat.get("tools") or None
+    messages, tools = conversation(row, f"conversations[{number}]")
     (text,), (spans,) = render_jinja_template(
-        [chat["messages"]],
+        [messages],
         tools=tools,
         chat_template=tokenizer.get_chat_template(tools=tools),
         return_assistant_tokens_mask=True,
@@ -83,6 +87,7 @@ def _row(number: int, conversation: list[dict] | dict, tokenizer) -> dict:
         raise ValueError(
             f"conversations[{number}]: has no assistant turn, so none of it would carry loss; leave it out"
         )
+    spans = _learned(spans, messages, number)
     out = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     begins, ends = np.array(spans).T
     first, last = np.array(out["offset_mapping"]).T
@@ -90,6 +95,18 @@ def _row(number: int, conversation: list[dict] | dict, tokenizer) -> dict:
     inside = (turn >= 0) & (last <= ends[turn])
     inside[0] = False  # nothing comes before the first token that could predict it
     return {"input_ids": out["input_ids"], "labels": np.where(inside, out["input_ids"], IGNORE).tolist()}
+
+
+def _learned(spans: Sequence, messages: Sequence[dict], number: int) -> Sequence:
+    """The assistant's spans without those of messages that say "weight": 0 (read, but not learned)."""
+    weights = [message.get("weight") for message in messages if message["role"] == "assistant"]
+    if set(weights) <= {None, 1}:
+        return spans
+    if not set(weights) <= {None, 0, 1} or len(weights) != len(spans):
+        raise ValueError(f"conversations[{number}]: got weights {weights}, wanted 0 or 1 for each message")
+    if 1 not in weights and None not in weights:
+        raise ValueError(f"conversations[{number}]: every assistant turn has weight 0; leave it out")
+    return [span for span, weight in zip(spans, weights, strict=True) if weight != 0]
 
 
 def with_markers(tokenizer):
@@ -175,7 +192,6 @@ def sft(
     epochs: float = 1.0,
     steps: int = 0,
     label: str = "sft",
-    report: Callable[[str], None] = lambda text: None,
 ) -> SFTResult:
     """Fine-tune `model` in place. `batch` is in packed rows of `max_length` tokens; the loss is the mean
     over all learned tokens of a step. `steps`, where given, counts in place of `epochs`."""
@@ -200,14 +216,13 @@ def sft(
         **shared_arguments(out, seed),
     )
     shared = dict(args=arguments, train_dataset=packed, processing_class=tokenizer)
-    shared["callbacks"] = [Progress(label, report)]
     if attention is None:
         trainer = RowPackedTrainer(model, data_collator=RowPacked(tokenizer.pad_token_id), **shared)
-        history, seconds = run_training(trainer)
+        history, seconds = run_training(trainer, label)
     else:
         before = model.config._attn_implementation
         model.set_attn_implementation(attention)
-        history, seconds = run_training(SFTTrainer(model, **shared))
+        history, seconds = run_training(SFTTrainer(model, **shared), label)
         model.set_attn_implementation(before)
     tokens = sum(len(row["input_ids"]) for row in encoded)
     learned = sum(y != IGNORE for row in encoded for y in row["labels"])

@@ -16,7 +16,7 @@ Shape legend: N tokens, C tokens of one completion, V vocabulary, H width, K kep
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from safetensors.torch import load, save
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.utils import hash_module
 
-from nbkit import files
+from nbkit import files, progress
 from nbkit.train.dpd_loss import TILE, against_teacher, against_top_k
 from nbkit.train.dpd_states import completion_states, plain_head
 from nbkit.train.dpd_tiles import Divergence
@@ -73,7 +73,6 @@ class TeacherCache:
         k: int,
         temperature: float,
         vocab: int | None = None,
-        report: Callable[[str], None] = lambda text: None,
     ) -> "TeacherCache":
         """The cache under `root` for these pairs ("prompt_ids", "chosen_ids", "rejected_ids"); pairs that
         are there already are kept. `tokenizer`: the teacher's; `vocab`: rows of the student's head, where the
@@ -85,8 +84,7 @@ class TeacherCache:
         files.write_json(cache.folder / "about.json", about)
         collate = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)
         teacher.eval()
-        for done, row in enumerate(rows):
-            report(f"teacher log-probs {done}/{len(rows)}")
+        for row in progress.each(rows, "the teacher's likeliest tokens"):
             if cache.path(row).is_file():
                 continue
             batch = {name: x.to(teacher.device) for name, x in collate.torch_call([row]).items()}

@@ -2,14 +2,16 @@
 benchmarks/speed.py."""
 
 import contextlib
-import statistics
 import time
 from collections.abc import Iterator, Sequence
-from functools import cache
 
 import torch
 
+from nbkit import progress
+from nbkit.train.precision import dtype
 from nbkit.train.schedule import Stage, total_tokens
+
+_fastest: dict[tuple[str, torch.dtype], float] = {}  # FLOP/s by device and dtype
 
 
 def flops_per_token(model, seq_len: int) -> float:
@@ -26,27 +28,38 @@ def flops_per_token(model, seq_len: int) -> float:
     return 6 * weights + 12 * model.config.num_hidden_layers * width * seq_len
 
 
-@cache
-def matmul_peak(device: str) -> float:
-    """Measured rate of large bf16 matrix products on one device, FLOP/s: median of ten after two warm-ups."""
-    size = 8192 if device == "cuda" else 2048
-    a_NN = torch.randn(size, size, device=device).to(torch.bfloat16)
+@progress.doing("measuring the machine's matrix products")
+def matmul_peak(device: str, kind: torch.dtype, seconds: float = 0.5) -> float:
+    """Measured rate of large matrix products of dtype `kind` on one device, FLOP/s. The matrices are as large
+    as a budget of about `seconds` allows: a slow machine must not wait for it. The fastest of ten products
+    counts, and of all calls in this process: another program can only slow them down."""
+    size, largest = 256, 8192 if device == "cuda" else 2048
+    _product_seconds(size, device, kind)  # the first call also chooses and loads the kernel
+    took = _product_seconds(size, device, kind)
+    while size < largest and 8 * took < seconds / 12:  # twice the size is eight times the work
+        size *= 2
+        took = _product_seconds(size, device, kind)
+    rate = 2 * size**3 / min(_product_seconds(size, device, kind) for _ in range(10))
+    _fastest[device, kind] = max(rate, _fastest.get((device, kind), 0.0))
+    return _fastest[device, kind]
+
+
+def _product_seconds(size: int, device: str, kind: torch.dtype) -> float:
+    """Seconds of one product of two square matrices."""
+    a_NN = torch.randn(size, size, device=device).to(kind)
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-    seconds = []
-    for _ in range(12):
-        wait()
-        start = time.perf_counter()
-        a_NN @ a_NN
-        wait()
-        seconds.append(time.perf_counter() - start)
-    return 2 * size**3 / statistics.median(seconds[2:])
+    wait()
+    start = time.perf_counter()
+    a_NN @ a_NN
+    wait()
+    return time.perf_counter() - start
 
 
 def mfu(model, plan: Sequence[Stage], tokens_per_s: float) -> float:
     """Share of the measured matmul peak that training used on a device, at the plan's mean FLOPs. The peak is
-    that of bf16, also where training runs in fp32."""
+    that of the dtype which training uses (`precision.dtype`)."""
     flops = sum(stage.total * flops_per_token(model, stage.seq_len) for stage in plan) / total_tokens(plan)
-    return tokens_per_s * flops / matmul_peak("cuda" if torch.cuda.is_available() else "cpu")
+    return tokens_per_s * flops / matmul_peak("cuda" if torch.cuda.is_available() else "cpu", dtype())
 
 
 @contextlib.contextmanager

@@ -1,10 +1,9 @@
-"""The final answer of a solution, and its markup brought to one plain form (notebooks 04, 06 and 07).
+"""The markup of an answer brought to one plain form (notebooks 04, 06 and 07).
 
-`extract_answer` finds the text a solution commits to. `clean` rewrites that text so that the parsers behind
-it (`structures.py`, `formula.py`) see one spelling of everything: LaTeX commands and Unicode variants become
-the same single characters, and wrappers, delimiters and spacing commands go. The value is untouched.
+`clean` rewrites an answer so that the parsers behind it (`structures.py`, `formula.py`) see one spelling of
+everything: LaTeX commands and Unicode variants become the same single characters, and wrappers, delimiters
+and spacing commands go. The value is untouched.
 
-    extract_answer("so x = \\boxed{\\frac{1}{2}}.")  # "\\frac{1}{2}"
     clean(r"$\\left\\{ 2\\,\\pi , \\text{five} \\right\\}$.")  # "⦃ 2 π , five ⦄": ⦃⦄ are set braces, {} group
 """
 
@@ -12,12 +11,6 @@ import re
 import unicodedata
 
 MAX_ANSWER = 1000  # characters of an answer as written; a longer one is not an answer
-_WIDE = str.maketrans("０１２３４５６７８９，．％（）：−–＋／＝", "0123456789,.%():--+/=")
-_MARKER = re.compile(
-    r"\\(?:boxed|fbox)\s*\{|####|\b(?:final\s+)?answer\s*(?:is\b\s*:?|:)|答案(?:是|为|:)?:?", re.IGNORECASE
-)
-_NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+"
-_IN_TEXT = re.compile(rf"(?<![\w.])-?(?:{_NUMBER})(?:/[0-9]+)?%?")
 _BOLD = re.compile(r"(?<!\S)\*\*([^\s*][^*]*)\*\*(?![\w(])")
 
 FUNCTIONS = frozenset({
@@ -35,7 +28,8 @@ SYMBOLS = {
     "varnothing": "∅", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lbrace": "⦃", "rbrace": "⦄",
     "langle": "⟨", "rangle": "⟩", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈", "rceil": "⌉", "sqrt": "√",
     "approx": "≈", "setminus": "∖", "backslash": "∖", "degree": "°", "circ": "°", "colon": ":", "ldots": "…",
-    "dots": "…", "cdots": "…", "lor": " or ", "vee": " or ", "land": " and ", "wedge": " and ", "R": "ℝ",
+    "dots": "…", "cdots": "…", "dotsc": "…", "dotsb": "…", "dotso": "…", "hdots": "…", "lor": " or ",
+    "vee": " or ", "land": " and ", "wedge": " and ", "R": "ℝ", "equiv": "≡",
     "imath": "i", "jmath": "j", "prime": "'", "int": "∫", "sum": "∑", "to": "→", "rightarrow": "→",
 }  # fmt: skip
 _DROPPED = {
@@ -43,6 +37,9 @@ _DROPPED = {
     "Biggl", "Biggr", "displaystyle", "textstyle", "limits", "quad", "qquad", "rm", "bf", "it", "tiny",
     "small", "large", "hspace", "hfill", "thinspace", "enspace", "angle",
 }  # fmt: skip
+_COMMANDS = (
+    FUNCTIONS | SYMBOLS.keys() | _DROPPED | {"frac", "dfrac", "tfrac", "binom", "text", "mathbb", "mathrm"}
+)
 _SAME = str.maketrans(
     {
         "−": "-", "–": "-", "—": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "⁄": "/",
@@ -56,14 +53,22 @@ _VULGAR = re.compile("[¼-¾⅐-⅞]")
 # Direction marks can make an answer read differently from what it is; control characters have no use here.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
+_THIN_SPACE = re.compile("(?<=[0-9])[\u2009\u202f\u00a0\u2006](?=[0-9]{3}(?![0-9]))")
 _WRAPPER = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|cal|normal)|mbox|hbox|operatorname\*?|boldsymbol|bm"
     r"|vec|hat|widehat|boxed|fbox|underline)(?![a-zA-Z])\s*(?:\{((?:[^{}]|\{[^{}]*\})*)\})?"
 )
 _REWRITES = [
     (re.compile(r"\\\\(?:\[[^\]]*\])?"), " ↵ "),  # the end of a matrix row
+    # Thousands: 1{,}234, 1,\!234, 1\,234; any other {,} is a decimal comma or a list.
+    (re.compile(r"(?<=[0-9])(?: ?\{ ?, ?\} ?|,\\! ?|\\[,;:! ])(?=[0-9]{3}(?![0-9]))"), ""),
+    (re.compile(r"(?<=[0-9])\{,\}(?=[0-9])"), "."),
     (re.compile(r"\{,\}|,\\!"), ","),
-    (re.compile(r"(?<=[0-9])\\[,;:! ](?=[0-9]{3}(?![0-9]))"), ""),  # thin space between thousands
+    (re.compile(r"\\q?quad"), " "),
+    (re.compile(r'\\"'), '"'),
+    (re.compile(r"\\textsuperscript(?![a-zA-Z])"), "^"),
+    (re.compile(r"\\p?mod\s?\{([^{}]*)\}|\\pmod\s?([0-9a-z])"), r" (mod \1\2)"),
+    (re.compile(r"\\b?mod(?![a-zA-Z])"), " mod "),
     (re.compile(r"\\mathbb\s*\{?\s*([RNZQC])\s*\}?"), lambda m: "ℝℕℤℚℂ"["RNZQC".index(m[1])]),
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac "),
     (re.compile(r"\\[dt]binom(?![a-zA-Z])"), r"\\binom "),
@@ -85,47 +90,17 @@ _LAST = [
     (re.compile(r"\+\s*/\s*-"), "±"),
     (re.compile(r"百分之 ?([0-9.]+)"), r"\1%"),
     (re.compile(r"\s+"), " "),
-    (re.compile(r"(?<=[0-9}]) ?\((?:[a-z]{3,} ?)+\)\.? ?$"), ""),  # 5 (five)
+    (re.compile(r"(?<=[0-9}]) ?\((?!not\b|mod\b)[a-z]{3,}(?:[ -][a-z]{3,})*\)\.? ?$"), ""),  # 5 (five)
+    (re.compile(r"(?<![0-9.])([0-9]+) ?\^ ?\{? ?(st|nd|rd|th) ?\}?(?![a-zA-Z])"), r"\1\2"),  # an ordinal
+    (re.compile(r"\. ?\. ?\.+"), "…"),
+    (re.compile(r"(?<=[0-9]) ?…[. ]*$"), ""),  # 3.14…
 ]
+_SPREAD = 4  # normal forms of Unicode may be longer than what was written
 _LEAD = re.compile(
     r"[≈=]\s*|(?:approximately|about|exactly|only|either|both|(?:the )?(?:final )?answer(?: is\b)?:?)"
-    r"\s+(?=\S)",
+    r"\s+(?=\S)|(?:答案?[是为]?|[一总]?共有?|大?约|等于|[是为]) ?(?=[-$√π(]?\\?[0-9])",
     re.IGNORECASE,
 )
-
-
-def extract_answer(text: str) -> str:
-    """The final answer a solution states, as written; "" when there is none.
-
-    Only text after `</think>` counts (an unfinished thought has no answer). The last explicit marker wins:
-    `\\boxed{}`, `####`, "Answer:", "The answer is". Without one: the last line if it is a formula (what
-    follows its last "="), else the last number, else the last line.
-    """
-    if "<think>" in text and "</think>" not in text:
-        return ""
-    text = text.rpartition("</think>")[2].translate(_WIDE).strip()
-    markers = list(_MARKER.finditer(text))
-    if markers:
-        return _after_marker(text, markers[-1])
-    last_line = text.rpartition("\n")[2].strip()
-    if not re.search(r"(?<!\\)\b(?!sqrt|pi\b)[^\W\d_]{2}", last_line):  # no word, so the line is a formula
-        return last_line.rpartition("=")[2].strip("$ ")
-    numbers = _IN_TEXT.findall(text)
-    return numbers[-1] if numbers else last_line
-
-
-def _after_marker(text: str, marker: re.Match) -> str:
-    rest = text[marker.end() :]
-    if marker.group().endswith("{"):
-        depth = 1
-        for position, character in enumerate(rest):
-            depth += {"{": 1, "}": -1}.get(character, 0)
-            if depth == 0:
-                return rest[:position].strip()
-        return ""  # the box never closes: the answer was cut off
-    line = _BOLD.sub(r"\1", rest.strip().partition("\n")[0]).strip("* ")
-    sentence = re.match(r"(.*?)[.。](?:\s+[A-Z\u4e00-\u9fff].*)?$", line)
-    return (sentence.group(1) if sentence else line).strip("* ")
 
 
 def acceptable(text: object) -> bool:
@@ -144,8 +119,13 @@ def balanced(text: str) -> bool:
 
 
 def clean(text: str) -> str:
-    """One spelling for markup, Unicode variants and spacing; see the top of this file."""
-    text = _BOLD.sub(r"\1", _unicode(text))
+    """One spelling for markup, Unicode variants and spacing (see above); "" for what is too long."""
+    text = _unicode(text[: MAX_ANSWER + 1])
+    if len(text) > _SPREAD * MAX_ANSWER:
+        return ""
+    text = _BOLD.sub(r"\1", text)
+    if "\\begin" not in text:  # where no row can end, two of them come of escaping twice
+        text = re.sub(r"\\\\([a-zA-Z]+)", lambda match: match[0][match[1] in _COMMANDS :], text)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     text = _dollars(text)
@@ -159,7 +139,7 @@ def clean(text: str) -> str:
 
 
 def _unicode(text: str) -> str:
-    text = _INVISIBLE.sub("", text)
+    text = _THIN_SPACE.sub("", _INVISIBLE.sub("", text))
     text = _VULGAR.sub(_vulgar, text)
     for script, sign in ((_RAISED, "^"), (_LOWERED, "_")):
         plain = str.maketrans(script, "0123456789+-n"[: len(script)])

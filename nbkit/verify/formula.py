@@ -177,14 +177,14 @@ class _Parser:
     def _mixed(self, whole: list[str]) -> list[str] | None:
         """1\\frac{1}{2} or 1 1/2: the sum, when the second is a proper fraction of whole numbers."""
         rest = self.tokens[self.at : self.at + 7]
-        shape = "".join("n" if kind == "number" else text for kind, text, _ in rest)
+        shape = "".join("#" if kind == "number" else text for kind, text, _ in rest)
         if not (len(whole) == 1 and whole[0].isdigit()):
             return None
-        if shape.startswith("n/n") and rest[0][2]:
+        if shape.startswith("#/#") and rest[0][2]:
             top, bottom, length = rest[0][1], rest[2][1], 3
-        elif shape.startswith("frac{n}{n}"):
+        elif shape.startswith("frac{#}{#}"):
             top, bottom, length = rest[2][1], rest[5][1], 7
-        elif shape.startswith("fracn") and len(rest[1][1]) == 2:
+        elif shape.startswith("frac#") and len(rest[1][1]) == 2:
             (top, bottom), length = rest[1][1], 2
         else:
             return None

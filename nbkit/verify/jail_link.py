@@ -42,6 +42,8 @@ class Job:
     """One confined process. `limit` is the most bytes of one of its answers, and of all that it prints.
     `begun`: it is confined, its program runs; `ended`: nothing of it is left."""
 
+    start_s = START_S
+
     def __init__(self, limit: int) -> None:
         self.limit, self.output = limit, bytearray()
         self.begun = self.ended = False
@@ -56,7 +58,7 @@ class Job:
         What its program prints meanwhile must wait: too much of it is the program's fault, not the start's.
         """
         try:
-            first = self.receive(time.monotonic() + START_S)
+            first = self.receive(time.monotonic() + self.start_s)
         except Cut as cut:
             raise NotStarted(f"the job did not start: {cut}") from cut
         if first != b"R":

@@ -124,6 +124,8 @@ class Host:
 class WasmJob(Job):
     """One process and the threads that read its pipes, which may block on any system."""
 
+    start_s = 300.0  # a user's first one compiles CPython: seconds, a minute on a busy machine
+
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
         self._host: Host | None = None

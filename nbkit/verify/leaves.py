@@ -13,7 +13,7 @@ from .answers import FUNCTIONS
 from .rational import exact
 from .structures import Leaf
 
-_PERCENT = re.compile(r"(.*?) ?(?:%|per ?cent\b|pct\.?|percentage points?)", re.IGNORECASE)
+_PERCENT = re.compile(r"(.*?) ?(?:%|per ?cent\b|pct\.?|percentage(?: points?)?)", re.IGNORECASE)
 _BASE = re.compile(r"(-?)((?=[A-F]*[0-9])[0-9A-F]+) ?_ ?\{? ?([0-9]{1,2}) ?\}?")
 _CLOCK = re.compile(r"([0-9]{1,2})(?: ?: ?([0-5][0-9]))?(?: ?([AaPp])\.? ?[Mm]\.?)?")
 
@@ -45,7 +45,7 @@ def read_leaf(text: str) -> Leaf:
         return Leaf(text, (str(total[0]),), total[0], total[1])
     if match := _BASE.fullmatch(text):
         value = int(match[2], 10 if match[2].isdigit() else 36) * (-1 if match[1] else 1)
-        return _number(text, value, f"base {int(match[3])}")
+        return _number(text, value, f"base {int(match[3])}" if int(match[3]) != 10 else "")
     if match := is_clock(text):
         return _number(text, int(match[1]) * 60 + int(match[2] or 0), (match[3] or "").lower())
     number = text.replace(" ", "") if re.fullmatch(r"[0-9]{1,3}(?: [0-9]{3})+", text) else text

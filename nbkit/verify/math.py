@@ -12,34 +12,40 @@ tool may judge (`agent.py`). Nothing is parsed by `eval` or sympy in this proces
     verdict("2\\\\sqrt{3}", "\\\\sqrt{12}", jail)  # "pass"; without a jail "fail"
 """
 
-import functools
 import re
+import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Literal
 
-from . import formula, units
-from .answers import acceptable, balanced, clean, extract_answer
+from .answers import acceptable, balanced, clean
+from .extract import extract_answer
 from .jail import Jail
+from .question import Question, keys_of, plain_text
 from .reading import read
 from .structures import Leaf, Node, compare
-from .values import Hopeless, Key, Values, equal, evaluate, latex, proportion
+from .values import Hopeless, Key, Values, evaluate
 
 __all__ = ["Status", "equivalent", "extract_answer", "verdict"]
 
 Status = Literal["pass", "fail", "infra"]
 
-_PHRASE = re.compile(r"[^\W\d_]{2,}(?:[ '-]+[^\W\d_]+)*")
-_SYNONYMS = {"dne": "does not exist", "doesn't exist": "does not exist"}
+_ROUNDS = 3  # of asking for more digits
+_TEXT_FAULTS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+_DECIMAL_COMMA = re.compile(r"(-?[0-9]+),([0-9]+)( ?[^0-9,]*)")
 _OPTION = re.compile(
     r"(?:(?:the )?(?:correct )?(?:option|choice|answer)(?: is)?:? |选项?|答案(?:是|为|选)?)?[: ]*"
     r"(?:\(([A-Ja-j])\)|\[([A-J])\]|([A-Ja-j])(?=$|[.):]))[.):]?(?: (.*))?",
     re.IGNORECASE,
 )
 _LETTERS = re.compile(r"\(?[A-H]\)?(?:(?:,| |and|&)*\(?[A-H]\)?)+")
-_OPPOSITE = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
-_TO_RADIANS = ("π", "mul", "180", "div")
 
 
 def verdict(
@@ -56,17 +62,10 @@ def verdict(
         return "infra"
     if not acceptable(prediction) or not (ours := clean(prediction)):
         return "fail"
-    if _text(ours) == _text(wanted):
-        return "pass"
-    option, gold_option = _option(ours), _option(wanted)
-    if gold_option and (option or not gold_option[1]):
-        if option and len(gold_option[0]) == 1 or option and option[0] == gold_option[0]:
-            return "pass" if option[0] == gold_option[0] else "fail"
-    elif gold_option:
-        wanted = gold_option[1]
-    if gold_option and not gold_option[1] and len(gold_option[0]) == 1 < len(wanted):
-        wanted = gold_option[0]  # without its bracket, which means nothing to what follows
-    status, why = _decide(ours, wanted, jail)
+    try:
+        status, why = _compare(ours, wanted, jail)
+    except _TEXT_FAULTS:  # no text may raise in a trainer
+        return "fail" if _reads(wanted) else "infra"
     if why == "unread" and model is not None and jail is not None:
         from .agent import judge
 
@@ -74,22 +73,67 @@ def verdict(
     return status
 
 
+def _compare(ours: str, wanted: str, jail: Jail | None) -> tuple[Status, str]:
+    """As `_decide`; equal texts and letters of multiple choice first."""
+    if plain_text(ours) == plain_text(wanted):
+        return "pass", ""
+    option, gold_option = _option(ours), _option(wanted)
+    if gold_option and (option or not gold_option[1]):
+        if option and len(gold_option[0]) == 1 or option and option[0] == gold_option[0]:
+            return ("pass" if option[0] == gold_option[0] else "fail"), ""
+    elif gold_option:
+        wanted = gold_option[1]
+    if gold_option and not gold_option[1] and len(gold_option[0]) == 1 < len(wanted):
+        wanted = gold_option[0]  # without its bracket, which means nothing to what follows
+    return _decide(*_with_points(ours, wanted), jail)
+
+
+def _reads(wanted: str) -> bool:
+    try:
+        plain_text(wanted)
+        return bool(read(wanted))
+    except _TEXT_FAULTS:
+        return False
+
+
+def _with_points(ours: str, wanted: str) -> tuple[str, str]:
+    """Decimal commas as points: ours (2,74, not 1,234) beside a reference with a point, and the reference's
+    where it can be no list (0,111)."""
+    mine, theirs = (_DECIMAL_COMMA.fullmatch(text) for text in (ours, wanted))
+    point = re.compile(r"-?[0-9]*\.[0-9]")
+    if mine and point.match(wanted) and (len(mine[2]) != 3 or mine[1].lstrip("-") == "0"):
+        ours = f"{mine[1]}.{mine[2]}{mine[3]}"
+    elif (
+        theirs
+        and point.match(ours)
+        and theirs[1].lstrip("-") == "0"
+        and (len(theirs[2]) > 2 or theirs[2][0] == "0")
+    ):
+        wanted = f"{theirs[1]}.{theirs[2]}{theirs[3]}"
+    return ours, wanted
+
+
 def _decide(ours: str, wanted: str, jail: Jail | None) -> tuple[Status, str]:
     """(status, "" or "unread": a side could not be read, so the status is only a default)."""
-    sides, question = (read(ours), read(wanted)), _Question()
+    sides, question = (read(ours), read(wanted)), Question()
     result = compare(*sides, question.same)
     if result is None and jail is not None:
+        seed = zlib.crc32(f"{ours}\n{wanted}".encode())  # points that no answer can be made to fit
         try:
             # The reference first: without it no prediction is at fault.
-            found = _look_up([gold for _, gold in question.open], jail, "infra")
-            found |= _look_up([ours for ours, gold in question.open if _readable(gold)], jail, "fail")
+            found = _look_up([gold for _, gold in question.open], jail, "infra", seed)
+            found |= _look_up([ours for ours, gold in question.open if _readable(gold)], jail, "fail", seed)
+            for _ in range(_ROUNDS):
+                question = Question(found)
+                result = compare(*sides, question.same)
+                if not question.short:
+                    break
+                found = found | _more_digits(question, jail, seed)
         except _Settled as settled:
             return settled.status, ""
-        question = _Question(found)
-        result = compare(*sides, question.same)
     if result is not None:
         return ("pass" if result else "fail"), ""
-    unread = any(not _keys(side) for pair in question.open for side in pair)
+    unread = any(not keys_of(side) for pair in question.open for side in pair)
     # Values of both sides, but too few or too coarse to tell.
     untold = any(question.untold(*pair) for pair in question.open)
     malformed = any(_malformed(gold, question.found, jail) for _, gold in question.open)
@@ -101,16 +145,25 @@ class _Settled(Exception):
         self.status = status
 
 
-def _look_up(nodes: list, jail: Jail, fault: Status) -> dict[Key, Values]:
-    keys = [key for node in nodes for key in _keys(node) if not _is_known(node, key)]
+def _look_up(nodes: list, jail: Jail, fault: Status, seed: int, digits: int = 0) -> dict[Key, Values]:
+    keys = [key for node in nodes for key in keys_of(node) if not _is_known(node, key)]
     try:
-        return evaluate(keys, jail) if keys else {}
+        return evaluate(keys, jail, seed, digits) if keys else {}
     except Hopeless as reason:
         raise _Settled("infra" if str(reason) == "infra" else fault) from None
 
 
+def _more_digits(question: Question, jail: Jail, seed: int) -> dict[Key, Values]:
+    """Of both sides, where they look equal at too few digits."""
+    found = {}
+    for digits, pairs in question.short.items():
+        found |= _look_up([gold for _, gold in pairs], jail, "infra", seed, digits)
+        found |= _look_up([ours for ours, _ in pairs], jail, "fail", seed, digits)
+    return found
+
+
 def _readable(node: Leaf | Node) -> bool:
-    return bool(_keys(node)) or getattr(node, "value", None) is not None
+    return bool(keys_of(node)) or getattr(node, "value", None) is not None
 
 
 def _is_known(node: Leaf | Node, key: Key) -> bool:
@@ -121,137 +174,18 @@ def _malformed(gold: Leaf | Node, found: dict, jail: Jail | None) -> bool:
     """A reference that is neither a phrase nor anything with a value."""
     if isinstance(gold, Leaf) and (gold.is_words or gold.value is not None):
         return False
-    if isinstance(gold, Node) and (gold.kind not in ("named", "relation") or _keys(gold.items[0])):
+    if isinstance(gold, Node) and (gold.kind not in ("named", "relation") or keys_of(gold.items[0])):
         return False
-    keys = _keys(gold)
+    keys = keys_of(gold)
     return not keys or (jail is not None and not any(key in found for key in keys))
-
-
-def _keys(node: Leaf | Node) -> list[Key]:
-    """What to evaluate of a leaf or relation; nothing when it cannot be read."""
-    if isinstance(node, Leaf):
-        if node.tokens is None:
-            text = latex(node.text)
-            return [("latex", text)] if text else []
-        keys = [("formula", node.tokens)]
-        return [*keys, ("formula", node.tokens + _TO_RADIANS)] if _is_degrees(node) else keys
-    if node.kind == "named":
-        sides = formula.parse(node.name), getattr(node.items[0], "tokens", None)
-    elif node.kind == "relation":
-        sides = tuple(item.tokens for item in node.items)
-    else:
-        return []
-    if None in sides:
-        return []
-    if node.name in _OPPOSITE:
-        return [("formula", (*sides[0], *sides[1], "sub"))]
-    return [("equation", *sides)]
-
-
-@dataclass
-class _Question:
-    """Compares leaves; those it cannot decide with the values it has are noted in `open`."""
-
-    found: dict[Key, Values] = field(default_factory=dict)
-    open: list[tuple] = field(default_factory=list)
-
-    def same(self, ours: Leaf | Node, gold: Leaf | Node) -> bool | None:
-        both = isinstance(ours, Leaf) and isinstance(gold, Leaf)
-        answer = self._leaves(ours, gold) if both else self._relations(ours, gold)
-        if answer is None:
-            self.open.append((ours, gold))
-        return answer
-
-    def _leaves(self, ours: Leaf, gold: Leaf) -> bool | None:
-        if {type(ours.value), type(gold.value)} == {Fraction} and not (ours.unit or gold.unit):
-            return _same_number(ours, gold, Fraction(1))
-        if _text(ours.text) == _text(gold.text):
-            return True
-        if ours.tokens is None or gold.tokens is None:
-            words = [leaf.is_words and re.fullmatch(r"[^\W\d_]+", leaf.text) for leaf in (ours, gold)]
-            if all(words):
-                return False  # two different words
-            if not (_keys(ours) and _keys(gold)):
-                return None
-        if (ours.percent and gold.unit) or (gold.percent and ours.unit):
-            return False
-        factor = units.ratio(ours.unit, gold.unit)
-        if factor is None:
-            return self._angles(ours, gold) if _is_degrees(ours) or _is_degrees(gold) else False
-        if ours.tokens and ours.tokens == gold.tokens and factor == 1 and ours.percent == gold.percent:
-            return True
-        if ours.value is not None and gold.value is not None:
-            answer = _same_number(ours, gold, factor)
-            angle = not answer and _is_degrees(ours) != _is_degrees(gold)
-            return self._angles(ours, gold) if angle and not (ours.unit and gold.unit) else answer
-        for one, other in ((ours, gold), (gold, ours)):
-            if one.value is not None and other.tokens and len(other.tokens) == 1 and other.tokens[0] != "π":
-                return False  # a number against a lone letter
-        mine, theirs = self._values(ours), self._values(gold)
-        if mine is None or theirs is None:
-            return None
-        if ours.percent != gold.percent:
-            factor = factor / 100 if ours.percent else factor * 100
-        answer = equal(mine.times(factor), theirs)
-        if answer is False and _is_degrees(ours) != _is_degrees(gold):
-            return self._angles(ours, gold)
-        return answer
-
-    def untold(self, ours: Leaf | Node, gold: Leaf | Node) -> bool:
-        return all(isinstance(side, Leaf) and self._values(side) for side in (ours, gold))
-
-    def _values(self, leaf: Leaf, index: int = 0) -> Values | None:
-        if isinstance(leaf.value, Fraction) and index == 0:
-            return Values.of(leaf.value)
-        return self.found.get(_keys(leaf)[index]) if len(_keys(leaf)) > index else None
-
-    def _angles(self, ours: Leaf, gold: Leaf) -> bool | None:
-        """90° is π/2, whether or not the latter says radians."""
-        if "π" not in (ours.tokens or ()) + (gold.tokens or ()):
-            return False
-        for leaf in (ours, gold):
-            if leaf.unit is not None and leaf.unit.powers not in (units.DEGREE, units.RADIAN):
-                return False
-        sides = [self._values(leaf, int(_is_degrees(leaf))) for leaf in (ours, gold)]
-        return None if None in sides else equal(*sides)
-
-    def _relations(self, ours: Leaf | Node, gold: Leaf | Node) -> bool | None:
-        keys = [_keys(node) if isinstance(node, Node) else [] for node in (ours, gold)]
-        if not all(keys):
-            return None
-        kinds = ["=" if node.kind == "named" else node.name for node in (ours, gold)]
-        opposite = kinds[0] in _OPPOSITE and _OPPOSITE[kinds[0]] == kinds[1]
-        if kinds[0] != kinds[1] and not opposite:
-            return False
-        sides = [self.found.get(key[0]) for key in keys]
-        if None in sides:
-            return None
-        sign = proportion(*sides)
-        if kinds[0] in _OPPOSITE:
-            return sign == (-1 if opposite else 1)
-        return sign is not None
-
-
-def _is_degrees(leaf: Leaf) -> bool:
-    return leaf.unit is not None and leaf.unit.powers == units.DEGREE
-
-
-def _same_number(ours: Leaf, gold: Leaf, factor: Fraction) -> bool:
-    value, wanted = ours.value, gold.value
-    if isinstance(value, float) or isinstance(wanted, float):
-        return value == wanted
-    value *= factor
-    if ours.percent == gold.percent:
-        return value == wanted
-    # "18%" against "18" reads the sign as a unit; below 1 that would make 0.5% equal 0.5.
-    share, other = (value, wanted) if ours.percent else (wanted, value)
-    return share / 100 == other or (share == other and abs(share) >= 1)
 
 
 def _option(text: str) -> tuple[str, str] | None:
     """(letter or letters, text behind it) of a multiple choice answer."""
     if match := _OPTION.fullmatch(text):
         return next(filter(None, match.groups()[:3])).upper(), match[4] or ""
+    if match := re.fullmatch(r"([B-HJ]) [A-Z][a-z]{2,}(?: [A-Z][a-z]+)?", text):  # a letter and a name
+        return match[1], text[2:]
     if _LETTERS.fullmatch(text):
         letters = re.findall("[A-H]", text)
         return ("".join(sorted(letters)), "") if len(set(letters)) == len(letters) else None
@@ -266,13 +200,3 @@ def equivalent(prediction: str, gold: str, jail: Jail | None = None) -> bool:
             f"cannot compare with the reference {str(gold)[:100]!r}: it is malformed or the jail failed"
         )
     return status == "pass"
-
-
-@functools.lru_cache(8192)
-def _text(cleaned: str) -> str:
-    # Space between words or digits carries meaning ("1 1/2" is not "11/2"); around punctuation it does not.
-    text = re.sub(r" ?([^\w ]) ?", r"\1", cleaned)
-    phrase = re.sub("^(?:the|an?) (?=..)", "", text.rstrip("!?").casefold().replace("-", " "))
-    if _PHRASE.fullmatch(phrase):  # in formulas and units the case matters
-        return _SYNONYMS.get(phrase, phrase)
-    return text

@@ -8,27 +8,22 @@ import re
 from dataclasses import replace
 
 from . import formula, units
+from .forms import read_congruence, read_matrix, read_sequence
 from .leaves import is_clock, read_leaf
+from .splitting import CLOSE, NAME, NAMED, OPEN, closes_at_end, is_one_number, join_thousands, split
 from .structures import Leaf, Node, as_region, is_infinite, is_region, span
 
 MAX_STRUCTURE = 1000  # characters
 _MAX_DEPTH = 8
-_OPEN, _CLOSE = "([{⦃⟨⌊⌈", ")]}⦄⟩⌋⌉"
-_NAME = r"[a-zA-Zα-ωΑ-Ω](?: ?_ ?(?:\{[^{}]*\}|[a-zA-Z0-9]))?'*"
-_NAMED = re.compile(
-    rf"{_NAME}|{_NAME} ?\( ?{_NAME}(?: ?, ?{_NAME})* ?\)|[fghpquvwFGHPEVASTQR]'* ?\([^()]*\)|\|[^|]+\|"
-    r"|[A-Z]{2}|[a-zA-Z]{3,12}(?: [a-zA-Z]{2,12}){0,3}|d[a-z]/d[a-z]|\\frac ?\{d[a-z]?\} ?\{d[a-z]\}"
-    r"|\\overline ?\{[A-Z]+\}"
-    rf"|(?:sin|cos|tan|cot|sec|csc) ?(?:{_NAME}|\( ?{_NAME} ?\))"
-)
-_THOUSANDS = re.compile(r"[^,]*?(?<![0-9])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])[^,]*")
 _EMPTY = re.compile(r"∅|⦃ ?⦄|no (?:real )?solutions?(?: exists?)?|none|empty set|无解", re.IGNORECASE)
 _REALS = re.compile(r"ℝ|all (?:real numbers|reals)|real numbers|实数|全体实数", re.IGNORECASE)
 _FLIP = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
-_WORD_SPLITS = re.compile(r"\b(or|and)\b|(或者?|和|以及|且)")
+_WORD_SPLITS = re.compile(
+    r"(?<![^\W\d_])(or|and)(?![a-z])|(?<=[0-9)}])(or|and)(?=[a-zA-Z] ?=)|(或者?|和|以及|且)"
+)
 # The point A(1, 2), the column [1, 2]^T.
 _DRESSED = re.compile(r"(?:[A-Z]'? ?(?=\())?([(\[⟨].*,.*[)\]⟩])(?:\^ ?\{? ?(?:T|\\top) ?\}?)?")
-_DOMAIN = re.compile(rf"(?:where |for |with )?{_NAME} ?(?:∈ ?[ℤℕ].*|is an(?:y)? integer|any integer)")
+_DOMAIN = re.compile(rf"(?:where |for |with )?{NAME} ?(?:∈ ?[ℤℕ].*|is an(?:y)? integer|any integer)")
 
 
 def read(text: str, depth: int = 0) -> Node | Leaf:
@@ -42,16 +37,20 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
         return span("(", read_leaf("-∞"), read_leaf("∞"), ")")
     if "≈" in text:  # the exact value, where an approximation follows it
         left, _, right = text.partition("≈")
-        return read(right if _NAMED.fullmatch(left.strip()) else left, depth + 1)
-    if units.compound(text) or _THOUSANDS.fullmatch(text) or re.fullmatch(r"[0-9]{1,3}(?: [0-9]{3})+", text):
+        return read(right if NAMED.fullmatch(left.strip()) else left, depth + 1)
+    if units.compound(text) or is_one_number(text):
         return read_leaf(text)
-    if is_clock(text):
+    if is_clock(text) or text == "…":
         return read_leaf(text)
-    if match := re.fullmatch(rf"({_NAME}) ?≠ ?(.*)", text):  # also x ≠ 1, 2 and x ≠ 1, x ≠ 2
+    if text[0] == "∈":  # x belongs to it, without the x
+        return _region_first(read(text[1:], depth + 1))
+    if (node := read_congruence(text, lambda part: read(part, depth + 1))) is not None:
+        return node
+    if match := re.fullmatch(rf"({NAME}) ?≠ ?(.*)", text):  # also x ≠ 1, 2 and x ≠ 1, x ≠ 2
         rest = re.sub(rf"(?<![a-zA-Z]){re.escape(match[1])} ?≠", " ", match[2])
         if not re.search("[=<>≤≥≠]", rest) and (node := _without(read(rest, depth + 1), match[1])):
             return node
-    if (match := _DRESSED.fullmatch(text)) and match[1] != text and _closes_at_end(match[1]):
+    if (match := _DRESSED.fullmatch(text)) and match[1] != text and closes_at_end(match[1]):
         return read(match[1], depth + 1)
     for reader in (
         _read_list,
@@ -61,29 +60,15 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
         _read_enclosed,
         _read_signs,
         _read_ratio,
-        _read_matrix,
+        _read_rows,
     ):
         if (node := reader(text, depth + 1)) is not None:
             return node
     return read_leaf(text)
 
 
-def _split(text: str, separators: str) -> list[str] | None:
-    """Parts between separators outside all brackets; None when brackets do not match."""
-    parts, start, depth, environments = [], 0, 0, 0
-    for at, character in enumerate(text):
-        if character in _OPEN:
-            depth += 1
-        elif character in _CLOSE:
-            depth -= 1
-        elif character == "\\":
-            environments += text.startswith("\\begin", at) - text.startswith("\\end", at)
-        elif character in separators and depth == 0 and environments == 0:
-            parts.append(text[start:at])
-            start = at + 1
-        if depth < 0:
-            return None
-    return [*parts, text[start:]] if depth == 0 and environments == 0 else None
+def _read_rows(text: str, depth: int) -> Node | Leaf | None:
+    return read_matrix(text, lambda cell: read(cell, depth))
 
 
 def _read_list(text: str, depth: int) -> Node | Leaf | None:
@@ -91,20 +76,30 @@ def _read_list(text: str, depth: int) -> Node | Leaf | None:
     for match in _WORD_SPLITS.finditer(text):
         marked.append(match.span())
         joined.add("or" if match[0][0] in "o或" else "and")
+    if not marked and ";" in text and (groups := split(join_thousands(text), ";")) and len(groups) > 1:
+        items = [read(group, depth) for group in groups if group.strip()]
+        if any(getattr(item, "kind", "") == "list" for item in items):  # x = 1, y = 2; x = 3, y = 4
+            return Node("list", tuple(_as_tuple(item) for item in items))
     plain = text
     for start, end in reversed(marked):
         plain = plain[:start] + ";" + plain[end:]
-    parts = _split(plain, ",;")
+    parts = split(join_thousands(plain), ",;")
     if parts is None or len(parts) < 2:
         return None
     parts = [part.strip() for part in parts if part.strip()]
     kept = [part for part in parts if not _DOMAIN.fullmatch(part)] or parts
     items = [read(part, depth) for part in kept]
+    if any(part == "…" for part in kept):
+        return read_sequence(items)
     if len(items) == 1:
         return items[0]
     if all(is_region(item) for item in items):
         return _join_regions(items, "or" in joined)
     return Node("list", tuple(_flat(items, "list")))
+
+
+def _as_tuple(node: Node | Leaf) -> Node | Leaf:
+    return Node("tuple", node.items, "()") if getattr(node, "kind", "") == "list" else node
 
 
 def _flat(items: list, kind: str) -> list:
@@ -125,7 +120,7 @@ def _join_regions(items: list, either: bool) -> Node:
 
 def _read_union(text: str, depth: int) -> Node | None:
     text = re.sub(r"(?<=[\])⦄]) ?[Uu] ?(?=[\[(⦃])", "∪", text)
-    parts = _split(text, "∪") if "∪" in text else None
+    parts = split(text, "∪") if "∪" in text else None
     if parts is None or len(parts) < 2:
         return None
     items = [_region_first(read(part, depth)) for part in parts]
@@ -161,11 +156,11 @@ def _without(node: Node | Leaf, name: str) -> Node | None:
 
 
 def _read_relation(text: str, depth: int) -> Node | Leaf | None:
-    parts = _split(text, "=<>≤≥≠∈")
+    parts = split(text, "=<>≤≥≠∈")
     if parts is None or len(parts) < 2 or not all(part.strip() for part in parts):
         return None
     parts, signs, at = [part.strip() for part in parts], [], 0
-    for part in _split(text, "=<>≤≥≠∈")[:-1]:
+    for part in split(text, "=<>≤≥≠∈")[:-1]:
         at += len(part)
         signs.append(text[at])
         at += 1
@@ -178,7 +173,7 @@ def _read_relation(text: str, depth: int) -> Node | Leaf | None:
     if len(parts) == 3 and set(signs) in ({"<"}, {"≤"}, {"<", "≤"}, {">"}, {"≥"}, {">", "≥"}):
         if signs[0] in ">≥":
             leaves, parts, signs = leaves[::-1], parts[::-1], [_FLIP[sign] for sign in signs[::-1]]
-        if _NAMED.fullmatch(parts[1]):
+        if NAMED.fullmatch(parts[1]):
             left, right = "([)]"[signs[0] == "≤"], ")]"[signs[1] == "≤"]
             return span(left, leaves[0], leaves[2], right, parts[1])
     if len(parts) == 2:
@@ -193,12 +188,12 @@ def _read_equation(parts: list[str], depth: int) -> Node | Leaf:
         value and not formula.variables(value) and re.fullmatch(r"[0-9 +*/().^-]+", left)
     ):  # a calculation that ends in its value
         value = read(right, depth)
-        return Node("named", (value,), left) if _NAMED.fullmatch(left) else value
-    if re.fullmatch(rf"\( ?{_NAME}(?: ?, ?{_NAME})+ ?\)", left):
+        return Node("named", (value,), left) if NAMED.fullmatch(left) else value
+    if re.fullmatch(rf"\( ?{NAME}(?: ?, ?{NAME})+ ?\)", left):
         return read(right, depth)
-    if _NAMED.fullmatch(left):
+    if NAMED.fullmatch(left):
         return Node("named", (read(right, depth),), left.replace(" ", ""))
-    if _NAMED.fullmatch(right) and not re.search(rf"(?<![a-zA-Z\\]){re.escape(right)}(?![a-zA-Z])", left):
+    if NAMED.fullmatch(right) and not re.search(rf"(?<![a-zA-Z\\]){re.escape(right)}(?![a-zA-Z])", left):
         return Node("named", (read(left, depth),), right.replace(" ", ""))
     return Node("relation", (read_leaf(left), read_leaf(right)), "=")
 
@@ -206,10 +201,10 @@ def _read_equation(parts: list[str], depth: int) -> Node | Leaf:
 def _read_inequality(parts: list[str], sign: str, leaves: list[Leaf]) -> Node | None:
     for ours, other, direction in ((0, 1, sign), (1, 0, _FLIP.get(sign, sign))):
         name, bound = parts[ours], leaves[other]
-        match = re.fullmatch(rf"\| ?({_NAME}) ?(?:([+-]) ?([^|]+))?\|", name)
+        match = re.fullmatch(rf"\| ?({NAME}) ?(?:([+-]) ?([^|]+))?\|", name)
         if match and direction != "≠" and bound.tokens:
             return _read_distance(match, parts[other], direction)
-        if _NAMED.fullmatch(name) and bound.tokens and "$" + name not in bound.tokens:
+        if NAMED.fullmatch(name) and bound.tokens and "$" + name not in bound.tokens:
             if direction == "≠":
                 return _without(bound, name)
             left, right = ("[" if direction == "≥" else "("), ("]" if direction == "≤" else ")")
@@ -236,38 +231,31 @@ def _read_distance(match: re.Match, bound: str, sign: str) -> Node:
 def _read_enclosed(text: str, depth: int) -> Node | Leaf | None:
     first, last = text[0], text[-1]
     if first + last in ("[)", "(]", "][") or first + last in ("]]", "[["):
-        parts = _split(text[1:-1], ",;")
+        parts = split(text[1:-1], ",;")
         if parts and len(parts) == 2:
             left, right = ("(" if first in "(]" else "["), (")" if last in ")[" else "]")
             return span(left, read_leaf(parts[0]), read_leaf(parts[1]), right)
         return None
-    if first not in _OPEN or last != _CLOSE[_OPEN.index(first)] or first in "⌊⌈" or not _closes_at_end(text):
+    if first not in OPEN or last != CLOSE[OPEN.index(first)] or first in "⌊⌈" or not closes_at_end(text):
         return None
     if first in "([⟨" and "±" in text:
         return None
     content = text[1:-1].strip()
-    if first == "⦃" and (parts := _split(content, "|:")) and len(parts) == 2:
+    if first == "⦃" and (parts := split(content, "|:")) and len(parts) == 2:
         inner = read(parts[1], depth)
         return inner if is_region(inner) else Leaf(text)
-    parts = _split(content, ",;")
+    parts = split(join_thousands(content), ",;")
     if parts is None or (len(parts) < 2 and first != "⦃"):
         inner = read(content, depth) if content else Leaf(text)
         return inner if isinstance(inner, Node) else None if first != "{" else inner
     items = [read(part, depth) for part in parts]
+    if any(part.strip() == "…" for part in parts):
+        return read_sequence(items)
     if first in "⦃{":
         return Node("set", tuple(_flat(items, "list")))
     if first == "[" and all(isinstance(item, Node) and item.kind == "tuple" for item in items):
         return Node("matrix", tuple(item.items for item in items))
     return Node("tuple", tuple(items), "[]" if first == "[" else "()")
-
-
-def _closes_at_end(text: str) -> bool:
-    depth = 0
-    for at, character in enumerate(text):
-        depth += (character in _OPEN) - (character in _CLOSE)
-        if depth == 0:
-            return at == len(text) - 1
-    return False
 
 
 def _read_signs(text: str, depth: int) -> Node | None:
@@ -279,32 +267,7 @@ def _read_signs(text: str, depth: int) -> Node | None:
 
 
 def _read_ratio(text: str, depth: int) -> Node | Leaf | None:
-    if ":" not in text or not (parts := _split(text, ":")) or not 2 <= len(parts) <= 6 or not all(parts):
+    if ":" not in text or not (parts := split(text, ":")) or not 2 <= len(parts) <= 6 or not all(parts):
         return None
     shares = [read_leaf(f"({part})/({parts[-1]})") for part in parts[:-1]]
     return shares[0] if len(shares) == 1 else Node("tuple", tuple(shares), ":")
-
-
-_MATRIX = re.compile(
-    r"(?P<left>.*?)\\begin ?\{(?:[pbBvV]?matrix|smallmatrix|array)\}(?: ?\{[lcr| ]*\})?(?P<rows>.*)"
-    r"\\end ?\{\w+\}(?P<right>.*)",
-    re.DOTALL,
-)
-
-
-def _read_matrix(text: str, depth: int) -> Node | Leaf | None:
-    match = _MATRIX.fullmatch(text)
-    if match is None or "\\begin" in match["rows"] or "{vmatrix}" in text or "{Vmatrix}" in text:
-        return None
-    left, right = match["left"].strip(), match["right"].strip()
-    if (left, right) in (("[", "]"), ("(", ")")):
-        left = right = ""
-    factor = f"({left})*" if left else ""
-    if right or (left and formula.parse(left) is None):
-        return None
-    rows = [row.split("&") for row in match["rows"].split("↵") if row.strip()]
-    return Node("matrix", tuple(tuple(_cell(factor, cell.strip(), depth) for cell in row) for row in rows))
-
-
-def _cell(factor: str, text: str, depth: int) -> Node | Leaf:
-    return read_leaf(f"{factor}({text})") if factor else read(text, depth)

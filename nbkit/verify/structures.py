@@ -7,6 +7,7 @@ answer True, False or None: "these two need more than a look".
     compare(read("x > 3"), read("[3, ∞)"), same)  # False
 """
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from fractions import Fraction
 
 from . import formula, units
 from .answers import FUNCTIONS
+
+_MOST_RESIDUES = 10_000
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Leaf:
 @dataclass(frozen=True)
 class Node:
     """kind: list (no order), set, tuple (name: its brackets), span (name: its variable; sides: "[)"), union,
-    matrix (items: rows), named (name = item), relation (name: the sign; items: both sides)."""
+    matrix (items: rows), named (name = item), relation (name: the sign; items: both sides), sequence (a list
+    with dots), congruence (items: modulus, residue or list of them; name: what is congruent)."""
 
     kind: str
     items: tuple = ()
@@ -77,6 +81,8 @@ def compare(ours: object, gold: object, same: Same) -> bool | None:
     if isinstance(ours, Leaf) and isinstance(gold, Leaf):
         return same(ours, gold)
     names = [node.kind if isinstance(node, Node) else "leaf" for node in (ours, gold)]
+    if "congruence" in names:
+        return _compare_congruences(ours, gold, same)
     if "named" in names:
         return _compare_named(ours, gold, same)
     if "relation" in names:
@@ -94,6 +100,9 @@ def compare(ours: object, gold: object, same: Same) -> bool | None:
             ]
             if single != [ours, gold]:
                 return compare(*single, same)
+    if names[0] == names[1] == "sequence":
+        dots = [[getattr(item, "text", "") == "…" for item in node.items] for node in (ours, gold)]
+        return _in_order(ours.items, gold.items, same) if dots[0] == dots[1] else False
     if names[0] == names[1] == "matrix":
         return _in_order(ours.items, gold.items, same)
     if set(names) == {"matrix", "tuple"}:
@@ -157,15 +166,46 @@ def _compare_named(ours: object, gold: object, same: Same) -> bool | None:
     plain = all(isinstance(value, Leaf) for value, kind in zip(values, kinds, strict=True) if kind == "named")
     if "relation" in kinds:
         return same(ours, gold) if plain else False
-    # Letters mean something; "f(x)" and "Area" are only what the value is called.
+    # Letters and their ratios mean something; "f(x)" and "Area" are only what the value is called.
     if (
         kinds == ["named", "named"]
         and plain
-        and len(ours.name) == len(gold.name) == 1
         and ours.name != gold.name
+        and all(len(name) == 1 or re.search(r"[/:]|\\frac", name) for name in (ours.name, gold.name))
     ):
         return same(ours, gold)
     return compare(*values, same)
+
+
+def _compare_congruences(ours: object, gold: object, same: Same) -> bool | None:
+    """x ≡ 3 (mod 7) is x ≡ 10 (mod 7); 3 (mod 7) without an x is 3 as well."""
+    if not all(isinstance(node, Node) and node.kind == "congruence" for node in (ours, gold)):
+        plain, other = (gold, ours) if getattr(ours, "kind", "") == "congruence" else (ours, gold)
+        if other.name:
+            return False
+        pair = (plain, other.items[1]) if plain is ours else (other.items[1], plain)
+        return compare(*pair, same)
+    if ours.name and gold.name and ours.name != gold.name:
+        return False
+    classes = [_residues(node) for node in (ours, gold)]
+    if all(classes):
+        (modulus, mine), (other, theirs) = classes
+        common = math.lcm(modulus, other)
+        if common > _MOST_RESIDUES:
+            return modulus == other and mine == theirs
+        spread = [{r + m * k for r in some for k in range(common // m)} for m, some in classes]
+        return spread[0] == spread[1]
+    return _in_order(ours.items, gold.items, same)
+
+
+def _residues(node: Node) -> tuple[int, set[int]] | None:
+    """(modulus, residues below it) where all are whole numbers."""
+    modulus, residue = node.items
+    parts = residue.items if isinstance(residue, Node) and residue.kind in ("list", "set") else (residue,)
+    values = [part.value if isinstance(part, Leaf) else None for part in (modulus, *parts)]
+    if not all(type(value) is Fraction and value.denominator == 1 for value in values) or values[0] < 1:
+        return None
+    return int(values[0]), {int(value) % int(values[0]) for value in values[1:]}
 
 
 def _in_order(ours: tuple, gold: tuple, same: Same) -> bool | None:

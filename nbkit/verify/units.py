@@ -190,7 +190,8 @@ def _label(pieces: list[str], words: list[str]) -> Unit | None:
 def ratio(ours: Unit | None, gold: Unit | None) -> Fraction | None:
     """What our number must be multiplied by to be in the gold's unit; None when the units do not fit."""
     if ours is None or gold is None:
-        return Fraction(1)
+        written = ours or gold
+        return None if written and any(word.startswith("base ") for word in written.words) else Fraction(1)
     if ours.powers is not None and ours.powers == gold.powers:
         return ours.scale / gold.scale
     if {ours.powers, gold.powers} in _SAME_LETTER:
@@ -202,11 +203,13 @@ def ratio(ours: Unit | None, gold: Unit | None) -> Fraction | None:
 
 def compound(text: str) -> tuple[Fraction, Unit] | None:
     """The total of "2 hours 30 minutes" in its smallest unit; None for anything else."""
+    if len(text) > 80:
+        return None
     parts = re.findall(
         r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]+\.?|[\u4e00-\u9fff]+)\s*(?:,\s*)?(?:and\s+)?", text
     )
     rebuilt = re.sub(r",|\band\b|\s", "", text)
-    if not 2 <= len(parts) <= 4 or "".join(map("".join, parts)) != rebuilt or len(text) > 80:
+    if not 2 <= len(parts) <= 4 or "".join(map("".join, parts)) != rebuilt:
         return None
     units = [_parse(word) for _, word in parts]
     if any(unit is None or unit.powers is None or unit.powers != units[0].powers for unit in units):

@@ -1,0 +1,48 @@
+"""What a run sets in its folder and its process before any work: seeds, number format, a clean folder.
+Used by stage.py."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+from pathlib import Path
+from typing import Any
+
+from nbkit import files, progress
+
+
+def open_folder(folder: Path) -> None:
+    """Make the run folder, prove it writable, withdraw an old success, clear half-written leftovers."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "_SUCCESS").unlink(missing_ok=True)
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"cannot make or change the output folder {folder}: {error.strerror}; fix its permissions, "
+            "or set NBKIT_OUTPUTS to a writable folder",
+        ) from error
+    files.sweep(folder)
+    files.atomic_write(folder / progress.FILE, "")
+
+
+def set_precision(cfg: Any) -> str:
+    """The number format that this process and those it starts compute in; "" for a stage without a model."""
+    if not hasattr(cfg, "precision"):
+        return ""
+    from nbkit.train import precision  # imports torch, which a stage without a model may lack
+
+    precision.use(cfg.precision)
+    return precision.precision()
+
+
+def seed_everything(seed: int) -> None:
+    random.seed(seed)
+    if importlib.util.find_spec("numpy"):
+        import numpy
+
+        numpy.random.seed(seed)
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        torch.manual_seed(seed)

@@ -1,0 +1,295 @@
+"""What a sentence states (for `extract.py`): its value, without the words around it.
+
+read_statement("therefore 72, in total, so she can pay")  # ("72", Certainty.VALUE)
+read_statement("The largest $n$ is 34.")  # ("34", Certainty.SENTENCE)
+last_value("We find that $x < 3$.")  # "x < 3"
+"""
+
+import re
+from enum import IntEnum
+
+from .equations import TAIL, chain, formulas, has_words, without_formulas, words
+
+CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_BOLD = re.compile(r"(?<!\S)\*\*([^\s*][^*]*)\*\*(?![\w(])")
+_CHEER = re.compile(r"(\*\*|\$)!(?=\s|$)")  # no factorial
+_EXCLAIMED = re.compile(r"([A-Za-z0-9])!(?=$|\s+[A-Z])")  # in a sentence no factorial either
+_DECORATION = " \t\r\n*`\"'“”「」：:>→➡✅☑✔🎉👉🏆💡🔹🟢•★☆\ufe0f"
+_SPACED = re.compile("(?<=[0-9])[\u2009\u202f\u00a0\u2007](?=[0-9]{3}(?![0-9]))")  # thin spaces in thousands
+_LIST_LABEL = re.compile(r"[ \t]{0,8}[0-9]{1,3}[.)][ \t]")
+_NUMBER = re.compile(
+    rf"(?m:^){_LIST_LABEL.pattern}"  # is skipped
+    r"|(?<![A-Za-z0-9_.\\^])[-−]?(?:[0-9]+(?:,[0-9]+)*(?:\.[0-9]+)?|\.[0-9]+)"
+    r"(?:\s?(?:×|\\times|\*)\s?10\^\{?-?[0-9]{1,9}\}?)?(?:[/:][0-9]+)*(?:%|π|°|√[0-9]+)?"
+)
+_BARE_LATEX = re.compile(
+    r"-?[0-9]{0,20}\\(?:[dtc]?frac\{[^{}\n]{1,200}\}\{[^{}\n]{1,200}\}|sqrt\{[^{}\n]{1,200}\})"
+)
+_MONEY = re.compile(r"[$€£¥]\s?([0-9][0-9.,]*)|([0-9][0-9.,]*)\s?[$€£¥](?![0-9])")
+_OPERATION = (
+    r"\s{0,3}(?:[=<>≤≥≠∈+*/^]|[-−](?=\s?[\w\\])"
+    r"|\\(?:leq?|geq?|lt|gt|neq?|in|approx|equiv|pm|cdot|times)(?![a-z]))"
+)
+_VALUE = re.compile(
+    r"[-+−±]?\s?(?:[$€£¥]|\\\$)?\s?"
+    r"(?:\.?[0-9]|[√π∞∅¼-¾|⟨]|\\(?![,;:! ]|text\s*\{\s*[a-z]|$)|[(\[{](?=[-+\s\\$]{0,4}[\w√π|({\[∞])|\$)"
+    rf"|[-+]?[A-Za-z](?:[_^'][\w{{}}(]{{1,9}}|\([^()\s]{{1,9}}\))?{_OPERATION}"  # x = …, f(x) = …, n + 1
+    r"|[-+]?[A-Za-z]{2,4}[=<>+*/^-](?=[\w\\(])|[-+]?[a-z](?=$|[.,;])|[a-z]\((?=[^()\s]{0,20}[0-9])"
+    rf"|[A-HJ](?=$|[.,:;)]|\s+(?:because|since|as|and|or|not|non|nicht)\b|\s+[A-Z0-9$\\]|[{CJK}])"
+)
+_ADVERBS = re.compile(
+    r"(?:(?:therefore|thus|hence|then|so|simply|just|indeed|obviously|clearly|definitely|certainly|surely"
+    r"|actually|now|also|of course|for sure|in fact|precisely|exactly|simplified to|equal to|equivalent to"
+    r"|given by|as follows|the following|found to be|the (?:number|value|integer|fraction|expression)"
+    r"|of the form|donc|bien|daher|somit|por lo tanto|entonces|quindi"
+    r"|所以|因此|就是|为|是)(?![A-Za-z])[,:]?\s{0,9}){1,6}",
+    re.IGNORECASE,
+)
+_NO_ANSWER = re.compile(  # how "the answer is …" goes on when it says something about the answer
+    r"(?:correct|right|wrong|incorrect|verified|confirmed|obtained|found|shown|given|calculated|computed"
+    r"|reached|derived|determined|as follows|in\b|clear|simplif|consistent|valid|reasonable|complete|above"
+    r"|below|here|what|that|this|the same|based|expressed|rounded|supposed|expected|now|already|always"
+    r"|indeed|easy|also|therefore|thus|checked|double|reported|written|boxed|to be|let'?s"
+    r"|let us|we |i |it |an? )",
+    re.IGNORECASE,
+)
+_NEGATED = re.compile(
+    r"(?:not|never|neither|no longer|different from|(?:great|l)(?:er|ess) than|more than)\s",
+    re.IGNORECASE,
+)
+_EQUALS = re.compile(
+    r"\b(?:is|are|was|were|equals?|be|becomes|of|to|est|ist|es|são|sind|sont)\s{1,3}(?=\S)"
+    r"|(?:应该是|等于|是|为)\s?(?=\S)|(?<![<>!=:])=\s{0,3}(?=\S)"
+)
+_WITHOUT_VALUE = re.compile(r"(?:\b(?:is|are|equals|be)|[:=])[\s*]{0,9}$")
+_CLAUSE = (  # what no longer belongs to a value
+    r"\s(?:because|since|so|as|which|that|hence|therefore|thus|given|is|was|are|in (?:total|all)|altogether"
+    r"|overall|after|based|according|obtained|rounded|by|from|not|non|nicht|of|where|when"
+    r"|and (?:the|she|he|it|this|that|so|we|they|I)|for(?! all\b| every\b| any\b| some\b| \$| [a-z]\b))\b"
+    r"|\s\((?=[A-Za-z]{3})(?!mod|or |and )|\s?(?:です|である|だ(?=。|$)|입니다|이다)"
+)
+_BREAK = re.compile(
+    rf"\\?[(\[{{]|\\?[)\]}}]|\\.|\.(?=\s|$|[{CJK}\"'])|[。！？]|[?!](?=\s|$)|[,;](?=\s|$|[{CJK}])|{_CLAUSE}"
+)
+_SPACES = re.compile(r"^(?:\s|\\[,;:! ]|\\q?quad(?![a-z])|~)+")
+_LINKED = re.compile(r"(?:and|or|或|和)\s+")
+_CONNECTIVES = re.compile(r"\b(?:and|or|y|et|und|ou)\b|[,;.&\s]|和|或")
+_LABEL = re.compile(
+    r"(?:(?:so|thus|therefore|hence),?\s{1,3})?(?:the\s{1,3})?(?:correct\s{1,3}|final\s{1,3})?"
+    r"(?:answer|result|solution|value|total)\s{0,3}(?:is\b\s{0,3}:?|:|=)\s{0,9}",
+    re.IGNORECASE,
+)
+_WRAPPED = re.compile(r"\\(?:text\w{0,6}|math(?:rm|bf|it)|mbox)\s{0,3}\{")
+_LEADING_WORDS = re.compile(
+    r"\\text\w{0,6}\s?\{\s{0,3}"
+    r"(?:(?:so|thus|therefore|hence|then|we (?:get|have)|there (?:are|is))\b[\s,]{0,3}"
+    r"|[^{}]{0,80}(?:\bis|\bare|\bequals|:)\s{0,3})\}\s{0,3}(?![^:]*:)",
+    re.IGNORECASE,
+)
+_TRAILING_WORDS = re.compile(r"\s{0,3}\\text\w{0,6}\s?\{\s{0,3}(?:is|are)\b[^{}]{0,80}\}$")
+_NAME_NOISE = re.compile(r"\\(?:triangle|angle)(?![a-z])|_\{?\w+\}?")
+_OPTION = re.compile(
+    r"(?P<no>(?:\bnot|n't|never|\bcannot|不)\s{0,3})?(?:\bit'?s|\bis|\bbe|\bchoose|\bpick|\bselect|\boption"
+    r"|\bchoice|\banswer|选择?|是)\s{0,3}(?P<nor>not\s{1,3})?\(?([A-HJ])\)?(?=[\s.,;:!。]|$)"
+    r"|(?:^|[\s(])([A-HJ])\)?\s(?:is|seems|must be)\s(?:the\s)?(?:correct|right|valid|true|best|answer)"
+)
+_LEADING_OPTION = re.compile(rf"\(?([A-HJ])(?:\)|[.:,。、](?=\s|$|[{CJK}])|(?=[{CJK}]))")
+_LABELLED_OPTION = re.compile(r"(?:\([A-HJ]\)|[A-HJ][.):])\s")
+
+
+class Certainty(IntEnum):
+    """How plainly a statement commits to its answer."""
+
+    WORDS = 0  # words without a number or a formula
+    SENTENCE = 1  # a value somewhere in a sentence
+    VALUE = 2  # a value, at most with a unit
+
+
+def starts_with_value(text: str) -> bool:
+    """Does a text begin with a number, a formula or the letter of an option?"""
+    return bool(_VALUE.match(text))
+
+
+def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | None:
+    """The answer that the text behind a marker states, None when it states none ("... is verified").
+
+    `by_sign`: the marker ended with a colon ("Answer: correct"), so that any word may be the answer.
+    """
+    text = _SPACED.sub("", _undecorated(text))
+    if adverbs := _ADVERBS.match(text):
+        text = _undecorated(text[adverbs.end() :]) or text
+    if (negated := _NEGATED.match(text)) and starts_with_value(text[negated.end() :].lstrip()):
+        return None
+    if block := _display(text):
+        return chain(block), Certainty.VALUE
+    line, _, more = text.partition("\n")
+    if _WITHOUT_VALUE.search(line[-40:]) and more.strip():
+        return read_statement(more, by_sign)
+    line = line.strip("* ")
+    if not by_sign:
+        line = _EXCLAIMED.sub(r"\1", line)
+    clause = _first_clause(line, cut=starts_with_value(line))
+    if starts_with_value(line):
+        plain = len(words(without_formulas(clause))) <= 3
+        return _tidy(chain(clause)), Certainty.VALUE if plain else Certainty.SENTENCE
+    if value := _value_in(clause):
+        return value, Certainty.SENTENCE
+    if not clause or (not by_sign and _NO_ANSWER.match(clause)):
+        return None
+    return _tidy(clause), Certainty.WORDS
+
+
+def _undecorated(text: str) -> str:
+    text = _BOLD.sub(r"\1", _CHEER.sub(r"\1", text.lstrip()))
+    return re.sub(r"^```[a-z]{0,9}\n\s*", "", text.lstrip(_DECORATION))
+
+
+def _tidy(text: str) -> str:
+    r"""Without emphasis, quotation marks and the full stop around it."""
+    text = text.strip().strip(_DECORATION).removesuffix("\\")
+    if "{" not in text:
+        text = text.rstrip("}")  # of a JSON object
+    return re.sub(r"(?<![.])[.。]$", "", text.strip(_DECORATION)).strip(_DECORATION)
+
+
+def _display(text: str) -> str:
+    """The formula on lines of its own with which a text begins, on one line."""
+    if text.startswith((r"\[", "$$")):
+        first = next(iter(formulas(text)), None)
+        if first and first[0] == 0:
+            return " ".join(first[2].split())
+    if begins := re.match(r"\\begin\{([a-z]{1,20}\*?)\}", text):
+        end = text.find(f"\\end{{{begins[1]}}}")
+        if end > 0:
+            return " ".join(text[: end + len(begins[0]) - 2].split())
+    return ""
+
+
+def _first_clause(line: str, cut: bool) -> str:
+    """The first sentence; with `cut` only up to where a clause begins that is no further value."""
+    protected = formulas(line)
+    depth, inner = 0, 0
+    for mark in _BREAK.finditer(line):
+        while inner < len(protected) and protected[inner][1] <= mark.start():
+            inner += 1
+        if inner < len(protected) and protected[inner][0] <= mark.start():
+            continue
+        sign = mark[0]
+        if sign[-1] in "([{" and not sign[0].isspace():
+            depth += 1
+        elif sign[-1] in ")]}":
+            depth = max(0, depth - 1)
+        elif depth == 0 and sign[0] != "\\" and _ends(line, mark, cut):
+            return line[: mark.start()].strip()
+    return line.strip()
+
+
+def _ends(line: str, mark: re.Match, cut: bool) -> bool:
+    sign, rest = mark[0], _SPACES.sub("", line[mark.end() :], count=1)
+    if sign == ".":
+        return line[max(0, mark.start() - 1) : mark.start()] != "." or not rest
+    if sign in "。！？?":
+        return True
+    if sign == "!":  # behind a number it is a factorial
+        return line[max(0, mark.start() - 2) : mark.start()].isalpha()
+    if sign in ",;":
+        linked = _LINKED.match(rest)
+        return cut and bool(rest) and not starts_with_value(rest[linked.end() :] if linked else rest)
+    return cut
+
+
+def _value_in(sentence: str) -> str:
+    """The value in a sentence that begins with words: behind its last "is" or "=", else its amount of money,
+    else its last value."""
+    spans = formulas(sentence)[-40:]
+    for verb in reversed(list(_EQUALS.finditer(sentence))[-40:]):
+        if any(start < verb.start() < end for start, end, _ in spans):
+            continue
+        rest = sentence[verb.end() :].lstrip("* ")
+        if starts_with_value(rest) and re.search(r"[0-9\\$]", rest):
+            return _tidy(chain(_first_clause(rest, cut=True)))
+    amounts = _MONEY.findall(without_formulas(sentence))
+    if len(amounts) == 1:
+        return "".join(amounts[0]).rstrip(".,")
+    return _last_in(sentence)
+
+
+def inside(content: str) -> str:
+    r"""The answer in a box or a tag: labels and sentences go (`\text{The answer is 460}` → 460)."""
+    content = content.strip()
+    if boxes := list(re.finditer(r"\\(?:boxed|fbox)\s{0,3}\{", content)):
+        end = content.rfind("}")
+        return inside(content[boxes[-1].end() : max(end, boxes[-1].end())])
+    content = _TRAILING_WORDS.sub("", content)
+    if (lead := _LEADING_WORDS.match(content)) and starts_with_value(content[lead.end() :]):
+        content = content[lead.end() :]
+    wrapper = _WRAPPED.match(content)
+    body = content[wrapper.end() :] if wrapper else content
+    if label := _LABEL.match(body):
+        body = body[label.end() :]
+        if wrapper:
+            body = body.replace("}", " ", 1)
+        return _tidy(chain(body)) or content
+    if wrapper and body.endswith("}") and "}" not in body[:-1] and len(body.split()) > 2:
+        return (not starts_with_value(body) and _value_in(body[:-1])) or content
+    if not wrapper and "\\" not in content and len(content.split()) > 2 and not starts_with_value(content):
+        return _value_in(" ".join(content.split())) or _tidy(content)
+    return chain(_tidy(content))
+
+
+def last_value(text: str) -> str:
+    """The answer of a text without a marker: its last line where that is a formula, else the last formula or
+    number in it, else the letter of an option, else the last line."""
+    text = _SPACED.sub("", text[-TAIL:]).rstrip()
+    last_line = text.rpartition("\n")[2].strip()
+    line = _BOLD.sub(r"\1", last_line)
+    spans = formulas(text)
+    if spans and not text[spans[-1][1] :].strip(" .。*") and "\n" in text[spans[-1][0] : spans[-1][1]]:
+        return chain(" ".join(spans[-1][2].split()))
+    if whole := _formula_line(line):
+        return whole
+    if not re.search(r"[0-9]", line) and (letter := _option(line)):
+        return letter
+    if text.strip() == last_line and _LABELLED_OPTION.match(line) and len(line.split()) <= 6:
+        return line  # "(C) 12 km"
+    for bold in reversed(_BOLD.findall(last_line)):
+        if starts_with_value(bold) and re.search(r"[0-9]", bold):
+            return _tidy(_last_in(bold))
+    return _last_in(text) or line
+
+
+def _formula_line(line: str) -> str:
+    """The answer on a line that holds formulas only, "" for any other line."""
+    spans = formulas(line)
+    if spans and not _CONNECTIVES.sub("", without_formulas(line)):
+        return line if len(spans) > 1 else chain(spans[0][2])
+    return "" if not line or has_words(line) else chain(line.strip("$ "))
+
+
+def _last_in(text: str) -> str:
+    """The last formula or number of a text; the bare name of a variable is neither."""
+    covered = formulas(text)
+    best = (-1, "")
+    for _, end, content in covered:
+        if not _is_name(content):
+            best = (end, chain(content))
+    for pattern in (_NUMBER, _BARE_LATEX):
+        inner = 0
+        for number in pattern.finditer(text):
+            while inner < len(covered) and covered[inner][1] <= number.start():
+                inner += 1
+            in_formula = inner < len(covered) and covered[inner][0] < number.start()
+            if not in_formula and not _LIST_LABEL.fullmatch(number[0]) and number.end() > best[0]:
+                best = (number.end(), number[0])
+    return best[1]
+
+
+def _is_name(formula: str) -> bool:
+    return not re.search(r"^-|[0-9=<>≤≥∈\\]", _NAME_NOISE.sub("", formula))
+
+
+def _option(line: str) -> str:
+    if leading := _LEADING_OPTION.match(line):
+        return leading[1]
+    affirmed = [found for found in _OPTION.finditer(line) if not found["no"] and not found["nor"]]
+    return (affirmed[-1][3] or affirmed[-1][4]) if affirmed else ""

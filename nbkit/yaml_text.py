@@ -1,0 +1,169 @@
+"""Parameter values from text: the `-p KEY=VALUE` of the command line and the files under params/.
+
+YAML 1.2 says what a bare word means, and a word that YAML 1.1 (PyYAML, hence `papermill -f`) reads as
+something else is refused instead of guessed: `seed: 010` is ten to one reader and eight to the other. So a
+file means the same whoever reads it. The rules are listed in docs/data_conventions.md.
+
+>>> read_value("5"), read_value("[gsm8k, mbpp]"), read_value("/data/run #2/model")
+(5, ['gsm8k', 'mbpp'], '/data/run #2/model')
+>>> read_value("010")
+Unclear('010')
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+_DIGITS = 400  # longer numbers are damage; Python itself refuses to read more than 4,300
+_CORE = (  # YAML 1.2, core schema: pattern, reader
+    (re.compile(r"~|null|Null|NULL|"), lambda text: None),
+    (re.compile(r"true|True|TRUE"), lambda text: True),
+    (re.compile(r"false|False|FALSE"), lambda text: False),
+    (re.compile(r"[-+]?[0-9]+"), int),
+    (re.compile(r"0o[0-7]+"), lambda text: int(text[2:], 8)),
+    (re.compile(r"0x[0-9a-fA-F]+"), lambda text: int(text, 16)),
+    (re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"), float),
+    (
+        re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"),
+        lambda text: float(text.lower().replace(".", "")),
+    ),
+)
+_OPENS = "[{\"'"  # a list, a mapping, quoted text
+_NO_START = re.compile(r"""[\]},#&*!|>%@`]|[-?:](?:\s|$)""")  # YAML keeps these for itself
+_CUT = re.compile(r"[ \t]+#[^ \t\r\n#]")
+
+
+class Unclear(str):
+    """A bare word that YAML 1.1 and 1.2 read differently, or nothing at all; `why` says how."""
+
+    why: str
+
+    def __new__(cls, text: str, why: str = "") -> Unclear:
+        self = super().__new__(cls, text)
+        self.why = why
+        return self
+
+    def __repr__(self) -> str:
+        return f"Unclear({str(self)!r})"
+
+    def advice(self, name: str, wanted: str) -> str:
+        """What to write instead where `name` wants a "str", "bool", "int", "float" or "list"."""
+        plain = {"bool": "true or false", "int": "plain decimal digits", "list": "a list such as [a, b]"}
+        if wanted == "str":
+            return f"for text write it in quotes, on the command line -p '{name}={_quoted(self)}'"
+        return f"write {plain.get(wanted, 'a plain decimal number')}" + (
+            ", or leave it out" if not self else ""
+        )
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with the scalars above. It refuses two equal keys, of which SafeLoader keeps the last."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if twice := sorted({k for k in keys if keys.count(k) > 1}):
+            raise ValueError(f"key {twice[0]!r} stands twice; keep one")
+        return super().construct_mapping(node, deep)
+
+    def flatten_mapping(self, node: Any) -> None:
+        """No merge key: `<<` is a key like others in YAML 1.2."""
+
+    def scalar(self, node: Any) -> Any:
+        return node.value if node.style else read_scalar(node.value)
+
+
+for _kind in ("null", "bool", "int", "float", "timestamp", "value", "merge", "str"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.scalar)
+
+
+def read_scalar(text: str) -> Any:
+    """What a word without quotes means: None, bool, int, float, text; `Unclear` where YAML 1.1 disagrees."""
+    if len(text) > _DIGITS and re.fullmatch(r"[-+.0-9a-fA-FoOxX_]+", text):
+        return Unclear(text[:20] + "...", f"is a number of {len(text):,} digits, which no parameter takes")
+    new = next((read(text) for pattern, read in _CORE if pattern.fullmatch(text)), text)
+    old, kind = _yaml_1_1(text)
+    if isinstance(new, float) and kind == "text":
+        return text  # 1e-3: `coerce` makes it a number where one is wanted, as it does for papermill
+    if type(new) is type(old) and (new == old or new != new):  # NaN is not equal to itself
+        return new
+    return Unclear(text, f"is {_shown(old, kind)} to YAML 1.1 and {_shown(new)} to YAML 1.2")
+
+
+def _yaml_1_1(text: str) -> tuple[Any, str]:
+    """(value, kind) of a bare word as PyYAML reads it."""
+    loader = yaml.SafeLoader("")
+    tag = loader.resolve(yaml.ScalarNode, text, (True, False))
+    kind = {"timestamp": "a date", "str": "text", "value": "text", "merge": "text"}.get(tag[18:], tag[18:])
+    if kind in ("a date", "text"):
+        return (None if kind == "a date" else text), kind
+    try:
+        return loader.construct_object(yaml.ScalarNode(tag, text)), kind
+    except (ValueError, OverflowError):  # 0x, 09:99
+        return None, f"a broken {kind}"
+
+
+def _shown(value: Any, kind: str = "") -> str:
+    if kind.startswith("a "):
+        return kind
+    return "text" if isinstance(value, str) else str(value).lower() if value in (True, False) else repr(value)
+
+
+def read_value(text: str) -> Any:
+    """The VALUE of `-p KEY=VALUE`: a list in brackets, text in quotes, else the whole as one bare word, in
+    which `#` and `: ` mean nothing. Raises ValueError, in one line, for what is none of these."""
+    text = text.strip()
+    if not text:
+        return Unclear("", "is empty")
+    if _NO_START.match(text):
+        raise ValueError(
+            f"starts with {text[0]!r}, which YAML keeps for itself; write the text in quotes: {_quoted(text)}"
+        )
+    if text[0] not in _OPENS:
+        return read_scalar(text)
+    try:
+        node = yaml.compose(text, _Loader)
+        if rest := text[node.end_mark.index :].strip():
+            raise ValueError(f"goes on with {rest!r} behind its end")
+        return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        wanted = {"[": "a list such as [a, b]", "{": "a mapping"}.get(text[0], "text in quotes")
+        raise ValueError(f"is not {wanted} ({_in_one_line(error)}); mind the shell: {_HINT}") from None
+
+
+_HINT = "put -p 'KEY=VALUE' in single quotes, and items that hold brackets, commas or # in double quotes"
+
+
+def read_mapping(text: str) -> Any:
+    """A params file. Raises ValueError for broken YAML, equal keys, and a value that a `#` cuts."""
+    try:
+        root = yaml.compose(text, _Loader)
+        if isinstance(root, yaml.MappingNode):
+            for key, value in root.value:
+                _check_cut(key, value, text)
+        return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(_in_one_line(error)) from None
+
+
+def _check_cut(key: Any, value: Any, text: str) -> None:
+    """`model: /data/run #2/model` would be read as /data/run; comments have a space behind their `#`."""
+    if isinstance(value, yaml.ScalarNode) and not value.style and _CUT.match(text, value.end_mark.index):
+        raise ValueError(
+            f"{key.value}: the value ends at {value.value!r}, since ' #' begins a comment; write the "
+            "whole in quotes, or a space behind the # of a comment"
+        )
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "too deeply nested"
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or " ".join(str(error).split())
+    return f"{problem}, line {mark.line + 1} column {mark.column + 1}" if mark else problem
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
