@@ -41,6 +41,14 @@ def parse(source: str) -> ast.Module | None:
         return None
 
 
+def compiles(source: str) -> bool:
+    """Is it a program? Unlike `parse` this refuses a `return` outside a function. Nothing of it is run."""
+    try:
+        return len(source) <= MAX_CODE and compile(source, "<answer>", "exec") is not None
+    except UNREADABLE:
+        return False
+
+
 @dataclass(eq=False)
 class _Piece:
     """One block of code. `defines` maps a name to the statement of the block that gives it its value last."""
