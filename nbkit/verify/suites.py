@@ -11,9 +11,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from . import jail_codec
-from .blocks import compiles, complete, parse
+from .blocks import complete
 from .code import Call, Verdict, grade, grade_check
 from .jail import Jail
+from .pieces import compiles, parse
 
 
 def grade_humaneval(jail: Jail, code: str, row: Mapping[str, str]) -> Verdict:
