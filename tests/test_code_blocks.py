@@ -90,7 +90,9 @@ def test_what_the_solution_needs_stands_in_other_blocks(blocks, expression, want
     assert value(extract_code("Then:\n".join(map(block, blocks))), expression) == wanted
 
 
-SIEVE = "N = 50\ns = [True] * N\nfor i in range(2, N):\n    for j in range(2 * i, N, i):\n        s[j] = False"
+SIEVE = (
+    "N = 50\ns = [True] * N\nfor i in range(2, N):\n    for j in range(2 * i, N, i):\n        s[j] = False"
+)
 COUNT = "def plus(a, b):\n    global calls\n    calls += 1\n    return a + b"
 
 
@@ -284,7 +286,10 @@ def test_no_text_raises():
         assert isinstance(extract_code(text, rng.choice([None, "f"])), str)
 
 
-@pytest.mark.parametrize("atom", [*ATOMS, "`\n", "a`" + F, F + "\n" + ADD + "\n", F + "\na = 1\na[0] = b\n" + F + "\n", '"""' + F + "\n"])
+@pytest.mark.parametrize(
+    "atom",
+    [*ATOMS, "`\n", "a`" + F, F + "\n" + ADD + "\n", F + "\na = 1\na[0] = b\n" + F + "\n", '"""' + F + "\n"],
+)
 def test_time_is_linear(atom):
     """48 KB of backticks took 5 s. The bound is for a slow machine; quadratic ones take far longer."""
     started = time.process_time()
