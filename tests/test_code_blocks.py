@@ -38,7 +38,7 @@ def value(code, expression="add(2, 3)"):
         "add(1, 2)  # 3",
         "from solution import add\nassert add(1, 2) == 3",
         "from main import add\n\ndef test_add():\n    assert add(1, 2) == 3",
-        "import unittest\nfrom your_module import add\nclass T(unittest.TestCase):\n    def test(self):\n        pass",
+        "import unittest\nfrom your_module import add\nclass T(unittest.TestCase):\n    pass",
         "from unittest import TestCase\nclass T(TestCase):\n    from solution import add",
         "from solution import add\nprint(add(1, 2))",
         "from .solution import add as add\nprint(add(1, 2))",
@@ -215,6 +215,16 @@ def test_whole_programs():
 def test_fences_of_every_kind(text):
     assert value(extract_code(text)) == 5
     assert value(extract_code(text, "add")) == 5
+
+
+@pytest.mark.parametrize("quote", ['"', "'", '"' * 3])
+@pytest.mark.parametrize("thought", ["", "<think>a</think>\n", f"{F}py\nx = 1\n{F}\n</think>\n"])
+def test_the_end_of_a_thought_inside_a_string(quote, thought):
+    code = f"def add(a, b):\n    return a + b + len({quote}</think>{quote}) - 8"
+    assert extract_code(thought + block(code)) == code
+    assert extract_code(f"{thought}The code:\n{F}python\n{code}") == code
+    assert extract_code(f"x {F}python\n{ADD}0\n{F}\n</think>\n{block(ADD)}") == ADD
+    assert extract_code(f"{F}python\nan open fence\n</think>\n{block(ADD)}") == ADD
 
 
 def test_fences_give_every_block():

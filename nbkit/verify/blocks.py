@@ -30,7 +30,7 @@ def extract_code(text: str, entry: str | None = None) -> str:
     tests, else the last) with what it needs of the others; without any block the whole text, or its part that
     looks like code. Anything up to `</think>` is ignored. Never raises, in time linear in the text.
     """
-    text = text.rpartition("</think>")[2]
+    text = _after_thought(text)
     found = fences(text)
     blocks = [block for block in found if block.language in ("", *PYTHON)]
     if not blocks:  # a program under another label
@@ -47,6 +47,19 @@ def extract_code(text: str, entry: str | None = None) -> str:
         others.remove(start)
         main = read_piece(f"{main.source}\n\n{start.source}")
     return _joined(main, others, _other_functions(others, main), reads=True)
+
+
+def _after_thought(text: str) -> str:
+    """What follows the last `</think>` that is no string of a program: one right between quotes,
+    with a fence somewhere before it."""
+    end, fence = len(text), text.find("```")
+    while (at := text.rfind("</think>", 0, end)) >= 0:
+        rest = at + len("</think>")
+        quoted = text[at - 1 : at] in ("'", '"') and text[rest : rest + 1] == text[at - 1 : at]
+        if not (quoted and 0 <= fence < at):
+            return text[rest:]
+        end = at
+    return text
 
 
 def complete(code: str, *sources: str) -> str:
