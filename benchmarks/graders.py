@@ -168,7 +168,7 @@ def main() -> int:
     parser.add_argument("--completions", type=int, default=10_000, help="references and mutants to grade")
     parser.add_argument("--suites", type=int, default=1000, help="solutions to make synthetic tests for")
     parser.add_argument("--jobs", type=int, default=1000, help="jobs of the soak and of the speed test")
-    parser.add_argument("--wall-s", type=float, default=2.0, help="limit of a job")
+    parser.add_argument("--wall-s", type=float, default=5.0, help="limit of a job")
     parser.add_argument("--out", type=Path, help="also write the JSON here")
     options = parser.parse_args()
     started = time.perf_counter()

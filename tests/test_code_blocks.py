@@ -1,6 +1,8 @@
 """The program in an answer: which blocks, whatever the fences, in linear time, for any text."""
 
+import io
 import random
+import sys
 import time
 
 import pytest
@@ -34,6 +36,13 @@ def value(code, expression="add(2, 3)"):
         "assert add(1, 2) == 4",
         "print(add(1, 2))",
         "add(1, 2)  # 3",
+        "from solution import add\nassert add(1, 2) == 3",
+        "from main import add\n\ndef test_add():\n    assert add(1, 2) == 3",
+        "import unittest\nfrom your_module import add\nclass T(unittest.TestCase):\n    pass",
+        "from unittest import TestCase\nclass T(TestCase):\n    from solution import add",
+        "from solution import add\nprint(add(1, 2))",
+        "from .solution import add as add\nprint(add(1, 2))",
+        "add = add\nprint(add(1, 2))",
         "def test_a():\n    assert add(0, 0) == 0\n\ndef test_b():\n    pass\n\ntest_a()\ntest_b()",
     ],
 )
@@ -79,6 +88,70 @@ def test_tests_before_the_solution_and_functions_that_are_called_test():
 )
 def test_what_the_solution_needs_stands_in_other_blocks(blocks, expression, wanted):
     assert value(extract_code("Then:\n".join(map(block, blocks))), expression) == wanted
+
+
+SIEVE = (
+    "N = 50\ns = [True] * N\nfor i in range(2, N):\n    for j in range(2 * i, N, i):\n        s[j] = False"
+)
+COUNT = "def plus(a, b):\n    global calls\n    calls += 1\n    return a + b"
+
+
+@pytest.mark.parametrize("entry", [None, "add"])
+@pytest.mark.parametrize(
+    ("blocks", "last"),
+    [
+        (["T = [0] * 5\nfor i in range(5):\n    T[i] = i"], "a + T[b]"),
+        ([SIEVE + "\nP = [i for i in range(2, N) if s[i]]\nprint(P)"], "P[a]"),
+        (["memo = {}\nmemo.update({2: 5})\nprint(memo)"], "memo[a]"),
+        (["calls = 0\n" + COUNT], "plus(a, b)"),
+        (["calls = 0", COUNT], "plus(a, b)"),
+        (["if True:\n    def plus(a, b):\n        return a + b"], "plus(a, b)"),
+        (["for K in range(6):\n    pass"], "K"),
+        (["from math import *"], "int(sqrt(25))"),
+        (["def plus(a):\n    return plus.c[a]\nplus.c = {}\nplus.c[2] = 5\nprint(plus(2))"], "plus(a)"),
+        (["def plus(a):\n    return a + 3\nwrapped = plus\nplus = lambda a: wrapped(a)"], "plus(a)"),
+        (["try:\n    import nothing\nexcept ImportError:\n    nothing = 5"], "nothing"),
+        (["def plus(a):\n    return a + 3", "from solution import plus\nprint(plus(1))"], "plus(a)"),
+    ],
+)
+def test_setup_in_other_blocks(blocks, last, entry):
+    code = extract_code("".join(map(block, [*blocks, f"def add(a, b):\n    return {last}"])), entry)
+    assert value(code) == 5 and "print" not in code
+
+
+def test_settings_of_python_come_along():
+    code = extract_code(block("import sys\nsys.setrecursionlimit(10**6)") + block(ADD), "add")
+    assert code == f"import sys\n\nsys.setrecursionlimit(10**6)\n\n{ADD}"
+
+
+TWICE = "def twice(n):\n    return n * 2"
+MAIN = "def main():\n    print(int(input()) * 2)"
+SCRIPT = "n = int(input())\nprint(n * 2)"
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [TWICE, "n = int(input())\nprint(twice(n))"],
+        ["n = int(input())\n" + TWICE, "print(twice(n))"],
+        ["n = int(input())", TWICE, "print(twice(n))"],
+        ["import sys\n" + TWICE, "for line in sys.stdin:\n    print(twice(int(line)))"],
+        [MAIN, "if __name__ == '__main__':\n    main()"],
+        ["import sys\nsys.setrecursionlimit(5000)\n" + MAIN, "main()", "assert 1"],
+        [TWICE, "def main():\n    print(twice(int(input())))", "main()"],
+        [SCRIPT, "x = n * 2"],
+        [SCRIPT, "n * 2"],
+        [SCRIPT, "print(n * 2)"],
+        [SCRIPT, "def test_it():\n    assert True"],
+        ["a = []\nfor _ in range(1):\n    a.append(int(input()))", "print(sum(a) * 2)"],
+    ],
+)
+def test_whole_programs_in_several_blocks(blocks, monkeypatch, capsys):
+    limit = sys.getrecursionlimit()
+    monkeypatch.setattr("sys.stdin", io.StringIO("21\n"))
+    exec(extract_code("Then:\n".join(map(block, blocks))), {"__name__": "__main__"})
+    sys.setrecursionlimit(limit)
+    assert capsys.readouterr().out == "42\n"
 
 
 def test_what_nobody_needs_stays_out():
@@ -144,6 +217,16 @@ def test_fences_of_every_kind(text):
     assert value(extract_code(text, "add")) == 5
 
 
+@pytest.mark.parametrize("quote", ['"', "'", '"' * 3])
+@pytest.mark.parametrize("thought", ["", "<think>a</think>\n", f"{F}py\nx = 1\n{F}\n</think>\n"])
+def test_the_end_of_a_thought_inside_a_string(quote, thought):
+    code = f"def add(a, b):\n    return a + b + len({quote}</think>{quote}) - 8"
+    assert extract_code(thought + block(code)) == code
+    assert extract_code(f"{thought}The code:\n{F}python\n{code}") == code
+    assert extract_code(f"x {F}python\n{ADD}0\n{F}\n</think>\n{block(ADD)}") == ADD
+    assert extract_code(f"{F}python\nan open fence\n</think>\n{block(ADD)}") == ADD
+
+
 def test_fences_give_every_block():
     text = f"{block('x = 1')}a `b` c\n  ~~~js\n  y\n  ~~~\n{F}\nz"
     assert [(found.language, found.body) for found in fences(text)] == [
@@ -200,6 +283,9 @@ ATOMS = [
     "import a, b, c\n",
     "raise x.y\n",
     "1+",
+    "a += b\n",
+    "for a in b: a\n",
+    "from math import *\n",
 ]
 
 
@@ -210,7 +296,10 @@ def test_no_text_raises():
         assert isinstance(extract_code(text, rng.choice([None, "f"])), str)
 
 
-@pytest.mark.parametrize("atom", [*ATOMS, "`\n", "a`" + F, F + "\n" + ADD + "\n", '"""' + F + "\n"])
+@pytest.mark.parametrize(
+    "atom",
+    [*ATOMS, "`\n", "a`" + F, F + "\n" + ADD + "\n", F + "\na = 1\na[0] = b\n" + F + "\n", '"""' + F + "\n"],
+)
 def test_time_is_linear(atom):
     """48 KB of backticks took 5 s. The bound is for a slow machine; quadratic ones take far longer."""
     started = time.process_time()

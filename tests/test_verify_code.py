@@ -15,6 +15,7 @@ import pytest
 from nbkit.verify import (
     Call,
     Case,
+    Jail,
     JailPool,
     JailResult,
     Verdict,
@@ -177,9 +178,16 @@ def rows(name):
         return [json.loads(line) for line in lines]
 
 
-def test_every_mbpp_reference_passes_and_impostors_fail(jail):
+@pytest.fixture(scope="module")
+def patient(jail):
+    """A jail with the default limits: one call of MBPP/123 takes 1 to 3.7 s of processor time."""
+    with Jail() as warm:
+        yield warm
+
+
+def test_every_mbpp_reference_passes_and_impostors_fail(jail, patient):
     tasks = rows("mbpp/mbpp.jsonl.gz")
-    failed = [(t["task_id"], v) for t in tasks if (v := grade_mbpp(jail, t["code"], t)).status != "pass"]
+    failed = [(t["task_id"], v) for t in tasks if (v := grade_mbpp(patient, t["code"], t)).status != "pass"]
     assert failed == [] and len(tasks) == 974
     impostors = 0
     for task in tasks[:200]:
@@ -203,6 +211,29 @@ def test_every_humaneval_reference_passes_and_impostors_fail(jail):
     for task in tasks:
         impostor = f"def {task['entry_point']}(*args): return args[0]"
         assert grade_humaneval(jail, impostor, task).status == "fail", task["task_id"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "```python\n    return sum(xs)\n```",
+        "    return sum(xs)",
+        "return sum(xs)",
+        "    x = sum(xs)\n    return x",
+        "    if not xs:\n        return 0\n    return xs[0] + total(xs[1:])",
+        "```python\n    def go(i):\n        return xs[i] if i >= 0 else 0\n"
+        "    return sum(map(go, range(len(xs))))\n```",
+        "```\nx = 0\nfor y in xs:\n    x += y\nreturn x\n```",
+        "```python\n    import math\n    return int(math.fsum(xs))\n```",
+        "def total(xs: List[int]) -> int:\n    return sum(xs)",
+    ],
+)
+def test_a_continuation_of_the_prompt_whose_margin_is_lost(jail, answer):
+    prompt = 'from typing import List\n\n\ndef total(xs: List[int]) -> int:\n    """The sum."""\n'
+    test = "def check(candidate):\n    assert candidate([1, 2, 4]) == 7 and candidate([]) == 0"
+    row = {"prompt": prompt, "entry_point": "total", "test": test}
+    assert grade_humaneval(jail, extract_code(answer), row) == Verdict("pass")
+    assert grade_humaneval(jail, extract_code(answer.replace("return", "return 1 +")), row).status == "fail"
 
 
 COUNTER = "n = 0\ndef f():\n    global n\n    n += 1\n    return n"

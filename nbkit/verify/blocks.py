@@ -8,71 +8,19 @@ imports, constants) is put before it. `docs/code_grading.md` states the rules.
 
 import ast
 import builtins
-import functools
 import re
 import symtable
-import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from .fences import PYTHON, fences
-from .jail import MAX_CODE  # a program that is longer is not run, so it need not be read
+from .pieces import DEFINES, DEFINITION, FUNCTION, READS, UNREADABLE, WRITES, Piece, parse, read_piece, words
 
-_DEFINES = re.compile(r"^[ \t]*+(?:async[ \t]++)?(?:def|class)[ \t]++(\w++)", re.MULTILINE)
 _ANSWER = re.compile(r"^[ \t>#*]*+(?:final )?answer[ \t*]*+:[ \t*]*+", re.MULTILINE | re.IGNORECASE)
 _PROGRAM = re.compile(r"^(?:def|class|import|from|async|@\w|if __name__)", re.MULTILINE)
 # A line at the margin that is neither code nor a comment: a sentence.
 _PROSE = re.compile(
     r"^(?!(?:def|class|import|from|async|if|for|while|with|try|return|print)\b)\w+[,:;]? +\w+ "
 )
-_FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
-_DEFINITION = (*_FUNCTION, ast.ClassDef)
-# What reading hostile source may raise.
-UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
-
-
-def parse(source: str) -> ast.Module | None:
-    """The tree of a program; None where it is none, or too long or too deep to be read."""
-    if len(source) > MAX_CODE:
-        return None
-    try:
-        return ast.parse(source)
-    except UNREADABLE:
-        return None
-
-
-@dataclass(eq=False)
-class _Piece:
-    """One block of code. `defines` maps a name to the statement of the block that gives it its value last."""
-
-    source: str
-    tree: ast.Module | None
-    defines: dict[str, ast.stmt]
-
-    @functools.cached_property
-    def lines(self) -> list[str]:
-        return self.source.split("\n")
-
-    @functools.cached_property
-    def is_plain(self) -> bool:
-        """Does it import nothing outside the standard library, so that loading its functions cannot fail?"""
-        found = [n for n in ast.walk(self.tree) if isinstance(n, ast.Import | ast.ImportFrom)]
-        names = [getattr(node, "module", None) or alias.name for node in found for alias in node.names]
-        return {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
-
-    @functools.cached_property
-    def functions(self) -> list[str]:
-        return [name for name, node in self.defines.items() if isinstance(node, _DEFINITION)]
-
-    def is_test(self) -> bool:
-        """Tests only: functions or classes of tests and nothing else that is defined, or bare asserts."""
-        if self.functions:
-            return all(map(_is_test, map(self.defines.get, self.functions)))
-        return self.tree is not None and any(isinstance(node, ast.Assert) for node in self.tree.body)
-
-    def text(self, node: ast.stmt) -> str:
-        first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-        return "\n".join(self.lines[first - 1 : node.end_lineno])
 
 
 def extract_code(text: str, entry: str | None = None) -> str:
@@ -82,87 +30,78 @@ def extract_code(text: str, entry: str | None = None) -> str:
     tests, else the last) with what it needs of the others; without any block the whole text, or its part that
     looks like code. Anything up to `</think>` is ignored. Never raises, in time linear in the text.
     """
-    text = text.rpartition("</think>")[2]
+    text = _after_thought(text)
     found = fences(text)
     blocks = [block for block in found if block.language in ("", *PYTHON)]
     if not blocks:  # a program under another label
-        blocks = [block for block in found if _DEFINES.search(block.body) and parse(block.body)]
+        blocks = [block for block in found if DEFINES.search(block.body) and parse(block.body)]
     if not blocks:
         return _unfenced(text)
-    pieces = [_piece(_trimmed(block.body)) for block in blocks]
+    pieces = [read_piece(_trimmed(block.body)) for block in blocks]
     labelled = [block.language in PYTHON for block in blocks]
     main = _solution(pieces, entry) or _statements(pieces, labelled)
     others = [piece for piece in pieces if piece is not main]
-    spare = [] if entry else _other_functions(others, main)
-    code = _joined(main, others, spare)
-    return code + _start(main, pieces[pieces.index(main) + 1 :])
+    if entry:
+        return _joined(main, others, [], reads=False)
+    if start := _start(main, others):
+        others.remove(start)
+        main = read_piece(f"{main.source}\n\n{start.source}")
+    return _joined(main, others, _other_functions(others, main), reads=True)
+
+
+def _after_thought(text: str) -> str:
+    """What follows the last `</think>` that is no string of a program: one right between quotes,
+    with a fence somewhere before it."""
+    end, fence = len(text), text.find("```")
+    while (at := text.rfind("</think>", 0, end)) >= 0:
+        rest = at + len("</think>")
+        quoted = text[at - 1 : at] in ("'", '"') and text[rest : rest + 1] == text[at - 1 : at]
+        if not (quoted and 0 <= fence < at):
+            return text[rest:]
+        end = at
+    return text
 
 
 def complete(code: str, *sources: str) -> str:
     """`code` with the definitions and imports of `sources` that it uses and lacks put before it."""
-    return _joined(_piece(code), [_piece(source) for source in sources], [])
-
-
-def _piece(source: str) -> _Piece:
-    tree = parse(source)
-    defines = {} if tree is None else dict(_defined(tree.body))
-    if tree is None:  # it will not run, but its name tells what it was meant to be
-        defines = {name: ast.ClassDef(name, [], [], [], []) for name in _DEFINES.findall(source)}
-    return _Piece(source, tree, defines)
-
-
-def _defined(body: Sequence[ast.stmt]) -> Iterable[tuple[str, ast.stmt]]:
-    """(name, statement) of everything that a program gives a name at its top level."""
-    for node in body:
-        names: list[str] = []
-        if isinstance(node, _DEFINITION):
-            names = [node.name]
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            names = [alias.asname or alias.name.partition(".")[0] for alias in node.names]
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            parts = [t for target in targets for t in getattr(target, "elts", [target])]
-            names = [part.id for part in parts if isinstance(part, ast.Name)]
-        elif isinstance(node, ast.Try):
-            names = [name for name, _ in _defined(node.body)]
-        yield from ((name, node) for name in names)
-
-
-def _is_test(node: ast.stmt | None) -> bool:
-    name = getattr(node, "name", "").lower()
-    bases = {name for base in getattr(node, "bases", []) for name in _words(base)}
-    return name.startswith("test") or name.endswith(("_test", "_tests")) or "TestCase" in bases
-
-
-def _words(tree: ast.AST) -> set[str]:
-    """Names and attributes in an expression."""
-    return {getattr(node, "id", getattr(node, "attr", "")) for node in ast.walk(tree)}
+    return _joined(read_piece(code), [read_piece(source) for source in sources], [], reads=False)
 
 
 def _is_stub(node: ast.stmt | None) -> bool:
     """A function with a signature and no body."""
-    return isinstance(node, _FUNCTION) and all(
+    return isinstance(node, FUNCTION) and all(
         isinstance(line, ast.Pass)
         or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
-        or (isinstance(line, ast.Raise) and "NotImplementedError" in _words(line))
+        or (isinstance(line, ast.Raise) and "NotImplementedError" in words(line))
         for line in node.body
     )
 
 
-def _solution(pieces: list[_Piece], entry: str | None) -> _Piece | None:
-    """The piece that defines what is asked for; None where none defines anything."""
-    choices = [piece for piece in pieces if entry in piece.defines]
+def _solution(pieces: list[Piece], entry: str | None) -> Piece | None:
+    """The piece that defines what is asked for; None where none defines anything, or only tests beside a
+    program that reads or prints."""
+    choices = [p for p in pieces if p.is_real(entry)] or [p for p in pieces if entry in p.defines]
     if not choices:
         entry = None
-        choices = [p for p in pieces if p.functions and not p.is_test()] or [p for p in pieces if p.functions]
+        choices = [p for p in pieces if p.functions and not p.is_test()]
+    if not choices:
+        choices = [p for p in pieces if p.functions]
+        tested = {name for p in choices for name in p.functions}
+        if any(_is_script(p) and not words(p.tree) & tested for p in pieces if p not in choices):
+            return None
     whole = [piece for piece in choices if piece.tree is not None]
     names = {id(piece): [entry] if entry else piece.functions for piece in whole}
-    full = [p for p in whole if not all(_is_stub(p.defines[name]) for name in names[id(p)])]
+    full = [p for p in whole if not all(_is_stub(p.last(name)) for name in names[id(p)])]
     return [None, *choices, *whole, *full][-1]
 
 
-def _statements(pieces: list[_Piece], labelled: list[bool]) -> _Piece:
-    """Of pieces that define no function: the last that does more than show a value, labelled ones first."""
+def _is_script(piece: Piece) -> bool:
+    return piece.tree is not None and not piece.is_test() and bool(words(piece.tree) & (READS | WRITES))
+
+
+def _statements(pieces: list[Piece], labelled: list[bool]) -> Piece:
+    """Of pieces that define no function: the last that reads and prints, else prints, else reads, else does
+    more than show a value; labelled ones first."""
     known = [piece for piece, label in zip(pieces, labelled, strict=True) if label]
     active = [
         piece
@@ -170,10 +109,13 @@ def _statements(pieces: list[_Piece], labelled: list[bool]) -> _Piece:
         if piece.tree is not None
         and any(not isinstance(getattr(node, "value", None), ast.Constant) for node in piece.tree.body)
     ]
-    return (active or known or pieces)[-1]
+    scripts = [piece for piece in active if _is_script(piece)]
+    prints = [piece for piece in scripts if words(piece.tree) & WRITES]
+    both = [piece for piece in prints if words(piece.tree) & READS]
+    return (both or prints or scripts or active or known or pieces)[-1]
 
 
-def _other_functions(others: Sequence[_Piece], main: _Piece) -> list[str]:
+def _other_functions(others: Sequence[Piece], main: Piece) -> list[str]:
     """Functions of other blocks that nobody may need but the caller: where the wanted name is unknown, an
     answer that defines two of them in two blocks offers both."""
     return [
@@ -185,45 +127,79 @@ def _other_functions(others: Sequence[_Piece], main: _Piece) -> list[str]:
     ]
 
 
-def _start(main: _Piece, later: Sequence[_Piece]) -> str:
-    """The bare `main()` of a block of its own, which starts a program that so far only defines."""
-    if main.tree is None or not all(
-        isinstance(n, (*_DEFINITION, ast.Import, ast.ImportFrom)) for n in main.tree.body
-    ):
-        return ""
-    for piece in later:
-        match piece.tree and piece.tree.body:
-            case [ast.Expr(value=ast.Call(func=ast.Name(id=name), args=[], keywords=[]))] if (
-                name in main.defines
-            ):
-                return f"\n\n{piece.source}"
-    return ""
+def _start(main: Piece, others: Sequence[Piece]) -> Piece | None:
+    """The block that starts a program that so far only defines: it calls functions of `main` and is a
+    `__main__` guard, or a bare `main()`, or it or they read input. Anything else is an example of usage."""
+    if main.tree is None or not main.functions:
+        return None
+    called = {*main.functions}
+    for node in main.tree.body:
+        used = set() if isinstance(node, DEFINITION) else words(node)
+        if used & (WRITES | {"__name__"}) or (isinstance(node, ast.Expr) and used & called):
+            return None  # it has a start of its own
+    scripts = [piece for piece in others if piece.tree is not None and not piece.functions]
+    reads = any(words(piece.tree) & READS for piece in [main, *scripts])
+    found = []
+    for piece in others:
+        if piece.tree is None or piece.functions or piece.is_test() or not piece.is_plain:
+            continue
+        used = words(piece.tree)
+        if used & called and (reads or used & (READS | {"__name__"}) or _is_bare_call(piece.tree)):
+            found.append(piece)
+    return found[-1] if found else None
 
 
-def _joined(main: _Piece, others: Sequence[_Piece], spare: Sequence[str]) -> str:
-    """The source of `main` after what it (and the `spare` names) needs of the others, in their order."""
+def _is_bare_call(tree: ast.Module) -> bool:
+    match tree.body:
+        case [ast.Expr(value=ast.Call(func=ast.Name(), args=[], keywords=[]))]:
+            return True
+    return False
+
+
+def _joined(main: Piece, others: Sequence[Piece], spare: Sequence[str], reads: bool) -> str:
+    """The source of `main` after what it (and the `spare` names) needs of the others, in their order;
+    `reads`: also statements that fill a variable from the input."""
     if main.tree is None:
         return main.source
-    available: dict[str, tuple[int, _Piece, ast.stmt]] = {}
-    for number, piece in enumerate(others):
-        if piece.tree is not None:
-            available |= {name: (number, piece, node) for name, node in piece.defines.items()}
+    whole = [(number, piece) for number, piece in enumerate(others) if piece.tree is not None]
+    available: dict[str, tuple[int, Piece]] = {}
+    for number, piece in whole:
+        for name in piece.defines:
+            if name not in available or piece.gives(name):
+                available[name] = (number, piece)
     needed = [*_free(main.source), *(name for name in spare if available[name][1].is_plain)]
     taken: dict[tuple[int, int], str] = {}
-    seen = set(main.defines)
+
+    def take(number: int, piece: Piece, nodes: Sequence[ast.stmt]) -> None:
+        nonlocal needed
+        for node in nodes:
+            if not reads and not isinstance(node, DEFINITION) and words(node, functions=False) & READS:
+                continue
+            if (key := (number, node.lineno)) not in taken:  # two statements of a line come together
+                taken[key] = text = piece.text(node)
+                needed += _free(text)
+
+    for number, piece in whole:
+        if not piece.is_test():
+            take(number, piece, piece.setup.get("", []))
+    seen, unknown = set(main.defines), False
     while needed:
         name = needed.pop()
-        if name in seen or name not in available:
+        if name in seen:
             continue
         seen.add(name)
-        number, piece, node = available[name]
-        if (key := (number, node.lineno)) not in taken:  # two statements of a line come together
-            taken[key] = text = piece.text(node)
-            needed += _free(text)
+        if name not in available:
+            unknown = True
+            continue
+        number, piece = available[name]
+        take(number, piece, [top for top, _ in piece.defines[name]])
+        take(number, piece, piece.setup.get(name, []))
+    for number, piece in whole if unknown else ():
+        take(number, piece, piece.stars)
     return _before(main, [taken[key] for key in sorted(taken)])
 
 
-def _before(main: _Piece, parts: Sequence[str]) -> str:
+def _before(main: Piece, parts: Sequence[str]) -> str:
     """The parts, then the program; its `from __future__ import` must stay first."""
     if not parts:
         return main.source
@@ -246,7 +222,8 @@ def _free(source: str) -> list[str]:
         tables += table.get_children()
         for symbol in table.get_symbols():
             outer = table is top or symbol.is_global()
-            if outer and symbol.is_referenced() and not (table is top and symbol.is_assigned()):
+            used = symbol.is_referenced() or (table is not top and symbol.is_declared_global())
+            if outer and used and not (table is top and symbol.is_assigned()):
                 names.add(symbol.get_name())
     return sorted(name for name in names if not hasattr(builtins, name))
 

@@ -5,7 +5,7 @@ code and inputs go in, tagged values come out (`jail_codec.py`), and the job is 
 anyone looks at them. A warm worker forks one confined process per job, a few milliseconds each. There is no
 unjailed mode: where nothing can confine (`jail_tiers.py`), `SandboxUnavailable` is raised.
 
-    with Jail(wall_s=2.0) as jail:
+    with Jail() as jail:
         jail.call("def add(a, b): return a + b", "add", [[2, 3]])  # JailResult("ok", [5], "")
         jail.call("import os\ndef f(): return os.listdir('/')", "f", [[]])
         # JailResult("ok", [CallError("PermissionError: …")], "")
@@ -61,7 +61,7 @@ class Jail:
 
     def __init__(
         self,
-        wall_s: float = 2.0,
+        wall_s: float = 5.0,
         memory_mb: int = 256,
         output_bytes: int = OUTPUT_BYTES,
         tier: str | None = None,

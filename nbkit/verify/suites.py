@@ -11,9 +11,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from . import jail_codec
-from .blocks import complete, parse
+from .blocks import complete
 from .code import Call, Verdict, grade, grade_check
 from .jail import Jail
+from .pieces import compiles, parse
 
 
 def grade_humaneval(jail: Jail, code: str, row: Mapping[str, str]) -> Verdict:
@@ -24,7 +25,9 @@ def grade_humaneval(jail: Jail, code: str, row: Mapping[str, str]) -> Verdict:
     tree = parse(code)
     if tree is None or not any(getattr(node, "name", None) == entry for node in ast.walk(tree)):
         indented = textwrap.indent(textwrap.dedent(code), "    ")
-        code = next((text for text in (prompt + code, prompt + indented) if parse(text)), code)
+        # As it is, without its margin, or with a first line that lost its margin when it was stripped.
+        forms = (prompt + code, prompt + indented, f"{prompt}    {code}")
+        code = next(filter(compiles, forms), code)
     return grade_check(jail, complete(code, prompt), entry, f"{prompt}\n{row['test']}")
 
 
