@@ -266,7 +266,7 @@ def test_the_traps_work(scene):
     )
     before = scene.files()
     done = subprocess.run([sys.executable, "-c", deeds], capture_output=True, text=True, check=True)
-    seen = {"captured": done.stdout, "verdict": Verdict("pass"), "wall_s": 9.0, "next": ("fail", "fail")}
+    seen = {"captured": done.stdout, "verdict": Verdict("pass"), "wall_s": 999.0, "next": ("fail", "fail")}
     checks = [{"kind": kind} for kind in ("secret", "net", "signal", "reward", "next_job")]
     checks += [
         {"kind": "file_created", "path": "{{CANARY}}/new"},

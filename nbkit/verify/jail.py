@@ -17,14 +17,13 @@ used in any thread, and outlives the one that opened it; in a forked child it st
 """
 
 import json
-import signal
 import struct
 import threading
 from collections.abc import Callable, Sequence
 from typing import Self
 
 from . import jail_canary, jail_clock, jail_codec, jail_keeper, jail_link, jail_tiers, jail_wasm
-from .jail_answers import CallError, Conversation, JailResult, read_calls, receive_all
+from .jail_answers import CallError, Conversation, JailResult, fault, read_calls, receive_all
 from .jail_tiers import SandboxUnavailable, probe
 
 _CANARY_EVERY = 1000
@@ -189,15 +188,14 @@ class Jail:
                 raise
 
     def _call(self, message: dict, wall_s: float, limit: int) -> JailResult:
-        answer, _, fault = self._talk(message, wall_s, limit)
-        return fault or read_calls(answer, len(message["args"]))
+        answer, _, failed = self._talk(message, wall_s, limit)
+        return failed or read_calls(answer, len(message["args"]))
 
     def _run(self, code: str, stdin: bytes) -> JailResult:
-        answer, output, fault = self._talk(
-            {"mode": "run", "code": code}, self.wall_s, self.output_bytes, stdin
-        )
-        if fault:
-            return fault
+        message = {"mode": "run", "code": code}
+        answer, output, failed = self._talk(message, self.wall_s, self.output_bytes, stdin)
+        if failed:
+            return failed
         if answer.get("exit") != 0:
             error, code = answer.get("error"), answer.get("exit")
             named = f"exit code {code}" if type(code) is int else "the job gave no valid exit code"
@@ -217,32 +215,18 @@ class Jail:
         try:
             code = job.end()
         except jail_link.Cut as error:  # what it had still printed
-            return {}, b"", self._fault(str(error), 0, limit)
+            return {}, b"", fault(str(error), 0, limit, self.wall_s)
         if stdin is not None and cut == "closed" and code == 0:  # os._exit(0): it said all it had to say
             return {"exit": 0}, bytes(job.output), None
         if cut:
-            return {}, b"", self._fault(cut, code, limit)
+            return {}, b"", fault(cut, code, limit, self.wall_s)
         try:
             answer = json.loads(raw)
             if type(answer) is not dict:
                 raise ValueError("not an object")
         except (ValueError, RecursionError):
-            return {}, b"", self._fault("garbage", code, limit)
+            return {}, b"", fault("garbage", code, limit, self.wall_s)
         return answer, bytes(job.output), None
-
-    def _fault(self, cut: str, code: int, limit: int) -> JailResult:
-        """What a job that gave no answer did wrong: the same words for the same program, however the race
-        between its end and our SIGKILL came out."""
-        if cut == "size":
-            return JailResult("error", [], f"answer longer than {limit} bytes")
-        if code == -signal.SIGXCPU:
-            return JailResult("timeout", [], "CPU limit")
-        if cut == "time":
-            return JailResult("timeout", [], f"wall limit of {self.wall_s:g} s")
-        if cut == "garbage" or code == -signal.SIGKILL:
-            return JailResult("error", [], "the job gave no valid answer")
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return JailResult("error", [], f"the job ended with {how} and no valid answer")
 
     def _check(self, other: "Jail", code: str, entry: str, test: str) -> JailResult:
         # what the test compares with stands in it, and so bounds what a right answer takes
@@ -261,7 +245,7 @@ class Jail:
         except (OSError, struct.error):
             self._stop()  # the other worker is stopped by the guard around us
             raise
-        return result or self._fault(talk.cut, exits[0], limit)
+        return result or fault(talk.cut, exits[0], limit, self.wall_s)
 
     # --- the worker ---
 

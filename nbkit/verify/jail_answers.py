@@ -4,6 +4,7 @@ read_calls({"calls": [{"value": ["i", "0x5"]}]}, calls=1)  # JailResult("ok", [5
 """
 
 import json
+import signal
 import time
 from dataclasses import dataclass
 from typing import Literal
@@ -56,6 +57,21 @@ def read_calls(answer: dict, calls: int) -> JailResult:
     if len(values) != calls:
         return JailResult("error", [], f"{len(values)} answers to {calls} calls")
     return JailResult("ok", values)
+
+
+def fault(cut: str, code: int, limit: int, wall_s: float) -> JailResult:
+    """What a job that gave no answer did wrong: the same words for the same program, however the race
+    between its end and our SIGKILL came out."""
+    if cut == "size":
+        return JailResult("error", [], f"answer longer than {limit} bytes")
+    if code == -signal.SIGXCPU:
+        return JailResult("timeout", [], "CPU limit")
+    if cut == "time":
+        return JailResult("timeout", [], f"wall limit of {wall_s:g} s")
+    if cut == "garbage" or code == -signal.SIGKILL:
+        return JailResult("error", [], "the job gave no valid answer")
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return JailResult("error", [], f"the job ended with {how} and no valid answer")
 
 
 def receive_all(job: Job, clock: Clock) -> bytes:

@@ -34,17 +34,15 @@ _MAX_THREADS = 64
 
 # A job cannot open files, so what it may import is fixed here; missing ones (trimmed builds) are skipped.
 _PRELOAD = """
-__future__ abc argparse array ast asyncio atexit base64 bdb binascii bisect builtins bz2 calendar cmath cmd
-code codecs collections collections.abc colorsys concurrent.futures concurrent.futures.thread contextlib
-contextvars copy copyreg csv ctypes dataclasses datetime decimal difflib dis doctest encodings.ascii
-encodings.latin_1 encodings.idna enum errno fileinput fnmatch fractions functools gc getopt glob graphlib
-gzip hashlib heapq hmac html html.parser imp importlib.resources inspect io ipaddress itertools json keyword
-linecache locale logging lzma marshal math mmap multiprocessing multiprocessing.dummy multiprocessing.pool
-numbers opcode operator optparse os os.path pathlib pickle pickletools pkgutil platform posixpath pprint
-queue quopri random re reprlib resource sched secrets select selectors shelve shlex shutil signal stat
-statistics string stringprep struct subprocess symtable sys sysconfig tempfile textwrap threading time
-timeit token tokenize traceback tracemalloc types typing unicodedata unittest unittest.mock urllib.parse
-uuid warnings weakref xml.etree.ElementTree zlib zoneinfo _strptime
+__future__ abc argparse array ast asyncio atexit base64 bdb binascii bisect builtins calendar cmath cmd code
+codecs collections collections.abc concurrent.futures concurrent.futures.thread contextlib contextvars copy
+copyreg csv ctypes dataclasses datetime decimal difflib dis doctest encodings.ascii encodings.latin_1
+encodings.idna enum errno fileinput fnmatch fractions functools gc graphlib hashlib heapq hmac html inspect
+io itertools json keyword linecache locale logging marshal math multiprocessing multiprocessing.dummy
+multiprocessing.pool numbers operator os os.path pathlib pickle platform posixpath pprint queue random re
+reprlib resource sched secrets select selectors shlex signal stat statistics string stringprep struct sys
+tempfile textwrap threading time timeit token tokenize traceback types typing unicodedata unittest
+unittest.mock urllib.parse uuid warnings weakref zlib _strptime
 """
 
 
