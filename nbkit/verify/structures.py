@@ -15,8 +15,10 @@ from fractions import Fraction
 
 from . import formula, units
 from .answers import FUNCTIONS
+from .splitting import same_arguments
 
 _MOST_RESIDUES = 10_000
+_MOST_PAIRS = 20_000  # of items that are compared: a hundred on either side, both ways
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,8 @@ def _compare_named(ours: object, gold: object, same: Same) -> bool | None:
     plain = all(isinstance(value, Leaf) for value, kind in zip(values, kinds, strict=True) if kind == "named")
     if "relation" in kinds:
         return same(ours, gold) if plain else False
+    if kinds == ["named", "named"] and not same_arguments(ours.name, gold.name):
+        return False
     # Letters and their ratios mean something; "f(x)" and "Area" are only what the value is called.
     if (
         kinds == ["named", "named"]
@@ -239,13 +243,20 @@ def _in_order(ours: tuple, gold: tuple, same: Same) -> bool | None:
 
 
 def _any_order(ours: tuple, gold: tuple, same: Same, direct: bool = False) -> bool | None:
-    """Every element of each side has an equal one on the other; repeats do not count."""
+    """Every element of each side has an equal one on the other; repeats do not count. What is written alike
+    on both sides is not looked at again, and more than `_MOST_PAIRS` of the others are never equal."""
     if bool(ours) != bool(gold):
         return False
     ask = same if direct else lambda a, b: compare(a, b, same)
-    table = [[ask(one, other) for other in gold] for one in ours]
+    ours, gold = tuple(dict.fromkeys(ours)), tuple(dict.fromkeys(gold))
+    mine, theirs = set(ours), set(gold)
+    rest, missing = [one for one in ours if one not in theirs], [other for other in gold if other not in mine]
+    if len(rest) * len(gold) + len(missing) * len(ours) > _MOST_PAIRS:
+        return False
+    table = [[ask(one, other) for other in gold] for one in rest]
+    table += [[ask(one, other) for one in ours] for other in missing]
     verdict: bool | None = True
-    for row in (*table, *zip(*table, strict=True)):
+    for row in table:
         if True not in row:
             if None not in row:
                 return False
