@@ -92,6 +92,31 @@ def test_zero_is_near_nothing_else():
     assert values.equal(tiny, tiny) and not values.equal(tiny, values.Values.of(Fraction(0)))
 
 
+# Without an order, every item may have to be compared with every other one.
+LETTERS = [structures.Leaf(f"{letter}{digit}") for letter in "abcdefghijklmnopqrst" for digit in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("ours", "gold", "most", "equal"),
+    [
+        (LETTERS[:1] * 500, LETTERS[:1] * 499 + LETTERS[1:2], 2, False),
+        (LETTERS[:2] * 250, LETTERS[1::-1] * 250, 0, True),
+        (LETTERS, LETTERS[::-1], 0, True),
+        (LETTERS, LETTERS[1:] + [structures.Leaf("x")], 400, False),
+        (LETTERS[:150], [structures.Leaf(f"x{at}") for at in range(150)], 0, False),
+    ],
+)
+def test_long_lists_take_few_comparisons(ours, gold, most, equal):
+    asked = []
+
+    def same(one, other):
+        asked.append((one, other))
+        return one == other
+
+    lists = [structures.Node("list", tuple(items)) for items in (ours, gold)]
+    assert structures.compare(*lists, same) is equal and len(asked) <= most
+
+
 # --- no text hangs or breaks the check ---
 
 FRAGMENTS = r"""

@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from . import formula
 from .leaves import read_leaf
+from .splitting import split
 from .structures import Leaf, Node
 
 Read = Callable[[str], Node | Leaf]
@@ -58,7 +59,7 @@ def _plain(item: object) -> Fraction | None:
 
 
 def read_congruence(text: str, read: Read) -> Node | None:
-    """x ≡ 3 (mod 7); without its left side, 3 (mod 7), it is the number as well."""
+    """x ≡ 3 (mod 7), or 3 (mod 7); a bare mod without a left side, 17 mod 5, has the sides "mod"."""
     if "mod" not in text or not (match := _CONGRUENCE.fullmatch(text)):
         return None
     left, modulus = (match[1] or "").rstrip("≡= ").strip(), read_leaf(match[3] or match[4])
@@ -67,7 +68,16 @@ def read_congruence(text: str, read: Read) -> Node | None:
         return None
     if value := formula.parse(left) if left else None:
         left = left.replace(" ", "") if formula.variables(value) else ""  # 3^100 ≡ 4: the left side is known
-    return Node("congruence", (modulus, residue), left)
+    # 2 + 17 mod 5 and 17 mod 5 + 2 may be read in two ways: nothing is computed of them.
+    bare = match[4] is not None
+    twofold = bare and (_has(match[2], "+-±∓") or _has(match[4], "+-±∓*/"))
+    sides = "?" if twofold else "mod" if bare and not match[1] else ""
+    return Node("congruence", (modulus, residue), left, sides)
+
+
+def _has(text: str, signs: str) -> bool:
+    """Is one of the signs, other than a leading one, outside all brackets?"""
+    return len(split(text.strip().lstrip("-"), signs) or "??") > 1
 
 
 def read_matrix(text: str, read: Read) -> Node | Leaf | None:

@@ -20,8 +20,9 @@ def _coordinates(name: str, draw: random.Random) -> list[tuple[int, int]]:
     """Values of a variable as fractions: six ordinary ones, then of every size and kind, shuffled."""
     if name in _COUNTS | _INTEGERS:
         sizes = [(50, 99), (100, 400), (1000, 4000), (10**4, 10**5), (10**6, 10**7), (10**9, 10**10)]
+        sizes += [(10**13, 10**15), (10**13, 10**15), (10**30, 10**31)]  # of k, two of opposite signs
         ordinary = draw.sample(range(13, 41), 6)
-        others = [*range(1, 13), *(draw.randint(*size) for size in sizes)]
+        others = [*range(1, 10), *(draw.randint(*size) for size in sizes)]
         if name in _INTEGERS:
             others = [-other if at % 2 else other for at, other in enumerate(others)]
         draw.shuffle(others)

@@ -15,8 +15,10 @@ from fractions import Fraction
 
 from . import formula, units
 from .answers import FUNCTIONS
+from .splitting import same_arguments
 
 _MOST_RESIDUES = 10_000
+_MOST_PAIRS = 20_000  # of items that are compared: a hundred on either side, both ways
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Leaf:
 class Node:
     """kind: list (no order), set, tuple (name: its brackets), span (name: its variable; sides: "[)"), union,
     matrix (items: rows), named (name = item), relation (name: the sign; items: both sides), sequence (a list
-    with dots), congruence (items: modulus, residue or list of them; name: what is congruent)."""
+    with dots), congruence (items: modulus, residue or list of them; name: what is congruent; sides: "mod" for
+    the remainder 17 mod 5, "?" for one that can be read in two ways)."""
 
     kind: str
     items: tuple = ()
@@ -166,6 +169,8 @@ def _compare_named(ours: object, gold: object, same: Same) -> bool | None:
     plain = all(isinstance(value, Leaf) for value, kind in zip(values, kinds, strict=True) if kind == "named")
     if "relation" in kinds:
         return same(ours, gold) if plain else False
+    if kinds == ["named", "named"] and not same_arguments(ours.name, gold.name):
+        return False
     # Letters and their ratios mean something; "f(x)" and "Area" are only what the value is called.
     if (
         kinds == ["named", "named"]
@@ -178,13 +183,15 @@ def _compare_named(ours: object, gold: object, same: Same) -> bool | None:
 
 
 def _compare_congruences(ours: object, gold: object, same: Same) -> bool | None:
-    """x ≡ 3 (mod 7) is x ≡ 10 (mod 7); 3 (mod 7) without an x is 3 as well."""
+    """x ≡ 3 (mod 7) is x ≡ 10 (mod 7); 3 (mod 7) without an x is 3 as well, and 17 mod 5 is 2."""
     if not all(isinstance(node, Node) and node.kind == "congruence" for node in (ours, gold)):
         plain, other = (gold, ours) if getattr(ours, "kind", "") == "congruence" else (ours, gold)
         if other.name:
             return False
-        pair = (plain, other.items[1]) if plain is ours else (other.items[1], plain)
-        return compare(*pair, same)
+        known = _remainder(other)
+        if known is None:  # n mod 100 is neither n nor anything else that could be told
+            return same(ours, gold)
+        return compare(plain, known, same) if plain is ours else compare(known, plain, same)
     if ours.name and gold.name and ours.name != gold.name:
         return False
     classes = [_residues(node) for node in (ours, gold)]
@@ -196,6 +203,21 @@ def _compare_congruences(ours: object, gold: object, same: Same) -> bool | None:
         spread = [{r + m * k for r in some for k in range(common // m)} for m, some in classes]
         return spread[0] == spread[1]
     return _in_order(ours.items, gold.items, same)
+
+
+def _remainder(node: Node) -> Leaf | Node | None:
+    """What 3 (mod 7), 1, 4 (mod 5) and 17 mod 5 are without their modulus; None where that is not known."""
+    classes = _residues(node)
+    if classes is None or node.sides == "?":
+        return None
+    residue = node.items[1]
+    parts = residue.items if isinstance(residue, Node) else (residue,)
+    if all(0 <= part.value < classes[0] for part in parts):
+        return residue
+    if node.sides != "mod" or isinstance(residue, Node):
+        return None
+    (rest,) = classes[1]
+    return Leaf(str(rest), (str(rest),), Fraction(rest))
 
 
 def _residues(node: Node) -> tuple[int, set[int]] | None:
@@ -221,13 +243,20 @@ def _in_order(ours: tuple, gold: tuple, same: Same) -> bool | None:
 
 
 def _any_order(ours: tuple, gold: tuple, same: Same, direct: bool = False) -> bool | None:
-    """Every element of each side has an equal one on the other; repeats do not count."""
+    """Every element of each side has an equal one on the other; repeats do not count. What is written alike
+    on both sides is not looked at again, and more than `_MOST_PAIRS` of the others are never equal."""
     if bool(ours) != bool(gold):
         return False
     ask = same if direct else lambda a, b: compare(a, b, same)
-    table = [[ask(one, other) for other in gold] for one in ours]
+    ours, gold = tuple(dict.fromkeys(ours)), tuple(dict.fromkeys(gold))
+    mine, theirs = set(ours), set(gold)
+    rest, missing = [one for one in ours if one not in theirs], [other for other in gold if other not in mine]
+    if len(rest) * len(gold) + len(missing) * len(ours) > _MOST_PAIRS:
+        return False
+    table = [[ask(one, other) for other in gold] for one in rest]
+    table += [[ask(one, other) for one in ours] for other in missing]
     verdict: bool | None = True
-    for row in (*table, *zip(*table, strict=True)):
+    for row in table:
         if True not in row:
             if None not in row:
                 return False
