@@ -12,7 +12,9 @@ import re
 from typing import NamedTuple
 
 from .answers import MAX_ANSWER
-from .statements import Certainty, inside, last_value, read_statement, starts_with_value
+from .bounds import behind_denial, starts_with_bound
+from .clauses import starts_with_value
+from .statements import DENIED, Certainty, inside, last_value, read_statement
 
 MAX_MARKERS = 64  # markers that are looked at, from the end: nobody states an answer more often
 _BOX_LENGTH = 4 * MAX_ANSWER  # a box that has not closed by then holds no answer
@@ -32,6 +34,10 @@ _STRONG = re.compile(
 )
 _TAG_CLOSES = re.compile(r"</(?:final_)?answer>", re.IGNORECASE)
 _SAYS = r"(?:\bis|\bare|\bwas|\bwould be|\bshould be|\bmust be|\bwill be|\bbecomes|\bequals)\b(?!\s{0,3}n't)"
+_DENIES = (  # "isn't 5", "cannot be 8": the statement begins with the denial
+    r"\b(?:is|was|are|were|would|should|could|must|does|did|can|will)"
+    r"(?=\s?n['’]t\b|['’]t\b|not\b|\s(?:not|never)\b)"
+)
 _SIGN = r"(?:[:：=→⇒⟹]|[=-]>|—|−>)"
 _ABOUT = r"(?:\s{1,3}\([^()\n]{1,40}\)|\s{1,3}(?:to|for|of)\b[^.:;!?\n=]{1,60}?)?"
 _FOREIGN = (  # the word for "answer", then what may stand between it and the value
@@ -42,7 +48,7 @@ _FOREIGN = (  # the word for "answer", then what may stand between it and the va
 _FOREIGN_SAYS = r"(?:est|es|é|è|ist|lautet|is|jest|je|är|er|on|là|adalah|है|هي|هو|είναι)(?!\w)"
 _PROSE = re.compile(
     rf"\b(?:final\s{{1,3}})?answers?\b(?!\s+choices)[*_\"'`]{{0,4}}{_ABOUT}\s{{0,3}}[*_]{{0,3}}"
-    rf"(?:{_SAYS}(?:\s{{0,3}}[*_]{{0,3}}:)?|{_SIGN})"
+    rf"(?:{_DENIES}|{_SAYS}(?:\s{{0,3}}[*_]{{0,3}}:)?|{_SIGN})"
     rf"|\bfinal\s{{1,3}}answer\s{{1,3}}(?=[$\\0-9])"
     rf"|^[ \t#*_>]{{0,8}}(?:the\s)?(?:final\s)?answer[ \t*_#.]{{0,8}}$"
     rf"|\bcorrect\s(?:option|choice|letter)\s{{1,3}}(?:is\b|:)"
@@ -125,6 +131,7 @@ def _marked(text: str) -> str | None:
     strong = _last_strong(text)
     prose: list[_Found] = []
     behind = strong.end if strong else 0
+    denied = False
     for marker in reversed(list(_PROSE.finditer(text))[-MAX_MARKERS:]):
         if marker.start() < behind:
             break
@@ -132,14 +139,18 @@ def _marked(text: str) -> str | None:
             continue
         by_sign = bool(_STATES_BY_SIGN.search(marker[0]))
         if stated := read_statement(text[marker.end() : marker.end() + 4 * MAX_ANSWER], by_sign):
-            prose.append(_Found(marker.end(), *stated))
+            denied |= stated == DENIED
+            if stated != DENIED:
+                prose.append(_Found(marker.end(), *stated))
     least = Certainty.VALUE if strong else Certainty.SENTENCE
     for found in prose:
         if found.certainty >= least:
             return found.answer
     if strong:
         return strong.answer
-    return prose[0].answer if prose else None
+    if prose:
+        return prose[0].answer
+    return "" if denied else None
 
 
 def _last_strong(text: str) -> _Found | None:
@@ -170,7 +181,9 @@ def _behind_hashes(rest: str) -> str | None:
     line = line.strip().strip("*").strip()
     if not line or (_HEADING.match(line) and (more.strip() or not line[0].isdigit())):
         return None
-    if _PROSE.match(line) or (not starts_with_value(line) and more.strip()):
+    if _PROSE.match(line) or (
+        not (starts_with_value(line) or starts_with_bound(line) or behind_denial(line)) and more.strip()
+    ):
         return None
     stated = read_statement(line, by_sign=True)
     return stated[0] if stated else None
