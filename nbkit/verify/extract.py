@@ -33,7 +33,9 @@ _STRONG = re.compile(
     re.IGNORECASE,
 )
 _TAG_CLOSES = re.compile(r"</(?:final_)?answer>", re.IGNORECASE)
-_SAYS = r"(?:\bis|\bare|\bwas|\bwould be|\bshould be|\bmust be|\bwill be|\bbecomes|\bequals)\b(?!\s{0,3}n't)"
+_SAYS = (
+    r"(?:\bis|\bare|\bwas|\b(?:would|could|might|may|should|must|will) be|\bbecomes|\bequals)\b(?!\s{0,3}n't)"
+)
 _DENIES = (  # "isn't 5", "cannot be 8": the statement begins with the denial
     r"\b(?:is|was|are|were|would|should|could|must|does|did|can|will)"
     r"(?=\s?n['’]t\b|['’]t\b|not\b|\s(?:not|never)\b)"
@@ -69,7 +71,12 @@ _GAP_NOISE = re.compile(
     r"|[A-Za-z](?:\\?_\{?\w{1,3}\}?|\([a-z]\))?\s{0,3}=(?=\s{0,3}$)"
 )
 _JOINS = re.compile(r"(?:^|.*[\s,;])(?:and|or|und|et|ou|y|o|和|或|或者|与)$|.*[,;]$", re.IGNORECASE)
-_OTHER_FORM = re.compile(r",[\s$]*(?:i\.e\.|or\b)")
+_HEDGES = re.compile(  # a second try, not a correction
+    r"(?:[\s,;:.?(\[-]|\b(?:or|and|else|maybe|perhaps|possibly|alternatively|otherwise|vs|versus|either|could|might"
+    r"|be|it|is|also|may)\b){1,12}",
+    re.IGNORECASE,
+)
+_OTHER_FORM = re.compile(r",[\s$]*(?:i\.e\.|or\b(?!\s{1,3}(?:maybe|perhaps|possibly|else|alternatively)))")
 _GOES_ON = re.compile(
     r"\b(?:no|not|wait|but|actually|wrong|so|thus|hence|therefore|then|check|which|gives|is|instead)\b",
     re.IGNORECASE,
@@ -170,9 +177,18 @@ def _last_strong(text: str) -> _Found | None:
             rest = text[marker.end() : closing.start() if closing else marker.end() + _BOX_LENGTH].strip()
             if rest:
                 return _Found(closing.end() if closing else len(text), inside(rest), Certainty.VALUE)
+        elif _heading_behind(text, marker.end(), markers[:i]):
+            continue
         elif (answer := _behind_hashes(text[marker.end() : marker.end() + _BOX_LENGTH])) is not None:
             return _Found(marker.end(), answer, Certainty.VALUE)
     return None
+
+
+def _heading_behind(text: str, at: int, before: list[re.Match]) -> bool:
+    """Is the `####` that ends at `at` a heading behind a box or a tag, without a value at its start?"""
+    if all(marker["hash"] for marker in before):
+        return False
+    return not starts_with_value(text[at : at + 80].lstrip(" \t*"))
 
 
 def _behind_hashes(rest: str) -> str | None:
@@ -238,9 +254,13 @@ def _joined(text: str, markers: list[re.Match]) -> list[str]:
 
 
 def _tied(gap: str) -> bool:
-    if len(gap) > 120 or "\n\n" in gap:
+    if len(gap) > 120:
         return False
     words = " ".join(_GAP_NOISE.sub(" ", gap).split())
+    if words in ("/", "|") or (re.search(r"[a-z?]", words, re.IGNORECASE) and _HEDGES.fullmatch(words)):
+        return True
+    if "\n\n" in gap:
+        return False
     if not words:
         return "\n" not in gap
     return bool(_JOINS.match(words)) and len(words.split()) <= 6 and not _GOES_ON.search(words)

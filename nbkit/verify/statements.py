@@ -10,7 +10,8 @@ from enum import IntEnum
 
 from .bounds import behind_denial, denied_at, instead, qualified_from, starts_with_bound
 from .clauses import CJK, first_clause, starts_with_value
-from .equations import TAIL, chain, formulas, has_words, without_formulas, words
+from .equations import TAIL, chain, formulas, has_words, without_formulas
+from .unit_table import table
 
 _BOLD = re.compile(r"(?<!\S)\*\*([^\s*][^*]*)\*\*(?![\w(])")
 _CHEER = re.compile(r"(\*\*|\$)!(?=\s|$)")  # no factorial
@@ -29,7 +30,7 @@ _BARE_LATEX = re.compile(
 )
 _MONEY = re.compile(r"[$€£¥]\s?([0-9][0-9.,]*)|([0-9][0-9.,]*)\s?[$€£¥](?![0-9])")
 _ADVERBS = re.compile(
-    r"(?:(?:therefore|thus|hence|then|so|simply|just|indeed|obviously|clearly|definitely|certainly|surely"
+    r"(?:(?:either|maybe|perhaps|therefore|thus|hence|then|so|simply|just|indeed|obviously|clearly|definitely|certainly|surely"
     r"|actually|now|also|of course|for sure|in fact|precisely|exactly|simplified to|equal to|equivalent to"
     r"|given by|as follows|the following|found to be|the (?:number|value|integer|fraction|expression)"
     r"|of the form|donc|bien|daher|somit|por lo tanto|entonces|quindi"
@@ -44,6 +45,12 @@ _NO_ANSWER = re.compile(  # how "the answer is …" goes on when it says somethi
     r"|let us|we |i |it |an? )",
     re.IGNORECASE,
 )
+_PLAIN = re.compile(
+    r"(?:\\?[$€£¥]\s?)?(?:[A-Za-z](?:\([a-z]\))?\s?=\s?)?(?:[A-J]|\([A-J]\)"
+    r"|[-+−±]?[$€£¥]?(?:[0-9.,/:√π^%]{1,60}|[(\[{][^A-Zа-я()]{1,60}[)\]}]|[^\s]{0,30}[0-9\\π√][^\s]{0,60}))"
+    r"(?:\s{1,3}(?P<unit>[^\s]{1,30}))?"
+)
+_PART = re.compile(r"\s(?:of|by|from|when|where|after|based)\b")
 _EQUALS = re.compile(
     r"\b(?:is|are|was|were|equals?|be|becomes|of|to|est|ist|es|são|sind|sont)\s{1,3}(?=\S)"
     r"|(?:应该是|等于|是|为)\s?(?=\S)|(?<![<>!=:])=\s{0,3}(?=\S)"
@@ -108,13 +115,27 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
     if starts_with_bound(line) and re.search(r"[0-9\\]", clause):
         return _tidy(clause), Certainty.WORDS
     if starts_with_value(line):
-        plain = len(words(without_formulas(clause))) <= 3
+        plain = _is_plain(clause, line[len(clause) :])
         return _tidy(chain(clause)), Certainty.VALUE if plain else Certainty.SENTENCE
     if value := _value_in(clause):
         return value, Certainty.SENTENCE
     if not clause or (not by_sign and _NO_ANSWER.match(clause)):
         return None
     return _tidy(clause), Certainty.WORDS
+
+
+def _is_plain(clause: str, behind: str) -> bool:
+    """A value with nothing or one known unit behind it: what may correct a box before it."""
+    if _PART.match(behind):
+        return False
+    value = _PLAIN.fullmatch(_tidy(clause))
+    if value:
+        return not value["unit"] or value["unit"].rstrip(".") in table()
+    spans = formulas(clause)
+    unit = without_formulas(clause).strip(" .*")
+    if len(spans) != 1 or _is_name(spans[0][2]) or re.match(r"[<>≤≥≠]|\\(?:[lg]e|[lg]t|ne)", spans[0][2]):
+        return False
+    return spans[0][0] == 0 and (not unit or unit in table())
 
 
 def _undecorated(text: str) -> str:
