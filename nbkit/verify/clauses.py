@@ -21,10 +21,14 @@ _VALUE = re.compile(
     rf"|[A-HJ](?=$|[.,:;)]|\s+(?:because|since|as|and|or|not|non|nicht)\b|\s+[A-Z0-9$\\]|[{CJK}])"
 )
 _CLAUSE = (  # what no longer belongs to a value
-    r"\s(?:because|since|so|as|which|that|hence|therefore|thus|given|is|was|are|in (?:total|all)|altogether"
+    r"\s(?:but|with|if|rather|while|unless|including|instead|per(?=\s\w{1,12},\s)"
+    r"|because|since|so|as|which|that|hence|therefore|thus|given|is|was|are|in (?:total|all)|altogether"
     r"|overall|after|based|according|obtained|rounded|by|from|not|non|nicht|of|where|when"
     r"|and (?:the|she|he|it|this|that|so|we|they|I)|for(?! all\b| every\b| any\b| some\b| \$| [a-z]\b))\b"
-    r"|\s\((?=[A-Za-z]{3})(?!mod|or |and )|\s?(?:です|である|だ(?=。|$)|입니다|이다)"
+    r"|\s\((?=[A-Za-z]{3})(?!mod|or |and )|\s[(\[](?=[0-9]{1,9}\s[a-z]{2}|see\b|as\b)"
+    r"|,?\s(?:i\.e|e\.g)\.|\sin base (?:10|ten)\b|:\s(?=[a-z]{2})"
+    r"|\s(?:[–—→]|-(?=\s(?:the|not|that|this|it|which|as|so)\b))\s(?=[0-9]{0,9}\s?[a-z]{2})"
+    r"|\s?(?:です|である|だ(?=。|$)|입니다|이다)"
 )
 _BREAK = re.compile(
     rf"\\?[(\[{{]|\\?[)\]}}]|\\.|\.(?=\s|$|[{CJK}\"'])|[。！？]|[?!](?=\s|$)|[,;](?=\s|$|[{CJK}])|{_CLAUSE}"
