@@ -24,6 +24,9 @@ _CHOICE_BEFORE = re.compile(
     r"\s{1,3}or\s{1,3}(?:(?:maybe|perhaps|possibly|else)\s{1,3})?[$({*\\]{0,3}$",
     re.IGNORECASE,
 )
+_RELATION_BEFORE = re.compile(  # "so x <= 4" states the whole relation
+    r"(?<!\w)[A-Za-z]\w{0,3}\s?(?:[<>!]=|[<>≤≥≠]|\\(?:[lg]eq?|neq?|not=))\s?$"
+)
 _DENIAL = re.compile(
     r"\s{0,3}(?:n?['’]t|not|never|neither|no longer|different from)\s{1,3}"
     r"(?:(?:be|equal(?: to)?|simply|just|actually|possibly)\s{1,3}){0,2}",
@@ -54,7 +57,7 @@ def qualified_from(text: str, at: int) -> int:
     """Where the words begin that make the value at `at` a bound or one of two, -1 for none."""
     start = max(0, at - _NEAR)
     near = text[start:at].rpartition("\n")[2]
-    found = _BEFORE.search(near) or _CHOICE_BEFORE.search(near)
+    found = _BEFORE.search(near) or _CHOICE_BEFORE.search(near) or _RELATION_BEFORE.search(near)
     return at - len(near) + found.start() if found else -1
 
 

@@ -29,7 +29,7 @@ _NEXT_QUESTION = re.compile(
     re.IGNORECASE,
 )
 _STRONG = re.compile(
-    r"(?P<box>\\(?:boxed|fbox|framebox)(?![a-zA-Z]))|(?P<tag><(?:final_)?answer>)|(?P<hash>(?<!#)#{4}(?!#))",
+    r"(?P<box>\\(?:boxed|fbox|framebox)(?![a-zA-Z]))|(?P<tag><(?:final_)?answer(?:\s[a-z]{1,20}=[^<>\n]{1,40})?>)|(?P<hash>(?<!#)#{4}(?!#))",
     re.IGNORECASE,
 )
 _TAG_CLOSES = re.compile(r"</(?:final_)?answer>", re.IGNORECASE)

@@ -59,7 +59,7 @@ _WITHOUT_VALUE = re.compile(r"(?:\b(?:is|are|equals|be)|[:=])[\s*]{0,9}$")
 _CONNECTIVES = re.compile(r"\b(?:and|or|y|et|und|ou)\b|[,;.&\s]|和|或")
 _LABEL = re.compile(
     r"(?:(?:so|thus|therefore|hence),?\s{1,3})?(?:the\s{1,3})?(?:correct\s{1,3}|final\s{1,3})?"
-    r"(?:answer|result|solution|value|total)\s{0,3}(?:is\b\s{0,3}:?|:|=)\s{0,9}",
+    r"(?:ans(?:wer)?|result|solution|value|total)\s{0,3}(?:is\b\s{0,3}:?|:|=)\s{0,9}",
     re.IGNORECASE,
 )
 _WRAPPED = re.compile(r"\\(?:text\w{0,6}|math(?:rm|bf|it)|mbox)\s{0,3}\{")
@@ -72,7 +72,8 @@ _LEADING_WORDS = re.compile(
 _TRAILING_WORDS = re.compile(r"\s{0,3}\\text\w{0,6}\s?\{\s{0,3}(?:is|are)\b[^{}]{0,80}\}$")
 _NAME_NOISE = re.compile(r"\\(?:triangle|angle)(?![a-z])|_\{?\w+\}?")
 _OPTION = re.compile(
-    r"(?P<no>(?:\bnot|n't|never|\bcannot|不)\s{0,3})?(?:\bit'?s|\bis|\bbe|\bchoose|\bpick|\bselect|\boption"
+    r"(?P<no>(?:\bnot|n't|never|\bcannot|不)\s{0,3})?(?:\bit'?s|\bis|\bbe|\b[Cc]hoose|\b[Pp]ick|\b[Ss]elect|\bgo with|\b[Ss]o,?"
+    r"|\b(?:[Hh]ence|[Tt]hus|[Tt]herefore),?|\boption"
     r"|\bchoice|\banswer|选择?|是)\s{0,3}(?P<nor>not\s{1,3})?\(?([A-HJ])\)?(?=[\s.,;:!。]|$)"
     r"|(?:^|[\s(])([A-HJ])\)?\s(?:is|seems|must be)\s(?:the\s)?(?:correct|right|valid|true|best|answer)"
 )
