@@ -72,7 +72,8 @@ _LEADING_WORDS = re.compile(
 _TRAILING_WORDS = re.compile(r"\s{0,3}\\text\w{0,6}\s?\{\s{0,3}(?:is|are)\b[^{}]{0,80}\}$")
 _NAME_NOISE = re.compile(r"\\(?:triangle|angle)(?![a-z])|_\{?\w+\}?")
 _OPTION = re.compile(
-    r"(?P<no>(?:\bnot|n't|never|\bcannot|不)\s{0,3})?(?:\bit'?s|\bis|\bbe|\b[Cc]hoose|\b[Pp]ick|\b[Ss]elect|\bgo with|\b[Ss]o,?"
+    r"(?P<no>(?:\bnot|n't|never|\bcannot|不)\s{0,3})?(?:\bit'?s|\bis|\bbe|\b[Cc]hoose"
+    r"|\b[Pp]ick|\b[Ss]elect|\bgo with|\b[Ss]o,?"
     r"|\b(?:[Hh]ence|[Tt]hus|[Tt]herefore),?|\boption"
     r"|\bchoice|\banswer|选择?|是)\s{0,3}(?P<nor>not\s{1,3})?\(?([A-HJ])\)?(?=[\s.,;:!。]|$)"
     r"|(?:^|[\s(])([A-HJ])\)?\s(?:is|seems|must be)\s(?:the\s)?(?:correct|right|valid|true|best|answer)"
