@@ -8,13 +8,16 @@ last_value("We find that $x < 3$.")  # "x < 3"
 import re
 from enum import IntEnum
 
-from .equations import TAIL, chain, formulas, has_words, without_formulas, words
+from .bounds import behind_denial, denied_at, instead, qualified_from, starts_with_bound
+from .clauses import CJK, first_clause, starts_with_value
+from .equations import TAIL, chain, formulas, has_words, without_formulas
+from .unit_table import table
 
-CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _BOLD = re.compile(r"(?<!\S)\*\*([^\s*][^*]*)\*\*(?![\w(])")
 _CHEER = re.compile(r"(\*\*|\$)!(?=\s|$)")  # no factorial
 _EXCLAIMED = re.compile(r"([A-Za-z0-9])!(?=$|\s+[A-Z])")  # in a sentence no factorial either
-_DECORATION = " \t\r\n*`\"'“”「」：:>→➡✅☑✔🎉👉🏆💡🔹🟢•★☆\ufe0f"
+_DECORATION = " \t\r\n*`\"'“”「」：:→➡✅☑✔🎉👉🏆💡🔹🟢•★☆\ufe0f"
+_QUOTED = re.compile(r"^\s*\n[ \t]*(?:>[ \t]*)+")  # Markdown's sign of a quotation, not "greater than"
 _SPACED = re.compile("(?<=[0-9])[\u2009\u202f\u00a0\u2007](?=[0-9]{3}(?![0-9]))")  # thin spaces in thousands
 _LIST_LABEL = re.compile(r"[ \t]{0,8}[0-9]{1,3}[.)][ \t]")
 _NUMBER = re.compile(
@@ -26,19 +29,8 @@ _BARE_LATEX = re.compile(
     r"-?[0-9]{0,20}\\(?:[dtc]?frac\{[^{}\n]{1,200}\}\{[^{}\n]{1,200}\}|sqrt\{[^{}\n]{1,200}\})"
 )
 _MONEY = re.compile(r"[$€£¥]\s?([0-9][0-9.,]*)|([0-9][0-9.,]*)\s?[$€£¥](?![0-9])")
-_OPERATION = (
-    r"\s{0,3}(?:[=<>≤≥≠∈+*/^]|[-−](?=\s?[\w\\])"
-    r"|\\(?:leq?|geq?|lt|gt|neq?|in|approx|equiv|pm|cdot|times)(?![a-z]))"
-)
-_VALUE = re.compile(
-    r"[-+−±]?\s?(?:[$€£¥]|\\\$)?\s?"
-    r"(?:\.?[0-9]|[√π∞∅¼-¾|⟨]|\\(?![,;:! ]|text\s*\{\s*[a-z]|$)|[(\[{](?=[-+\s\\$]{0,4}[\w√π|({\[∞])|\$)"
-    rf"|[-+]?[A-Za-z](?:[_^'][\w{{}}(]{{1,9}}|\([^()\s]{{1,9}}\))?{_OPERATION}"  # x = …, f(x) = …, n + 1
-    r"|[-+]?[A-Za-z]{2,4}[=<>+*/^-](?=[\w\\(])|[-+]?[a-z](?=$|[.,;])|[a-z]\((?=[^()\s]{0,20}[0-9])"
-    rf"|[A-HJ](?=$|[.,:;)]|\s+(?:because|since|as|and|or|not|non|nicht)\b|\s+[A-Z0-9$\\]|[{CJK}])"
-)
 _ADVERBS = re.compile(
-    r"(?:(?:therefore|thus|hence|then|so|simply|just|indeed|obviously|clearly|definitely|certainly|surely"
+    r"(?:(?:either|maybe|perhaps|therefore|thus|hence|then|so|simply|just|indeed|obviously|clearly|definitely|certainly|surely"
     r"|actually|now|also|of course|for sure|in fact|precisely|exactly|simplified to|equal to|equivalent to"
     r"|given by|as follows|the following|found to be|the (?:number|value|integer|fraction|expression)"
     r"|of the form|donc|bien|daher|somit|por lo tanto|entonces|quindi"
@@ -53,30 +45,21 @@ _NO_ANSWER = re.compile(  # how "the answer is …" goes on when it says somethi
     r"|let us|we |i |it |an? )",
     re.IGNORECASE,
 )
-_NEGATED = re.compile(
-    r"(?:not|never|neither|no longer|different from|(?:great|l)(?:er|ess) than|more than)\s",
-    re.IGNORECASE,
+_PLAIN = re.compile(
+    r"(?:\\?[$€£¥]\s?)?(?:[A-Za-z](?:\([a-z]\))?\s?=\s?)?(?:[A-J]|\([A-J]\)"
+    r"|[-+−±]?[$€£¥]?(?:[0-9.,/:√π^%]{1,60}|[(\[{][^A-Zа-я()]{1,60}[)\]}]|[^\s]{0,30}[0-9\\π√][^\s]{0,60}))"
+    r"(?:\s{1,3}(?P<unit>[^\s]{1,30}))?"
 )
+_PART = re.compile(r"\s(?:of|by|from|when|where|after|based)\b")
 _EQUALS = re.compile(
     r"\b(?:is|are|was|were|equals?|be|becomes|of|to|est|ist|es|são|sind|sont)\s{1,3}(?=\S)"
     r"|(?:应该是|等于|是|为)\s?(?=\S)|(?<![<>!=:])=\s{0,3}(?=\S)"
 )
 _WITHOUT_VALUE = re.compile(r"(?:\b(?:is|are|equals|be)|[:=])[\s*]{0,9}$")
-_CLAUSE = (  # what no longer belongs to a value
-    r"\s(?:because|since|so|as|which|that|hence|therefore|thus|given|is|was|are|in (?:total|all)|altogether"
-    r"|overall|after|based|according|obtained|rounded|by|from|not|non|nicht|of|where|when"
-    r"|and (?:the|she|he|it|this|that|so|we|they|I)|for(?! all\b| every\b| any\b| some\b| \$| [a-z]\b))\b"
-    r"|\s\((?=[A-Za-z]{3})(?!mod|or |and )|\s?(?:です|である|だ(?=。|$)|입니다|이다)"
-)
-_BREAK = re.compile(
-    rf"\\?[(\[{{]|\\?[)\]}}]|\\.|\.(?=\s|$|[{CJK}\"'])|[。！？]|[?!](?=\s|$)|[,;](?=\s|$|[{CJK}])|{_CLAUSE}"
-)
-_SPACES = re.compile(r"^(?:\s|\\[,;:! ]|\\q?quad(?![a-z])|~)+")
-_LINKED = re.compile(r"(?:and|or|或|和)\s+")
 _CONNECTIVES = re.compile(r"\b(?:and|or|y|et|und|ou)\b|[,;.&\s]|和|或")
 _LABEL = re.compile(
     r"(?:(?:so|thus|therefore|hence),?\s{1,3})?(?:the\s{1,3})?(?:correct\s{1,3}|final\s{1,3})?"
-    r"(?:answer|result|solution|value|total)\s{0,3}(?:is\b\s{0,3}:?|:|=)\s{0,9}",
+    r"(?:ans(?:wer)?|result|solution|value|total)\s{0,3}(?:is\b\s{0,3}:?|:|=)\s{0,9}",
     re.IGNORECASE,
 )
 _WRAPPED = re.compile(r"\\(?:text\w{0,6}|math(?:rm|bf|it)|mbox)\s{0,3}\{")
@@ -89,7 +72,9 @@ _LEADING_WORDS = re.compile(
 _TRAILING_WORDS = re.compile(r"\s{0,3}\\text\w{0,6}\s?\{\s{0,3}(?:is|are)\b[^{}]{0,80}\}$")
 _NAME_NOISE = re.compile(r"\\(?:triangle|angle)(?![a-z])|_\{?\w+\}?")
 _OPTION = re.compile(
-    r"(?P<no>(?:\bnot|n't|never|\bcannot|不)\s{0,3})?(?:\bit'?s|\bis|\bbe|\bchoose|\bpick|\bselect|\boption"
+    r"(?P<no>(?:\bnot|n't|never|\bcannot|不)\s{0,3})?(?:\bit'?s|\bis|\bbe|\b[Cc]hoose"
+    r"|\b[Pp]ick|\b[Ss]elect|\bgo with|\b[Ss]o,?"
+    r"|\b(?:[Hh]ence|[Tt]hus|[Tt]herefore),?|\boption"
     r"|\bchoice|\banswer|选择?|是)\s{0,3}(?P<nor>not\s{1,3})?\(?([A-HJ])\)?(?=[\s.,;:!。]|$)"
     r"|(?:^|[\s(])([A-HJ])\)?\s(?:is|seems|must be)\s(?:the\s)?(?:correct|right|valid|true|best|answer)"
 )
@@ -105,9 +90,7 @@ class Certainty(IntEnum):
     VALUE = 2  # a value, at most with a unit
 
 
-def starts_with_value(text: str) -> bool:
-    """Does a text begin with a number, a formula or the letter of an option?"""
-    return bool(_VALUE.match(text))
+DENIED = ("", Certainty.WORDS)  # "… is not 5": an answer that says only what it is not
 
 
 def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | None:
@@ -115,11 +98,13 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
 
     `by_sign`: the marker ended with a colon ("Answer: correct"), so that any word may be the answer.
     """
+    denied = behind_denial(text)
     text = _SPACED.sub("", _undecorated(text))
     if adverbs := _ADVERBS.match(text):
         text = _undecorated(text[adverbs.end() :]) or text
-    if (negated := _NEGATED.match(text)) and starts_with_value(text[negated.end() :].lstrip()):
-        return None
+    denied = behind_denial(text) if denied is None else denied
+    if denied is not None and starts_with_value(denied.lstrip("*` ")):
+        return read_statement(rest, by_sign) if (rest := instead(denied)) else DENIED
     if block := _display(text):
         return chain(block), Certainty.VALUE
     line, _, more = text.partition("\n")
@@ -128,9 +113,11 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
     line = line.strip("* ")
     if not by_sign:
         line = _EXCLAIMED.sub(r"\1", line)
-    clause = _first_clause(line, cut=starts_with_value(line))
+    clause = first_clause(line, cut=starts_with_value(line))
+    if starts_with_bound(line) and re.search(r"[0-9\\]", clause):
+        return _tidy(clause), Certainty.WORDS
     if starts_with_value(line):
-        plain = len(words(without_formulas(clause))) <= 3
+        plain = _is_plain(clause, line[len(clause) :])
         return _tidy(chain(clause)), Certainty.VALUE if plain else Certainty.SENTENCE
     if value := _value_in(clause):
         return value, Certainty.SENTENCE
@@ -139,7 +126,22 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
     return _tidy(clause), Certainty.WORDS
 
 
+def _is_plain(clause: str, behind: str) -> bool:
+    """A value with nothing or one known unit behind it: what may correct a box before it."""
+    if _PART.match(behind):
+        return False
+    value = _PLAIN.fullmatch(_tidy(clause))
+    if value:
+        return not value["unit"] or value["unit"].rstrip(".") in table()
+    spans = formulas(clause)
+    unit = without_formulas(clause).strip(" .*")
+    if len(spans) != 1 or _is_name(spans[0][2]) or re.match(r"[<>≤≥≠]|\\(?:[lg]e|[lg]t|ne)", spans[0][2]):
+        return False
+    return spans[0][0] == 0 and (not unit or unit in table())
+
+
 def _undecorated(text: str) -> str:
+    text = _QUOTED.sub("\n", text)
     text = _BOLD.sub(r"\1", _CHEER.sub(r"\1", text.lstrip()))
     return re.sub(r"^```[a-z]{0,9}\n\s*", "", text.lstrip(_DECORATION))
 
@@ -149,7 +151,7 @@ def _tidy(text: str) -> str:
     text = text.strip().strip(_DECORATION).removesuffix("\\")
     if "{" not in text:
         text = text.rstrip("}")  # of a JSON object
-    return re.sub(r"(?<![.])[.。]$", "", text.strip(_DECORATION)).strip(_DECORATION)
+    return re.sub(r"(?<![.])[.。]$", "", text.strip(_DECORATION)).strip(_DECORATION).rstrip(">")
 
 
 def _display(text: str) -> str:
@@ -165,39 +167,6 @@ def _display(text: str) -> str:
     return ""
 
 
-def _first_clause(line: str, cut: bool) -> str:
-    """The first sentence; with `cut` only up to where a clause begins that is no further value."""
-    protected = formulas(line)
-    depth, inner = 0, 0
-    for mark in _BREAK.finditer(line):
-        while inner < len(protected) and protected[inner][1] <= mark.start():
-            inner += 1
-        if inner < len(protected) and protected[inner][0] <= mark.start():
-            continue
-        sign = mark[0]
-        if sign[-1] in "([{" and not sign[0].isspace():
-            depth += 1
-        elif sign[-1] in ")]}":
-            depth = max(0, depth - 1)
-        elif depth == 0 and sign[0] != "\\" and _ends(line, mark, cut):
-            return line[: mark.start()].strip()
-    return line.strip()
-
-
-def _ends(line: str, mark: re.Match, cut: bool) -> bool:
-    sign, rest = mark[0], _SPACES.sub("", line[mark.end() :], count=1)
-    if sign == ".":
-        return line[max(0, mark.start() - 1) : mark.start()] != "." or not rest
-    if sign in "。！？?":
-        return True
-    if sign == "!":  # behind a number it is a factorial
-        return line[max(0, mark.start() - 2) : mark.start()].isalpha()
-    if sign in ",;":
-        linked = _LINKED.match(rest)
-        return cut and bool(rest) and not starts_with_value(rest[linked.end() :] if linked else rest)
-    return cut
-
-
 def _value_in(sentence: str) -> str:
     """The value in a sentence that begins with words: behind its last "is" or "=", else its amount of money,
     else its last value."""
@@ -207,7 +176,7 @@ def _value_in(sentence: str) -> str:
             continue
         rest = sentence[verb.end() :].lstrip("* ")
         if starts_with_value(rest) and re.search(r"[0-9\\$]", rest):
-            return _tidy(chain(_first_clause(rest, cut=True)))
+            return _tidy(chain(first_clause(rest, cut=True)))
     amounts = _MONEY.findall(without_formulas(sentence))
     if len(amounts) == 1:
         return "".join(amounts[0]).rstrip(".,")
@@ -269,10 +238,10 @@ def _formula_line(line: str) -> str:
 def _last_in(text: str) -> str:
     """The last formula or number of a text; the bare name of a variable is neither."""
     covered = formulas(text)
-    best = (-1, "")
-    for _, end, content in covered:
+    best = (-1, "", 0)
+    for start, end, content in covered:
         if not _is_name(content):
-            best = (end, chain(content))
+            best = (end, chain(content), start)
     for pattern in (_NUMBER, _BARE_LATEX):
         inner = 0
         for number in pattern.finditer(text):
@@ -280,8 +249,12 @@ def _last_in(text: str) -> str:
                 inner += 1
             in_formula = inner < len(covered) and covered[inner][0] < number.start()
             if not in_formula and not _LIST_LABEL.fullmatch(number[0]) and number.end() > best[0]:
-                best = (number.end(), number[0])
-    return best[1]
+                best = (number.end(), number[0], number.start())
+    end, value, start = best
+    if denied_at(text, start):
+        return ""
+    qualified = qualified_from(text, start)
+    return value if qualified < 0 else " ".join(text[qualified:end].split())
 
 
 def _is_name(formula: str) -> bool:
