@@ -258,7 +258,9 @@ def checkout(tmp_path) -> Path:
 def make(checkout: Path, *arguments: str) -> subprocess.CompletedProcess:
     if shutil.which("make") is None:
         pytest.skip("no make on this machine")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    # `make test VENV=...` hands its variables down in the environment; this make must not take them for its own
+    handed = ("MAKE", "MFLAGS", "VENV", "PYTHON", "PROFILE", "PYTEST", "TORCH_INDEX")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(handed)}
     return subprocess.run(
         ["make", "--no-print-directory", *arguments], cwd=checkout, env=clean, capture_output=True, text=True
     )
