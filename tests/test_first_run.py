@@ -258,7 +258,7 @@ def checkout(tmp_path) -> Path:
 def make(checkout: Path, *arguments: str) -> subprocess.CompletedProcess:
     if shutil.which("make") is None:
         pytest.skip("no make on this machine")
-    # `make test VENV=...` hands its variables down in the environment; this make must not take them for its own
+    # `make test VENV=...` hands its variables down in the environment; they are not for this make
     handed = ("MAKE", "MFLAGS", "VENV", "PYTHON", "PROFILE", "PYTEST", "TORCH_INDEX")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(handed)}
     return subprocess.run(
