@@ -59,8 +59,9 @@ def test_errors_that_nobody_reads_are_quiet_too(project, monkeypatch, unread):
     assert main(["status", "--profile", "tinny"]) == 141
 
 
-def test_the_interpreter_adds_nothing_at_its_end(project, unread):
+def test_the_interpreter_adds_nothing_at_its_end(project, monkeypatch, unread):
     """In a process of its own, whose few lines stay in the buffer until the end."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     command = [sys.executable, "-m", "nbkit", "status", "--profile", "tiny"]
     done = subprocess.run(command, stdout=unread, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 141 and done.stderr.count("\n") == 1 and "no outputs yet" in done.stderr
