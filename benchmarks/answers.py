@@ -1,7 +1,7 @@
 """How often does an answer checker err? Ours beside string match, Math-Verify and TRL's accuracy_reward.
 
-    python benchmarks/answers.py                       # two minutes; GSM8K needs its mirror in NBKIT_DATA_DIR
-    python benchmarks/answers.py --suites CHECKOUT     # also on Math-Verify's own tests, of a checkout of it
+    .venv/bin/python benchmarks/answers.py  # two minutes; GSM8K needs its mirror in NBKIT_DATA_DIR
+    .venv/bin/python benchmarks/answers.py --suites CHECKOUT  # also on the tests of a checkout of Math-Verify
 
 Labelled pairs (tests/math_pairs): `dev` was read while the checker was written, `held_out` was not. GSM8K:
 the 1,319 test solutions as answers, against their own gold answer (equal) and a perturbed one (not equal).

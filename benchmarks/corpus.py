@@ -1,7 +1,7 @@
 """The corpus pipeline: speed per core, memory at ten times the input, the filter beside datatrove's rules.
 
-NBKIT_DATA_DIR=../shared/data python benchmarks/corpus.py --docs 1000     # without it: the embedded world
-python benchmarks/corpus.py --filter outputs/small/01_data_mix/filter     # the filter of notebook 01
+NBKIT_DATA_DIR=... .venv/bin/python benchmarks/corpus.py --docs 1000  # without it: the embedded world
+.venv/bin/python benchmarks/corpus.py --filter outputs/small/01_data_mix/filter  # the filter of notebook 01
 
 Without --filter one is fitted here on C4, stories, letters and Stack Exchange, none of which is in the
 comparison. Megabytes are 10^6 bytes of UTF-8 text. Both sides of the comparison get the first MAX_CHARS

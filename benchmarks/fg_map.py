@@ -1,6 +1,6 @@
 """Where does FG-WSD win? Against vanilla WSD over the share of bad data, with and without long context.
 
-python benchmarks/fg_map.py --pools outputs/small/01_data_mix/pools --out map.json --seeds 0 1 2
+.venv/bin/python benchmarks/fg_map.py --pools outputs/small/01_data_mix/pools --out map.json --seeds 0 1 2
 
 Conditions: the pools that the filter of 01 made, and pools of planted quality ("planted 10/65": a clean upper
 pool of 10% of the tokens, a lower pool of 65%, four fifths of it bad, each read as often as the plan needs).

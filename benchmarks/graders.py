@@ -1,7 +1,7 @@
 """How right, how repeatable and how fast is the code grader?
 
-    python benchmarks/graders.py                              # about 15 minutes on 2 cores
-    python benchmarks/graders.py --completions 300 --suites 20 --jobs 200      # a minute
+    .venv/bin/python benchmarks/graders.py  # about 15 minutes on 2 cores
+    .venv/bin/python benchmarks/graders.py --completions 300 --suites 20 --jobs 200  # a minute
 
 Needs the mirrors humaneval/ and mbpp/ in NBKIT_DATA_DIR. Prints JSON:
 

@@ -1,7 +1,7 @@
 """Does training that is killed at random end with the very weights of training that is not?
 
-python benchmarks/kill.py                                    # 100 kills, at least 30 of them inside a save
-python benchmarks/kill.py --kills 5 --inside-save 2          # seconds
+.venv/bin/python benchmarks/kill.py  # 100 kills, at least 30 of them inside a save
+.venv/bin/python benchmarks/kill.py --kills 5 --inside-save 2  # seconds
 
 A run of `nbkit.train.pretrain.train` at smoke size (four stages, the last with longer sequences and a larger
 rotary base) is killed by SIGKILL again and again and always started again the same way, until it finishes;

@@ -1,7 +1,7 @@
 """Does the grader pass every right program on 1,000 inputs a task, in the manner of HumanEval+ and MBPP+?
 
-    NBKIT_DATA_DIR=... python benchmarks/plus_suites.py humaneval            # hours on one core
-    NBKIT_DATA_DIR=... python benchmarks/plus_suites.py mbpp --tasks 0-20    # the first twenty
+    NBKIT_DATA_DIR=... .venv/bin/python benchmarks/plus_suites.py humaneval  # hours on one core
+    NBKIT_DATA_DIR=... .venv/bin/python benchmarks/plus_suites.py mbpp --tasks 0-20  # the first twenty
 
 The inputs are varied from the arguments in the mirror's own tests, the expected values are what the reference
 solution returns; inputs on which it raises, or takes over a second, are left out. Each task is graded at the

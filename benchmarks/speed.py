@@ -1,8 +1,8 @@
 """Speed of training and generation, each beside its plain alternative, and of the jail: medians and ratios.
 
-python benchmarks/speed.py                                              # the student of `small`, a laptop CPU
-python benchmarks/speed.py --hidden 256 --layers 6 --mlp 768 --vocab 2048 --batch 16 --compile         # 5.8M
-python benchmarks/speed.py --hidden 1536 --layers 24 --context 2048 --batch 16 --compile  # GPU
+.venv/bin/python benchmarks/speed.py  # the student of `small`, a laptop CPU
+.venv/bin/python benchmarks/speed.py --hidden 256 --layers 6 --mlp 768 --vocab 2048 --batch 16 --compile
+.venv/bin/python benchmarks/speed.py --hidden 1536 --layers 24 --context 2048 --batch 16 --compile  # GPU
 """
 
 import argparse

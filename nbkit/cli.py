@@ -2,13 +2,13 @@
 
     nbkit run --profile smoke                 all stages; what is up to date is skipped
     nbkit run --profile small --from 03       stages 03 to the last
-    nbkit run --only 05 --force -p beta=0.3   one stage, anew, with another parameter
+    nbkit run --only 05 --force -p beta=0.3   one stage, anew, with another parameter; --only 03,04: two
     nbkit plan --profile full                 stages, steps, tokens and learning rates of 02, without training
     nbkit claims --seeds 0-4 --stages 01,02   the claims over seeds, with intervals and verdicts
     nbkit filter --help                       the filter of notebook 01 over a corpus of your own
 
-Exit codes: 0 done, 1 a stage failed or an artifact differs, 2 wrong usage or parameters, 130 Ctrl-C, 143
-SIGTERM.
+Exit codes: 0 done, 1 a stage failed or an artifact differs, 2 wrong usage or parameters or an upstream stage
+is missing, 130 Ctrl-C, 141 nobody reads the output any more (`| head`), 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from nbkit import files, params, provenance, yaml_text
+from nbkit import cli_claims, cli_filter, files, params, planning, provenance
 
 
 class Terminated(KeyboardInterrupt):
@@ -31,6 +32,23 @@ class Terminated(KeyboardInterrupt):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit code."""
+    try:
+        try:
+            return _main(argv)
+        finally:
+            sys.stdout.flush()  # else the interpreter does, too late for us to hear of a reader that left
+    except OSError as error:
+        unread = isinstance(error, BrokenPipeError)
+        if not unread:
+            print(f"nbkit: the output cannot be written: {error.strerror}", file=sys.stderr)
+        for stream in (sys.stdout, sys.stderr) if unread else (sys.stdout,):
+            with contextlib.suppress(OSError, ValueError):  # the interpreter shall not try again at its end
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return 141 if unread else 1  # 141: as a shell says of a program that SIGPIPE ended
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    """Parse and do the command; what a user can mend becomes one line and an exit code."""
     arguments = _parser().parse_args(argv)
     try:
         with _terminate_as_interrupt():
@@ -48,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 2
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and (_unread(sys.stdout) or _unread(sys.stderr)):
+            raise
         print(f"nbkit: {_with_remedy(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
@@ -57,18 +77,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 143 if isinstance(stop, Terminated) else 130
 
 
+def _unread(stream: TextIO) -> bool:
+    """Is this a pipe that nobody reads any more? A BrokenPipeError may also be another pipe's."""
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):  # no file, as in a test
+        return False
+    if not hasattr(select, "poll"):  # Windows
+        return True
+    poll = select.poll()
+    poll.register(descriptor, 0)  # an end that went away is always told
+    return any(state & (select.POLLERR | select.POLLHUP) for _, state in poll.poll(0))
+
+
 def _with_remedy(error: OSError) -> str:
     """What failed, and what helps where it lies below the outputs (read-only, or a file in the way)."""
     text = str(error)
     if error.filename is None or "NBKIT_OUTPUTS" in text:
-        return text
+        return error.strerror or text
     root, place = files.outputs_root(), Path(os.fsdecode(error.filename)).absolute()
     if not (place.is_relative_to(root) or root.is_relative_to(place)):
         return text
-    return (
-        f"cannot write in {place if place.is_dir() else place.parent}: {error.strerror} ({place}); fix its "
-        "permissions, or set NBKIT_OUTPUTS to a folder that you can write in"
-    )
+    return files.cannot_write(place if place.is_dir() else place.parent, f"{error.strerror} ({place})")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,82 +119,17 @@ def _parser() -> argparse.ArgumentParser:
     chosen.add_argument(
         "--from", dest="first", metavar="NN", help="first stage, such as 03 or 03_sft_cold_start"
     )
-    chosen.add_argument("--only", metavar="NN", help="this stage alone")
+    chosen.add_argument("--only", metavar="NN[,NN]", help="this stage alone, or these, such as 03,04")
     run.add_argument("--force", action="store_true", help="run even what is up to date")
-    _add_overrides(run)
+    planning.add_overrides(run)
     add("status", _status, "show each stage: complete, stale, missing or corrupt, and why")
     add("verify", _verify, "hash every published artifact again; exit code 1 if one differs")
     add("report", _report, "write outputs/<profile>/report/index.html")
     add("plan", _plan, "print the stage plan of 02 for a profile: steps, tokens, epochs, learning rates")
-    _add_claims(add("claims", _claims, "run stages once per seed, then judge the claims over the seeds"))
-    _add_filter(commands)
+    about = "run stages once per seed, then judge the claims over the seeds"
+    cli_claims.add(add("claims", cli_claims.run, about))
+    cli_filter.add(commands)
     return parser
-
-
-def _add_overrides(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "-p",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="set a parameter; repeatable",
-    )
-
-
-def _add_claims(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(profile="claims")
-    command.description += (
-        ". What is up to date is skipped, and the same command goes on after a kill. Writes claims.json, "
-        "claims.csv and figures into outputs/<profile>/; an interval there is over seeds. Two seeds are the "
-        "least, five are needed for the verdict 'reproduced'."
-    )
-    command.add_argument("--seeds", default="0-4", metavar="LIST", help="such as 0-4 (default) or 0,1,5-7")
-    command.add_argument("--stages", metavar="NN,NN", help="such as 01,02,03 (default: all)")
-    command.add_argument("--jobs", type=int, default=1, metavar="N", help="seeds at a time (default: 1)")
-    command.add_argument(
-        "--fresh-data", action="store_true", help="each seed makes its own data (default: all share one set)"
-    )
-    command.add_argument(
-        "--no-run", action="store_true", help="only judge what is there, even where code changed since"
-    )
-    command.add_argument("--publish", action="store_true", help="copy the results to outputs/reference/")
-    _add_overrides(command)
-
-
-def _add_filter(commands: Any) -> None:
-    text = "split a corpus into the pools hq and mq with the filter that notebook 01 saved"
-    details = (
-        "Removes duplicates and documents that hold evaluation items, scores the rest, and keeps the best "
-        "--hq-tokens and the next --mq-tokens. Every row of the input is a row of <out>/pools-*/provenance, "
-        "with its scores and the reason it went. The same command goes on after a kill."
-    )
-    command = commands.add_parser("filter", help=text, description=f"{text}. {details}")
-    command.set_defaults(action=_filter)
-    command.add_argument(
-        "--inputs", required=True, action="append", metavar="GLOB", help="quoted; repeatable"
-    )
-    command.add_argument("--filter", required=True, metavar="DIR", help="the saved filter, with tokenizer/")
-    command.add_argument("--out", required=True, metavar="DIR")
-    command.add_argument("--hq-tokens", required=True, type=int, metavar="N", help="budget of the upper pool")
-    command.add_argument("--mq-tokens", required=True, type=int, metavar="N", help="budget of the lower pool")
-    command.add_argument("--tasks", type=int, default=1, metavar="N", help="shares of the files (default: 1)")
-    command.add_argument("--workers", type=int, default=1, metavar="N", help="tasks at a time (default: 1)")
-    command.add_argument("--executor", default="local", help="local (default), slurm or ray")
-    command.add_argument(
-        "-x",
-        dest="options",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="an option of the executor, such as time=04:00:00 and partition=cpu for slurm; repeatable",
-    )
-    command.add_argument(
-        "--on-bad", default="error", help="error (default): stop at a damaged row; skip: count it, go on"
-    )
-    command.add_argument("--make-ids", action="store_true", help="name rows without id <file>-<row>")
-    command.add_argument("--token-files", action="store_true", help="write the pools as token files too")
-    command.add_argument("--no-decontamination", action="store_true", help="keep leaked evaluation items")
 
 
 @contextlib.contextmanager
@@ -179,96 +144,28 @@ def _terminate_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _select(first: str | None, only: str | None) -> list[str]:
-    stages = list(params.schemas())
-    if only:
-        return [params.resolve_stage(only)]
-    return stages[stages.index(params.resolve_stage(first)) :] if first else stages
-
-
-def _overrides(pairs: Sequence[str]) -> dict[str, Any]:
-    """["steps=5", "lr=1e-3"] -> values (rules: yaml_text.py), not yet coerced; `profile` has its own flag."""
-    found = {}
-    for name, text in _pairs(pairs, "-p"):
-        if name == "profile":
-            raise ValueError(f"-p profile={text}: use --profile NAME for the profile")
-        try:
-            found[name] = yaml_text.read_value(text)
-        except ValueError as error:
-            raise ValueError(f"-p {name}={text}: {error}") from None
-    return found
-
-
-def _pairs(pairs: Sequence[str], flag: str) -> Iterator[tuple[str, str]]:
-    given = set()
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        name = name.strip()
-        if not equals or not name:
-            raise ValueError(f"{flag} {pair}: write {flag} KEY=VALUE")
-        if name in given:
-            raise ValueError(f"{flag} {name}: given twice; keep one")
-        given.add(name)
-        yield name, text
-
-
-def plan(stages: Sequence[str], profile: str, overrides: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Check everything before anything runs: stage -> coerced parameters.
-
-    An override goes to every chosen stage that has it. Raises ValueError listing all that is wrong.
-    """
-    planned, problems, unused = {}, [], set(overrides)
-    for stage in stages:
-        schema = params.schemas()[stage]
-        if (wrong := _wrong_precision(schema)) and wrong not in problems:
-            problems.append(wrong)
-        own = {k: v for k, v in overrides.items() if k in schema.__dataclass_fields__}
-        unused -= set(own)
-        try:
-            cell = params.parameters_cell(provenance.notebook_path(stage))
-            params.coerce(schema, {name: value for name, (_, value) in cell.items()})
-            values = params.load_profile(profile, stage) | own
-            planned[stage] = vars(params.coerce(schema, values))
-            if absent := sorted(set(values) - set(cell)):
-                raise ValueError(
-                    f"{stage}: {absent[0]!r} is not in the notebook's parameters cell; add it there"
-                )
-        except ValueError as error:
-            if str(error) not in problems:
-                problems.append(str(error))
-    for name in sorted(unused):
-        known = sorted({f for stage in stages for f in params.schemas()[stage].__dataclass_fields__})
-        problems.append(f"-p {name}: no chosen stage has this parameter{params.nearest(name, known)}")
-    if problems:
-        raise ValueError("\n".join(problems))
-    return planned
-
-
-def _wrong_precision(schema: type) -> str:
-    """What is wrong with NBKIT_PRECISION for a stage that computes; "" if nothing. Said here, before the
-    first stage runs."""
-    given = os.environ.get("NBKIT_PRECISION") or "auto"
-    field = schema.__dataclass_fields__.get("precision")
-    if field is None or given in field.metadata["choices"]:
-        return ""
-    return f"NBKIT_PRECISION: got {given!r}, wanted one of {', '.join(field.metadata['choices'])}"
-
-
 def _run(arguments: argparse.Namespace) -> int:
     from nbkit import runner
 
-    profile, overrides = arguments.profile, _overrides(arguments.overrides)
-    planned = plan(_select(arguments.first, arguments.only), profile, overrides)
+    profile, overrides = arguments.profile, planning.overrides(arguments.overrides)
+    planned = planning.plan(planning.chosen(arguments.first, arguments.only), profile, overrides)
+    own = {s: {name: values[name] for name in overrides if name in values} for s, values in planned.items()}
+    pace = runner.Pace()
     with runner.lock(profile):
+        if missing := planning.missing_upstream(profile, planned):
+            raise ValueError(missing)
+        waiting = planning.waiting(profile, planned, own, arguments.force)
         for stage, values in planned.items():
-            own = {name: values[name] for name in overrides if name in values}
-            state, reason = provenance.status_of(stage, profile, own)
+            state, reason = provenance.status_of(stage, profile, own[stage])
             if state == "complete" and not arguments.force:
                 print(f"{stage}  up to date")
                 continue
             if state in ("stale", "corrupt"):
                 print(f"{stage}  {state}: {reason}")
-            outcome = runner.run_stage(profile, stage, values, sys.stdout)
+            left = [s for s in list(planned)[list(planned).index(stage) :] if s in waiting or s == stage]
+            if text := runner.outlook(profile, left, pace, sys.stdout):
+                print(text, flush=True)
+            outcome = runner.run_stage(profile, stage, values, sys.stdout, pace)
             if not outcome.ok:
                 print(f"nbkit: {stage} failed\n{outcome.trouble}", file=sys.stderr)
                 return 1
@@ -287,10 +184,21 @@ def _known_profile(profile: str) -> None:
     params.load_profile(profile, next(iter(params.schemas())))
 
 
+def _look_at_outputs(profile: str) -> None:
+    """One line, on stderr, where the outputs of a profile are absent or cannot be written."""
+    folder = files.outputs_root() / profile
+    if trouble := files.unwritable(folder):
+        print(f"nbkit: {trouble}", file=sys.stderr)
+    elif not folder.is_dir():
+        say = f"no outputs yet in {folder}; `nbkit run --profile {profile}` makes them"
+        print(f"nbkit: {say}", file=sys.stderr)
+
+
 def _status(arguments: argparse.Namespace) -> int:
     from nbkit import runner
 
     _known_profile(arguments.profile)
+    _look_at_outputs(arguments.profile)
     for stage in params.schemas():
         state, reason = provenance.status_of(stage, arguments.profile)
         seconds, _ = runner.expected(arguments.profile, stage)
@@ -301,6 +209,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _verify(arguments: argparse.Namespace) -> int:
     _known_profile(arguments.profile)
+    _look_at_outputs(arguments.profile)
     differs = checked = 0
     for stage in params.schemas():
         state, reason, manifest = provenance.load_manifest(arguments.profile, stage)
@@ -329,81 +238,4 @@ def _plan(arguments: argparse.Namespace) -> int:
     from nbkit.train import dry_run
 
     print(dry_run.table(arguments.profile))
-    return 0
-
-
-def _claims(arguments: argparse.Namespace) -> int:
-    from nbkit import seed_report, seeds
-
-    study = _study(arguments)
-    if not arguments.no_run and (failed := seeds.run(study, arguments.jobs, _print_now)):
-        print(f"nbkit: {', '.join(failed)} failed; the same command goes on from there", file=sys.stderr)
-        return 1
-    result = seed_report.build(study)
-    print(seed_report.summary(result))
-    paths = seed_report.write(result, study.home)
-    print("results:", *paths)
-    if arguments.publish:
-        print(f"published: {seed_report.publish(study, paths)}")
-    return 0
-
-
-def _study(arguments: argparse.Namespace) -> Any:
-    """What `nbkit claims` is to do, a seeds.Study; all that is wrong is found before anything runs."""
-    from nbkit import seeds
-
-    known, overrides = list(params.schemas()), _overrides(arguments.overrides)
-    if "seed" in overrides:
-        raise ValueError(f"-p seed={overrides['seed']}: use --seeds LIST for the seeds")
-    texts = arguments.stages.split(",") if arguments.stages is not None else known
-    stages = tuple(sorted({params.resolve_stage(text.strip()) for text in texts}, key=known.index))
-    chosen = seeds.parse(arguments.seeds)
-    plan(stages, arguments.profile, overrides | {"seed": max(chosen)})
-    own = {
-        stage: {k: v for k, v in overrides.items() if k in params.schemas()[stage].__dataclass_fields__}
-        for stage in stages
-    }
-    return seeds.Study(arguments.profile, chosen, stages, own, arguments.fresh_data)
-
-
-def _print_now(line: str) -> None:
-    print(line, flush=True)
-
-
-def _filter(arguments: argparse.Namespace) -> int:
-    from nbkit.data import contamination, pipeline
-
-    texts = None
-    if not arguments.no_decontamination:
-        texts, unavailable = contamination.evaluation_texts()
-        for name, reason in unavailable.items():
-            print(f"not checked for leaks of {name}: {reason}")
-    summary = pipeline.filter_corpus(
-        arguments.inputs,
-        arguments.filter,
-        arguments.out,
-        hq_tokens=arguments.hq_tokens,
-        mq_tokens=arguments.mq_tokens,
-        eval_texts=texts,
-        on_bad=arguments.on_bad,
-        make_ids=arguments.make_ids,
-        token_files=arguments.token_files,
-        tasks=arguments.tasks,
-        workers=arguments.workers,
-        executor=arguments.executor,
-        # Not YAML, which reads the time 10:00:00 as the number 36000.
-        executor_options={
-            name: int(text) if text.isdigit() else text for name, text in _pairs(arguments.options, "-x")
-        },
-    )
-    if "rows" not in summary:
-        print(f"submitted; when the jobs are done, see {summary['folder']}/manifest.json")
-        return 0
-    print(f"{'decision':<24} {'documents':>12} {'tokens':>16}")
-    for name, count in [*summary["decisions"].items(), ("all", None)]:
-        documents, tokens = count.values() if count else (summary["rows"], summary["tokens"])
-        print(f"{name:<24} {documents:>12,} {tokens:>16,}")
-    for reason, about in summary["reasons"].items():
-        print(f"  {reason:<22} {about['rows']:>12,}   first: {about['examples'][0]}")
-    print(f"pools and provenance: {summary['folder']}")
     return 0

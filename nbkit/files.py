@@ -105,27 +105,39 @@ def _fsync_tree(folder: Path) -> None:
         _fsync(Path(parent))
 
 
-def _explain(error: OSError, folder: Path) -> OSError:
-    """The same kind of OSError, naming the folder and what to do next."""
-    return type(error)(
-        error.errno,
-        f"cannot write in {folder}: {error.strerror or error}; free space or fix its permissions, "
-        "or set NBKIT_OUTPUTS to a writable folder",
+def cannot_write(folder: str | Path, reason: object) -> str:
+    """The one wording of "nothing can be written there", with what helps."""
+    return (
+        f"cannot write in {folder}: {reason}; free space or fix its permissions, or set NBKIT_OUTPUTS to a "
+        "writable folder"
     )
+
+
+def unwritable(folder: Path) -> str:
+    """Why nothing can be written in `folder`, which need not exist yet, in that wording; "" if it can."""
+    place = folder
+    while not os.path.lexists(place):
+        place = place.parent
+    if not os.path.isdir(place):
+        return cannot_write(folder, f"{place} is no folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        return cannot_write(folder, f"{place} is not writable")
+    return ""
 
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
 @contextlib.contextmanager
-def _explained(folder: Path, only: Collection[int] = ()) -> Iterator[None]:
-    """Explain OSErrors of the block; `only`: these errnos, where the block runs a caller's own code."""
+def explained(folder: Path, only: Collection[int] = ()) -> Iterator[None]:
+    """Let OSErrors of the block name the folder and what to do next; `only`: these errnos, where the block
+    runs a caller's own code."""
     try:
         yield
     except OSError as error:
         if "cannot write in" in str(error) or (only and error.errno not in only):
             raise
-        raise _explain(error, folder) from error
+        raise type(error)(error.errno, cannot_write(folder, error.strerror or error)) from error
 
 
 def _commit(temp: Path, path: Path) -> None:
@@ -154,17 +166,17 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     Raises ValueError if the block wrote nothing there, OSError naming the folder if it cannot be written.
     """
     path = Path(path)
-    with _explained(path.parent):
+    with explained(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     temp = _temp_for(path)
     try:
-        with _explained(path.parent, _DISK):
+        with explained(path.parent, _DISK):
             yield temp
         if not temp.is_file():
             raise ValueError(
                 f"nothing was written for {path.name}: write the file at the path the block gives"
             )
-        with _explained(path.parent):
+        with explained(path.parent):
             _fsync(temp)
             _commit(temp, path)
     finally:
@@ -176,12 +188,12 @@ def atomic_dir(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder; on a clean exit it is fsynced and renamed to `path`, replacing an old one."""
     path = Path(path)
     temp = _temp_for(path)
-    with _explained(path.parent):
+    with explained(path.parent):
         temp.mkdir(parents=True)
     try:
-        with _explained(path.parent, _DISK):
+        with explained(path.parent, _DISK):
             yield temp
-        with _explained(path.parent):
+        with explained(path.parent):
             _fsync_tree(temp)
             _commit(temp, path)
     finally:

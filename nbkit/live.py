@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -39,6 +40,39 @@ def clock(seconds: float) -> str:
 def gib(size: float) -> str:
     """Bytes as "1.3 GiB"."""
     return f"{size / 2**30:.1f} GiB"
+
+
+class Pace:
+    """How much longer than expected the stages took that this run finished so far."""
+
+    def __init__(self) -> None:
+        self.expected = self.took = 0.0
+
+    def add(self, expected: float | None, took: float) -> None:
+        """A whole stage is done (seconds); `expected` before any correction, None if nothing was known."""
+        if expected:
+            self.expected, self.took = self.expected + expected, self.took + took
+
+    @property
+    def factor(self) -> float:
+        """1.3: so far everything took 1.3 times as long as expected."""
+        return self.took / self.expected if self.expected and self.took else 1.0
+
+    def words(self) -> str:
+        """The correction in words; "" for one below a tenth."""
+        return "" if 1 / 1.1 < self.factor < 1.1 else f"times {self.factor:.2g} as the finished stages took"
+
+
+def outlook(expected: Sequence[float | None], pace: Pace) -> str:
+    """What the stages that are left will take together, corrected by the finished ones; "" where it is not
+    known of any, or only one is left, whose own line says it."""
+    known = [seconds for seconds in expected if seconds is not None]
+    if not known or len(expected) < 2:
+        return ""
+    text = f"{len(expected)} stages left, expected ~{clock(sum(known) * pace.factor)} in all"
+    if unknown := len(expected) - len(known):
+        text += f" without {unknown} of unknown length"
+    return ", ".join(filter(None, [text, pace.words()]))
 
 
 class Load:
@@ -96,14 +130,15 @@ def _read(content: str) -> dict:
 class Line:
     """The line of one stage: rewritten in place on a terminal, else printed once a minute.
 
-    `expected`: seconds, or None where nothing is known. `origin`: where that number comes from, "" for an
-    earlier run on this machine.
+    `expected`: seconds, or None where nothing is known; once it is over, the line says that the stage is
+    slower. `origin`: where that number comes from, "" for an earlier run on this machine.
     """
 
     def __init__(
         self, stage: str, expected: float | None, stream: TextIO, every: float = 60.0, origin: str = ""
     ) -> None:
         self.stage, self.stream, self.every = stage, stream, every
+        self.limit = float("inf") if expected is None else int(expected) + 1
         self.expected = f"~{clock(expected)}" if expected is not None else "?"
         self.live, self.next_print, self.width = stream.isatty(), every, 0
         if not self.live:
@@ -114,7 +149,11 @@ class Line:
 
     def update(self, seconds: float, size: int, text: str) -> None:
         """Show where the stage stands."""
-        line = f"{self.stage}  {clock(seconds)} / {self.expected}  {gib(size)}  {text}".rstrip()
+        times = f"{clock(seconds)} / {self.expected}"
+        if seconds >= self.limit:  # a terminal has no room for the longer words
+            long = f"expected {self.expected}, now {clock(seconds)}: slower than expected"
+            times = f"{times}, slower than expected" if self.live else long
+        line = f"{self.stage}  {times}  {gib(size)}  {text}".rstrip()
         if self.live:
             self._rewrite(line)
         elif seconds >= self.next_print:

@@ -13,15 +13,9 @@ from nbkit import files, progress
 
 def open_folder(folder: Path) -> None:
     """Make the run folder, prove it writable, withdraw an old success, clear half-written leftovers."""
-    try:
+    with files.explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "_SUCCESS").unlink(missing_ok=True)
-    except OSError as error:
-        raise type(error)(
-            error.errno,
-            f"cannot make or change the output folder {folder}: {error.strerror}; fix its permissions, "
-            "or set NBKIT_OUTPUTS to a writable folder",
-        ) from error
     files.sweep(folder)
     files.atomic_write(folder / progress.FILE, "")
 

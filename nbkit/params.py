@@ -70,6 +70,10 @@ class Common:
     )
     seed: int = par(0, "seed of python, numpy and torch", lo=0, hi=2**32 - 1, role="nuisance")
 
+    def upstream(self) -> tuple[str, ...]:
+        """The stages that the notebook reads with these parameters, by their full names."""
+        return ()
+
 
 SchemaT = TypeVar("SchemaT", bound=Common)
 
@@ -80,13 +84,14 @@ def nearest(name: str, known: Sequence[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def coerce(schema: type[SchemaT], values: Mapping[str, Any]) -> SchemaT:
-    """Build the frozen `schema` from plain values; missing keys take their defaults.
+def coerce(schema: type[SchemaT], values: Mapping[str, Any], stage: str = "") -> SchemaT:
+    """Build the frozen `schema` from plain values; missing keys take their defaults. `stage` is what errors
+    name, since a user knows notebooks, not classes; "": the class.
 
     Raises one ValueError listing every problem: unknown key (with the nearest known one), wrong type, out of
     range, not a choice, NaN or infinity, and what the schema's own `check` refuses.
     """
-    hints = typing.get_type_hints(schema)
+    title, hints = stage or schema.__name__, typing.get_type_hints(schema)
     fields = {f.name: f for f in dataclasses.fields(schema)}
     problems, clean = [], {}
     for name, value in values.items():
@@ -100,17 +105,15 @@ def coerce(schema: type[SchemaT], values: Mapping[str, Any]) -> SchemaT:
         except ValueError as error:
             problems.append(str(error))
     if problems:
-        raise ValueError("\n".join(f"{schema.__name__}: {problem}" for problem in problems))
+        raise ValueError("\n".join(f"{title}: {problem}" for problem in problems))
     config = schema(**clean)
     if not _SAFE_NAME.fullmatch(config.profile):
-        raise ValueError(
-            f"{schema.__name__}: profile={config.profile!r} is not a plain folder name, such as 'small'"
-        )
+        raise ValueError(f"{title}: profile={config.profile!r} is not a plain folder name, such as 'small'")
     if callable(check := getattr(config, "check", None)):
         try:
             check()
         except ValueError as error:
-            raise ValueError(f"{schema.__name__}: {error}") from None
+            raise ValueError(f"{title}: {error}") from None
     return config
 
 

@@ -33,6 +33,7 @@ from nbkit import files
 FILE = ".progress"
 VARIABLE = "NBKIT_PROGRESS"  # the file, for the training processes that a notebook starts
 _EVERY = 1.0  # seconds between two writes, unless the words change
+_SAY_RESUMED = 90.0  # seconds
 _WINDOW = 60.0  # seconds of the past that the speed is taken from
 _SLOW = {"datasets", "matplotlib", "nbkit", "pandas", "scipy", "sklearn", "torch", "transformers", "trl"}
 
@@ -73,6 +74,7 @@ class Part:
     done: int = 0
     note: str = ""
     speed: Speed = field(default_factory=Speed)
+    resumed: tuple[float, int] | None = None  # when this work went on, and how many steps were done before
 
     def __call__(self, steps: int = 1) -> None:
         """`steps` more are done; 0 only says that work goes on."""
@@ -84,13 +86,23 @@ class Part:
         self.speed.add(time.monotonic(), done)
         _show(now=False)
 
+    def resume(self, done: int) -> None:
+        """So many were done by an earlier run, which this one goes on from. The words say it for long enough
+        to be seen in a log, which gets one line a minute; the speed counts from here."""
+        self.done, self.resumed = done, (time.monotonic(), done)
+        _show(now=True)
+
     def rename(self, text: str) -> None:
         """The same block now does something else."""
         self.text = text
         _show(now=True)
 
     def __str__(self) -> str:
-        return self.text if self.total is None else f"{self.text} {self.done}/{self.total}"
+        if self.total is None:
+            return self.text
+        if self.resumed is not None and time.monotonic() - self.resumed[0] < _SAY_RESUMED:
+            return f"resumed at {self.text} {self.resumed[1]} of {self.total}, now {self.done}"
+        return f"{self.text} {self.done}/{self.total}"
 
 
 _parts: list[Part] = []

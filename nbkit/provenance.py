@@ -28,8 +28,11 @@ NOT_CODE = (
     "__main__.py",
     "calibrate.py",
     "cli.py",
+    "cli_claims.py",
+    "cli_filter.py",
     "execute.py",
     "live.py",
+    "planning.py",
     "progress.py",
     "report.py",
     "runner.py",
@@ -144,7 +147,7 @@ def status_of(
     """
     stage = params.resolve_stage(stage)
     config = params.coerce(
-        params.schemas()[stage], {**params.load_profile(profile, stage), **(overrides or {})}
+        params.schemas()[stage], {**params.load_profile(profile, stage), **(overrides or {})}, stage
     )
     state, reason, manifest = load_manifest(profile, stage)
     if state != "complete":

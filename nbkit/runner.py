@@ -13,16 +13,16 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import psutil
 
-from nbkit import calibrate, files, progress, provenance
-from nbkit.live import CELL, Line, News, Outcome, clock, gib
+from nbkit import calibrate, files, live, progress, provenance
+from nbkit.live import CELL, Line, News, Outcome, Pace, clock, gib
 
-__all__ = ["Line", "Outcome", "clock", "expected", "gib", "lock", "run_stage", "stop"]
+__all__ = ["Line", "Outcome", "Pace", "clock", "expected", "gib", "lock", "outlook", "run_stage", "stop"]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -53,6 +53,16 @@ def expected(
         return None, "as this machine's speed is not known"
     factor = calibrate.slowdown(stage, rates, there)
     return seconds * factor, calibrate.origin(factor)
+
+
+def outlook(profile: str, stages: Sequence[str], pace: Pace, stream: TextIO = sys.stdout) -> str:
+    """What `stages` together are expected to take, as `live.outlook` says it."""
+    say = _sayer(stream)
+    return live.outlook([expected(profile, stage, True, say)[0] for stage in stages], pace)
+
+
+def _sayer(stream: TextIO) -> Callable[[str], None]:
+    return lambda text: print(text, file=stream, flush=True)
 
 
 @contextlib.contextmanager
@@ -89,11 +99,19 @@ def _locked(handle: TextIO) -> bool:
     return True
 
 
-def run_stage(profile: str, stage: str, values: Mapping[str, Any], stream: TextIO = sys.stdout) -> Outcome:
-    """Execute the notebook of `stage` with `values`; an interrupt kills its processes first."""
-    folder = provenance.run_dir(profile, stage)
-    before, origin = expected(profile, stage, True, lambda text: print(text, file=stream, flush=True))
-    line = Line(stage, before, stream, origin=origin)
+def run_stage(
+    profile: str,
+    stage: str,
+    values: Mapping[str, Any],
+    stream: TextIO = sys.stdout,
+    pace: Pace | None = None,
+) -> Outcome:
+    """Execute the notebook of `stage` with `values`; an interrupt kills its processes first. `pace`: of the
+    stages before it in this run, which corrects what is expected of this one; it is told the outcome."""
+    folder, pace = provenance.run_dir(profile, stage), pace or Pace()
+    before, origin = expected(profile, stage, True, _sayer(stream))
+    corrected, words = (before, origin) if before is None else (before * pace.factor, pace.words())
+    line = Line(stage, corrected, stream, origin=", ".join(filter(None, dict.fromkeys([origin, words]))))
     folder.mkdir(parents=True, exist_ok=True)
     for old in ("_SUCCESS", progress.FILE, CELL):
         (folder / old).unlink(missing_ok=True)
@@ -124,6 +142,8 @@ def run_stage(profile: str, stage: str, values: Mapping[str, Any], stream: TextI
         whole: float | None = seconds
         if provenance.load_manifest(profile, stage)[2].get("reused"):  # shorter than the next whole run
             whole = max(seconds, before) if before and not origin else None
+        else:
+            pace.add(before, seconds)
         resources = {"wall_s": round(seconds, 2), "peak_bytes": peak}
         files.write_json(folder / "resources.json", resources | {"expected_s": whole and round(whole, 2)})
     line.close(outcome)

@@ -146,6 +146,9 @@ class Pretrain(Computing):
                 f"validation_rows: got {self.validation_rows}, wanted at least one micro batch of {rows} rows"
             )
 
+    def upstream(self) -> tuple[str, ...]:
+        return ("01_data_mix",)
+
 
 @dataclass(frozen=True)
 class ColdStart(Computing):
@@ -176,6 +179,9 @@ class ColdStart(Computing):
             raise ValueError(
                 f"curve: got {self.curve}, wanted four or more growing sizes, or [] for no curve"
             )
+
+    def upstream(self) -> tuple[str, ...]:
+        return () if self.base_model else ("02_pretrain",)
 
 
 @dataclass(frozen=True)
@@ -222,6 +228,9 @@ class Overall(Computing):
                 "here; set it to 0, then the teacher is asked in words"
             )
 
+    def upstream(self) -> tuple[str, ...]:
+        return ("03_sft_cold_start",) if self.teacher_model else ("02_pretrain", "03_sft_cold_start")
+
 
 @dataclass(frozen=True)
 class Distil(Computing):
@@ -267,6 +276,9 @@ class Distil(Computing):
     beta_grid: list[float] = par([], "other values of beta to try", lo=0.0)
     eval_questions: int = par(300, "held-out questions", lo=4)
 
+    def upstream(self) -> tuple[str, ...]:
+        return () if self.student_model and self.teacher_model else ("04_sft_overall",)
+
 
 @dataclass(frozen=True)
 class Reinforce(Computing):
@@ -310,6 +322,9 @@ class Reinforce(Computing):
                 "and a name"
             )
 
+    def upstream(self) -> tuple[str, ...]:
+        return ("04_sft_overall",) if self.start == "sft" else ("04_sft_overall", "05_dpd")
+
 
 @dataclass(frozen=True)
 class Evaluate(Computing):
@@ -330,6 +345,10 @@ class Evaluate(Computing):
     )
     external_questions: int = par(50, "questions for the external model, per real set", lo=4)
     external_new_tokens: int = par(256, "its generation limit, tokens", lo=1)
+
+    def upstream(self) -> tuple[str, ...]:
+        read = [stage for stage in SCHEMAS if stage.partition("_")[0] in self.stages]
+        return ("01_data_mix", *read) if read else ()
 
 
 SCHEMAS = {

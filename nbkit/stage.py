@@ -59,7 +59,9 @@ def end(namespace: dict[str, Any]) -> Any:
     known = {name for name in namespace if name in schema.__dataclass_fields__}
     # Names new since cell A are parameters, misspelt ones too; on a re-run they may be the notebook's own.
     fresh = {n for n in namespace if run.cfg is None and n not in run.before and _is_value(n, namespace)}
-    cfg = params.coerce(schema, {name: namespace[name] for name in namespace if name in known | fresh})
+    cfg = params.coerce(
+        schema, {name: namespace[name] for name in namespace if name in known | fresh}, run.stage
+    )
     run.open(cfg)
     namespace.update(vars(cfg))
     return cfg

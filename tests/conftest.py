@@ -30,8 +30,17 @@ class Make(Common):
 class Use(Common):
     factor: int = par(2, "multiplier", lo=1)
 
+    def upstream(self):
+        return ("01_make",)
 
-SCHEMAS = {"01_make": Make, "02_use": Use, "03_last": Use}
+
+@dataclass(frozen=True)
+class Last(Use):
+    def upstream(self):
+        return ("02_use",)
+
+
+SCHEMAS = {"01_make": Make, "02_use": Use, "03_last": Last}
 """
 MAKE_WORK = """
 import os, signal, sys, time

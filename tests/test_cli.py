@@ -129,13 +129,6 @@ def test_a_parameter_missing_from_the_notebook_is_found_before_the_run(project, 
     assert "'factor' is not in the notebook's parameters cell" in capsys.readouterr().err
 
 
-def test_missing_upstream_fails_with_the_command_that_mends_it(project, capsys):
-    assert run("--only", "02") == 1
-    told = capsys.readouterr().err
-    assert "run `nbkit run --profile tiny --only 01` first" in told and "02_use.failed.ipynb" in told
-    assert status_of("02_use", "tiny")[0] == "missing"
-
-
 @pytest.mark.parametrize(
     ("how", "message"),
     [

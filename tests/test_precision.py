@@ -9,7 +9,7 @@ import pytest
 import tiny
 import torch
 
-from nbkit import cli, params
+from nbkit import params, planning
 from nbkit.generate import Generator
 from nbkit.schemas import SCHEMAS, Computing
 from nbkit.train import precision
@@ -119,7 +119,7 @@ def test_unknown_names_are_refused(monkeypatch):
 def test_an_unknown_name_in_the_environment_is_refused_before_anything_runs(monkeypatch):
     monkeypatch.setenv(precision.VARIABLE, "fp16")
     with pytest.raises(ValueError, match="NBKIT_PRECISION: got 'fp16', wanted one of auto, bf16, fp32"):
-        cli.plan(list(SCHEMAS), "smoke", {})
+        planning.plan(list(SCHEMAS), "smoke", {})
 
 
 def test_bf16_where_it_is_emulated_is_a_warning(machine, monkeypatch):

@@ -365,7 +365,7 @@ def test_publish_refuses_an_artifact_that_is_gone(project):
 
 def test_output_folder_that_cannot_be_made(project, monkeypatch):
     (project / "outputs").write_text("a file in the way")
-    with pytest.raises(OSError, match=r"output folder .*outputs/tiny/01_make.*NBKIT_OUTPUTS"):
+    with pytest.raises(OSError, match=r"cannot write in .*outputs/tiny/01_make.*NBKIT_OUTPUTS"):
         start()
     monkeypatch.setenv("NBKIT_OUTPUTS", str(project / "elsewhere"))
     assert start()[1].dir == project / "elsewhere/tiny/01_make"

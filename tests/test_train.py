@@ -9,6 +9,7 @@ import pytest
 import tiny
 import torch
 
+from nbkit import progress
 from nbkit.data import world
 from nbkit.data.tokens import load_pool, pack, save_pool
 from nbkit.train.checkpoint import newest_valid
@@ -100,7 +101,9 @@ def float32():
         yield
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(folder, tmp_path):
+def test_a_stopped_run_goes_on_to_the_same_weights(folder, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(progress.Part, "resume", lambda part, done: said.append(f"{part.text} {done}"))
     whole = train(job(folder, tmp_path / "whole"))
     assert whole.resumed_at == 0
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -109,6 +112,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(folder, tmp_path):
     assert sorted(p.name for p in (tmp_path / "cut").glob("check*")) == ["checkpoint-12", "checkpoint-8"]
     assert train(job(folder, tmp_path / "cut", save_every=4)).resumed_at == 12
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    assert said == ["step 12"], "the live line says it of the resumed run, and of that alone"
 
 
 def stop_at(step, original):

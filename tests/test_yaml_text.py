@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
-from nbkit import cli, params
+from nbkit import params, planning
 from nbkit.cli import main
 from nbkit.params import Common, coerce, par
 from nbkit.yaml_text import Unclear, read_mapping, read_scalar, read_value
@@ -25,7 +25,7 @@ class Demo(Common):
 
 def given(text: str) -> dict:
     """What `-p text` comes to, as the schema takes it."""
-    (name,) = (values := cli._overrides([text]))
+    (name,) = (values := planning.overrides([text]))
     return {name: getattr(coerce(Demo, values), name)}
 
 
@@ -149,13 +149,13 @@ def test_what_yaml_cannot_read_is_code_2_and_one_line_that_names_the_key(capsys,
 
 def test_keys_are_given_once_and_have_names():
     with pytest.raises(ValueError, match="-p steps: given twice; keep one"):
-        cli._overrides(["steps=1", "lr=2", "steps=1"])
+        planning.overrides(["steps=1", "lr=2", "steps=1"])
     with pytest.raises(ValueError, match="-x time: given twice"):
-        list(cli._pairs(["time=1", "time=2"], "-x"))
-    assert cli._overrides([" steps =1"]) == {"steps": 1}
+        list(planning.pairs(["time=1", "time=2"], "-x"))
+    assert planning.overrides([" steps =1"]) == {"steps": 1}
     for pair in ("=5", " =5", "steps"):
         with pytest.raises(ValueError, match="write -p KEY=VALUE"):
-            cli._overrides([pair])
+            planning.overrides([pair])
 
 
 @pytest.mark.parametrize(

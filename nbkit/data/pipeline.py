@@ -16,10 +16,11 @@ and equal scores at a cut (corpus_dedup.py, corpus_pools.py) need more.
 import contextlib
 import glob
 import importlib.util
+import inspect
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,7 +63,7 @@ def filter_corpus(
     *,
     hq_tokens: int,
     mq_tokens: int,
-    eval_texts: Mapping[str, Sequence] | None = None,
+    eval_texts: Mapping[str, Sequence] | Callable[[], Mapping[str, Sequence]] | None = None,
     threshold: float = 0.8,
     seed: int = 0,
     on_bad: str = "error",
@@ -79,11 +80,12 @@ def filter_corpus(
     `inputs`: paths or globs of .jsonl, .jsonl.gz, .parquet (an existing path goes before a glob); their
     sorted order is the order of the corpus.
     `filter_folder`: a saved DocumentFilter with its `tokenizer/`, which counts tokens. `eval_texts`: see
-    `Decontaminator`; None removes no leaks. `threshold`, `seed`: see `deduplicate`. `on_bad`, `make_ids`,
-    `max_chars`: see reading.py; a longer document is a bad row. `token_files`: write the pools as datatrove
-    token files too. `executor`: "local"; "slurm", whose `executor_options` need "time" and "partition" and
-    may hold any other argument of SlurmPipelineExecutor; "ray" likewise. `tasks` share the files, `workers`
-    of them run at a time. All folders must be on a disk that every worker sees.
+    `Decontaminator`, or what returns them, called once all settings are checked; None removes no leaks.
+    `threshold`, `seed`: see `deduplicate`. `on_bad`, `make_ids`, `max_chars`: see reading.py; a longer
+    document is a bad row. `token_files`: write the pools as datatrove token files too. `executor`: "local";
+    "slurm", whose `executor_options` need "time" and "partition" and may hold any other argument of
+    SlurmPipelineExecutor; "ray" likewise. `tasks` share the files, `workers` of them run at a time. All
+    folders must be on a disk that every worker sees.
 
     Returns the summary that manifest.json keeps: rows, tokens, decisions (bad, removed, drop, mq, hq:
     documents and tokens), reasons (rows, examples), cuts, folder; with "slurm" only the folder, since the
@@ -95,6 +97,9 @@ def filter_corpus(
     if not (filter_folder / "tokenizer").is_dir():
         raise ValueError(f"{filter_folder} holds no saved filter with a tokenizer/ folder: run 01 first")
     corpus = _corpus(inputs, on_bad, make_ids, max_chars)
+    _check_options(executor, executor_options or {})
+    if callable(eval_texts):
+        eval_texts = eval_texts()
     about = _about(corpus, filter_folder, threshold, seed, eval_texts)
     scores = out / f"scores-{files.digest(about)[:16]}"
     about |= {"hq_tokens": hq_tokens, "mq_tokens": mq_tokens, "token_files": token_files}
@@ -241,6 +246,9 @@ class _Local(LocalPipelineExecutor):
                 logger.remove()
 
 
+_KINDS = {"local": _Local, "slurm": SlurmPipelineExecutor, "ray": RayPipelineExecutor}
+
+
 def _run(stages: Sequence[Stage], workers: int, executor: str, options: dict[str, Any]) -> None:
     if executor == "local":
         logger.remove()
@@ -264,22 +272,29 @@ def executor_of(
     depends: PipelineExecutor | None = None,
 ) -> PipelineExecutor:
     """datatrove's executor of one stage. Raises ValueError for options that it misses or does not know."""
+    _check_options(executor, options)
     common = {"pipeline": stage.pipeline, "tasks": stage.tasks, "logging_dir": str(stage.logs)}
     common |= {"workers": min(workers, stage.tasks), "depends": depends}
-    if executor == "ray" and importlib.util.find_spec("ray") is None:
-        raise ValueError("executor='ray' needs ray: `pip install ray` in this environment, or use 'local'")
     if executor == "slurm":
         common["job_name"] = f"nbkit_{stage.name}"
-        if missing := sorted({"time", "partition"} - set(options)):
-            raise ValueError(
-                "executor='slurm' needs executor_options time (such as '04:00:00') and partition; "
-                f"not given: {', '.join(missing)}"
-            )
         if not {"env_command", "condaenv", "venv_path"} & set(options):
             # The job calls datatrove's own command, which lies beside this Python, and imports this nbkit.
             common["env_command"] = f'export PATH="{Path(sys.executable).parent}:$PATH" PYTHONPATH="{_ROOT}"'
-    kind = {"local": _Local, "slurm": SlurmPipelineExecutor, "ray": RayPipelineExecutor}[executor]
+    return _KINDS[executor](**common, **options)
+
+
+def _check_options(executor: str, options: Mapping[str, Any]) -> None:
+    if executor == "ray" and importlib.util.find_spec("ray") is None:
+        raise ValueError("executor='ray' needs ray: `pip install ray` in this environment, or use 'local'")
+    missing = sorted({"time", "partition"} - set(options))
+    if executor == "slurm" and missing:
+        raise ValueError(
+            "executor='slurm' needs executor_options time (such as '04:00:00') and partition; "
+            f"not given: {', '.join(missing)}"
+        )
+    ours = dict.fromkeys(["pipeline", "tasks", "logging_dir", "workers", "depends"])
+    ours |= {"job_name": None} if executor == "slurm" else {}
     try:
-        return kind(**common, **options)
+        inspect.signature(_KINDS[executor]).bind(**ours, **options)
     except TypeError as error:
         raise ValueError(f"executor_options do not fit executor={executor!r}: {error}") from error

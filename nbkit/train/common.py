@@ -15,10 +15,15 @@ from nbkit.train.precision import training_flags
 
 
 class Progress(TrainerCallback):
-    """Shows the step at work and the time left on the live line, and stops on a loss that is not finite."""
+    """Shows the step at work and the time left on the live line, and stops on a loss that is not finite.
+    `resumed`: the training goes on from a checkpoint of its own."""
 
-    def __init__(self, label: str, part: progress.Part):
-        self.label, self.part = label, part
+    def __init__(self, label: str, part: progress.Part, resumed: bool = False):
+        self.label, self.part, self.resumed = label, part, resumed
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if self.resumed:
+            self.part.resume(state.global_step)
 
     def on_step_begin(self, args, state, control, **kwargs):
         self.part.at(state.global_step + 1)
@@ -55,9 +60,11 @@ def run_training(trainer, label: str, key: str = "loss", **options) -> tuple[lis
     """Train without log lines in the cell, as "label: step 3/90" on the live line; returns the history rows
     that hold `key`, and the seconds."""
     trainer.remove_callback(PrinterCallback)
-    start = time.perf_counter()
+    start, checkpoint = time.perf_counter(), options.get("resume_from_checkpoint")
+    # a checkpoint of another training, which this one branches from, is a start and no interruption
+    resumed = checkpoint is not None and Path(checkpoint).parent == Path(trainer.args.output_dir)
     with progress.doing(label), progress.doing("step", trainer.args.max_steps) as part:
-        trainer.add_callback(Progress(label, part))
+        trainer.add_callback(Progress(label, part, resumed))
         trainer.train(**options)
     return [row for row in trainer.state.log_history if key in row], time.perf_counter() - start
 

@@ -13,7 +13,7 @@ def plans(profile: str) -> tuple[dict[str, list[Stage]], dict[str, int], int, in
     followed."""
     schemas = params.schemas()
     mix, pre = (
-        params.coerce(schemas[stage], params.load_profile(profile, stage))
+        params.coerce(schemas[stage], params.load_profile(profile, stage), stage)
         for stage in ("01_data_mix", "02_pretrain")
     )
     budget, row = report_budgets(mix.total_tokens), mix.seq_len
