@@ -137,3 +137,8 @@ def jail(request: pytest.FixtureRequest):
         pytest.skip(f"no jail on this machine: {reason}")
     with Jail(wall_s=getattr(request.module, "WALL_S", 2.0)) as warm:
         yield warm
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The notebooks first: they take longest, and the other process has the rest of the tests meanwhile."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
