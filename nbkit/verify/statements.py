@@ -19,10 +19,16 @@ _EXCLAIMED = re.compile(r"([A-Za-z0-9])!(?=$|\s+[A-Z])")  # in a sentence no fac
 _DECORATION = " \t\r\n*`\"'“”「」：:→➡✅☑✔🎉👉🏆💡🔹🟢•★☆\ufe0f"
 _QUOTED = re.compile(r"^\s*\n[ \t]*(?:>[ \t]*)+")  # Markdown's sign of a quotation, not "greater than"
 _SPACED = re.compile("(?<=[0-9])[\u2009\u202f\u00a0\u2007](?=[0-9]{3}(?![0-9]))")  # thin spaces in thousands
+# Ordinary spaces in thousands: of several groups (1 234 567), or of one with a unit behind it (1 200 people).
+_GROUPED = re.compile(
+    r"(?<![\w.,$\\^/])(?<![0-9] )[1-9][0-9]{0,2}(?: [0-9]{3}(?:(?: [0-9]{3})+(?![0-9])|(?=\.[0-9]| [A-Za-z]{2})))"
+    r"(?! [0-9]|/|,[0-9])"
+)
 _LIST_LABEL = re.compile(r"[ \t]{0,8}[0-9]{1,3}[.)][ \t]")
 _NUMBER = re.compile(
     rf"(?m:^){_LIST_LABEL.pattern}"  # is skipped
-    r"|(?<![A-Za-z0-9_.\\^])[-−]?(?:[0-9]+(?:,[0-9]+)*(?:\.[0-9]+)?|\.[0-9]+)"
+    r"|(?<![A-Za-z0-9_.\\^])[-−]?"
+    r"(?:(?:[1-9][0-9]{0,2}(?:['’][0-9]{3})+(?![0-9])|[0-9]+(?:,[0-9]+)*)(?:\.[0-9]+)?|\.[0-9]+)"
     r"(?:\s?(?:×|\\times|\*)\s?10\^\{?-?[0-9]{1,9}\}?)?(?:[/:][0-9]+)*(?:%|π|°|√[0-9]+)?"
 )
 _BARE_LATEX = re.compile(
@@ -99,7 +105,7 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
     `by_sign`: the marker ended with a colon ("Answer: correct"), so that any word may be the answer.
     """
     denied = behind_denial(text)
-    text = _SPACED.sub("", _undecorated(text))
+    text = join_groups(_undecorated(text))
     if adverbs := _ADVERBS.match(text):
         text = _undecorated(text[adverbs.end() :]) or text
     denied = behind_denial(text) if denied is None else denied
@@ -126,6 +132,11 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
     return _tidy(clause), Certainty.WORDS
 
 
+def join_groups(text: str) -> str:
+    """Numbers without the spaces between their thousands."""
+    return _GROUPED.sub(lambda match: match[0].replace(" ", ""), _SPACED.sub("", text))
+
+
 def _is_plain(clause: str, behind: str) -> bool:
     """A value with nothing or one known unit behind it: what may correct a box before it."""
     if _PART.match(behind):
@@ -135,7 +146,7 @@ def _is_plain(clause: str, behind: str) -> bool:
         return not value["unit"] or value["unit"].rstrip(".") in table()
     spans = formulas(clause)
     unit = without_formulas(clause).strip(" .*")
-    if len(spans) != 1 or _is_name(spans[0][2]) or re.match(r"[<>≤≥≠]|\\(?:[lg]e|[lg]t|ne)", spans[0][2]):
+    if len(spans) != 1 or _is_name(spans[0][2]) or re.match(r"[<>≤≥≠]|\\(?:[lg]e|[lg]t|ne|not)", spans[0][2]):
         return False
     return spans[0][0] == 0 and (not unit or unit in table())
 
@@ -209,7 +220,7 @@ def inside(content: str) -> str:
 def last_value(text: str) -> str:
     """The answer of a text without a marker: its last line where that is a formula, else the last formula or
     number in it, else the letter of an option, else the last line."""
-    text = _SPACED.sub("", text[-TAIL:]).rstrip()
+    text = join_groups(text[-TAIL:]).rstrip()
     last_line = text.rpartition("\n")[2].strip()
     line = _BOLD.sub(r"\1", last_line)
     spans = formulas(text)
