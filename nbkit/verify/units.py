@@ -30,7 +30,7 @@ class Unit:
 
 DEGREE, RADIAN = (("degree", 1),), (("radian", 1),)
 # Words that change a number's meaning are no label of it.
-_NO_LABEL = FUNCTIONS | {
+NO_LABEL = FUNCTIONS | {
     "or", "and", "to", "not", "no", "is", "isn", "are", "was", "if", "than", "plus", "minus", "times",
     "over", "pi", "mod", "more", "less", "squared", "cubed", "factorial", "root", "half", "halves",
     "third", "thirds", "quarter", "quarters", "fourth", "fourths", "fifth", "fifths", "sixth", "sixths",
@@ -189,7 +189,7 @@ def _label(pieces: list[str], words: list[str]) -> Unit | None:
     if not 0 < len(words) <= 4 or any(piece[0] in "^*()-" for piece in pieces):
         return None
     plain = {piece.rstrip(".").casefold() for piece in pieces} | {word.casefold() for word in words}
-    if plain & _NO_LABEL or any(len(word) < 2 and word.isascii() and word != "a" for word in words):
+    if plain & NO_LABEL or any(len(word) < 2 and word.isascii() and word != "a" for word in words):
         return None
     # MBIT is neither mbit nor Mbit.
     kept = (word if word.casefold() in symbols() else word.casefold() for word in words)
