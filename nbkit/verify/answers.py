@@ -30,7 +30,8 @@ SYMBOLS = {
     "approx": "≈", "setminus": "∖", "backslash": "∖", "degree": "°", "circ": "°", "colon": ":", "ldots": "…",
     "dots": "…", "cdots": "…", "dotsc": "…", "dotsb": "…", "dotso": "…", "hdots": "…", "lor": " or ",
     "vee": " or ", "land": " and ", "wedge": " and ", "R": "ℝ", "equiv": "≡",
-    "notin": "∉", "nless": "≥", "ngtr": "≤", "nleq": ">", "ngeq": "<", "imath": "i", "jmath": "j", "prime": "'", "int": "∫", "sum": "∑", "to": "→", "rightarrow": "→",
+    "notin": "∉", "nless": "≥", "ngtr": "≤", "nleq": ">", "ngeq": "<",
+    "imath": "i", "jmath": "j", "prime": "'", "int": "∫", "sum": "∑", "to": "→", "rightarrow": "→",
 }  # fmt: skip
 _DROPPED = {
     "left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr",

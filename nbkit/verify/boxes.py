@@ -50,6 +50,9 @@ _TURNS = re.compile(
     r"|either|neither|nor|maybe|perhaps|half|twice|double|triple|thrice|third|quarter|percent|dozen|times|plus|minus|exceeds?)\b|n['’]t\b",
     re.IGNORECASE,
 )
+_NAMED = re.compile(  # "Number of ways = ", "Value of $x$: "
+    r"[A-Za-z][A-Za-z ]{1,80}(?:\$[A-Za-z]\$[A-Za-z ]{1,40})?[=:]\s{0,3}(?=\$|[-−]?[0-9])"
+)
 _YES_NO = re.compile(r"(yes|no|true|false)\b[,.;:]?\s{1,3}(?:because|since|as)\b", re.IGNORECASE)
 _ANSWERED = re.compile(r"(?:yes|no|true|false)\b", re.IGNORECASE)
 
@@ -89,7 +92,7 @@ def without_words(answer: str) -> str:
 
 
 def _sentence(content: str) -> str:
-    r"""Text groups as plain words and formulas between dollar signs; "" where no words are, or more than that."""
+    r"""Text groups as plain words, formulas between dollar signs; "" where no words are, or more."""
     if len(content) > 1000 or "\\begin" in content or "&" in content or not _TEXT.search(content):
         return ""
     parts, at = [], 0
@@ -116,7 +119,7 @@ def without_dollars(sentence: str) -> str:
 
 
 def _in_words(sentence: str) -> str:
-    """The value in the words of a box; "" where they are no more than a name or a unit, or change the value."""
+    """The value in the words of a box; "" where they only name it, or change the value."""
     if answer := _YES_NO.match(sentence):
         return answer[1]
     if label := _LABEL.match(sentence):
@@ -125,9 +128,7 @@ def _in_words(sentence: str) -> str:
         return _plain(_cut(sentence))
     if _TURNS.search(without_dollars(sentence)) or not re.match(r"[A-Za-z]{2,}\b", sentence):
         return ""
-    if named := re.match(
-        r"[A-Za-z][A-Za-z ]{1,80}(?:\$[A-Za-z]\$[A-Za-z ]{1,40})?[=:]\s{0,3}(?=\$|[-−]?[0-9])", sentence
-    ):
+    if named := _NAMED.match(sentence):
         words = len(sentence[: named.end()].split()) > 2 or ":" in named[0] or "$" in named[0]
         cut = _cut(sentence[named.end() :])
         return _plain(cut or sentence[named.end() :]) if words or cut else ""
@@ -146,7 +147,7 @@ def _in_words(sentence: str) -> str:
 
 
 def _cut(text: str) -> str:
-    """Without a remark behind a value and its label: "12 students are left" → 12 students. "" where none is."""
+    """Without a remark behind a value and its label: "12 students are left" → 12 students; else ""."""
     value = _VALUE_FIRST.match(text)
     if not value or not re.search(r"[0-9\\]", value[1]):
         return ""

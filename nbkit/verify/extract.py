@@ -12,8 +12,8 @@ import re
 from typing import NamedTuple
 
 from .answers import MAX_ANSWER
-from .boxes import inside, without_words
 from .bounds import behind_denial, starts_with_bound
+from .boxes import inside, without_words
 from .clauses import starts_with_value
 from .marks import list_items
 from .statements import DENIED, Certainty, last_value, read_statement

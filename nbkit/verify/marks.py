@@ -9,13 +9,13 @@ import re
 from .clauses import starts_with_value
 
 _MARK = re.compile(
-    r"[ \t]{0,8}(?:(?P<bullet>[-*+•–—‣▪])|(?P<number>\(?[0-9]{1,2}[.)])|(?P<letter>\(?[a-h]\)))[ \t]{1,4}(?=\S)"
+    r"[ \t]{0,8}(?:(?P<bullet>[-*+•–—‣▪])|(?P<number>\(?[0-9]{1,2}[.)])|(?P<letter>\(?[a-h]\)))"
+    r"[ \t]{1,4}(?=\S)"
 )
 _MOST_ITEMS = 20
 _NAMED = re.compile(
-    r"(?:the\s)?(?:correct\s|right\s|best\s)?(?:option|choice|letter|alternative)\s{1,3}(?:is\s{1,3})?"
-    r"(?:\(([A-Ja-j])\)|([A-J])(?![\w'’]))(?!\s{0,3}(?:,\s{0,3})?(?:or|and|nor)\b|,\s{0,3}[A-J]\b)",
-    re.IGNORECASE,
+    r"(?i:(?:the\s)?(?:correct\s|right\s|best\s)?(?:option|choice|letter|alternative)\s{1,3}(?:is\s{1,3})?)"
+    r"(?:\(([A-Ja-j])\)|([A-J])(?![\w'’]))(?!\s{0,3}(?:,\s{0,3})?(?:or|and|nor)\b|,\s{0,3}[A-J]\b)"
 )
 _CHOSEN = re.compile(
     r"\b(?:is|be|choose|pick|select|so|therefore|thus|hence),?\s{1,3}(?=(?:the\s)?(?:option|choice)\s)",
@@ -27,15 +27,17 @@ _SEVERAL = re.compile(
     r"(?:$|(?=\s{1,3}(?:are|is)\s(?:both\s|all\s)?(?:the\s)?(?:correct|right|true|valid|answers?)\b))"
 )
 _LABELLED = re.compile(
-    r"((?:\([A-HJ]\)|[A-HJ][.):])\s[^.;\n]{1,40})[.;]\s{1,3}(?=\(?[A-HJ]\)|[A-HJ]\s(?:is|and|are)\b|(?i:options?|because|explan|reason|since)\b)"
+    r"((?:\([A-HJ]\)|[A-HJ][.):])\s[^.;\n]{1,40})[.;]\s{1,3}"
+    r"(?=\(?[A-HJ]\)|[A-HJ]\s(?:is|and|are)\b|(?i:options?|because|explan|reason|since)\b)"
 )
 _EXPLAINED = re.compile(
-    r"\s{0,9}[*_#> \t]{0,9}(?:explanation|explained|reason(?:ing|s)?|because|rationale|justification|why|since"
-    r"|解析|理由|解释)(?![a-z])",
+    r"\s{0,9}[*_#> \t]{0,9}(?:explanation|explained|reason(?:ing|s)?|because|rationale|justification|why"
+    r"|since|解析|理由|解释)(?![a-z])",
     re.IGNORECASE,
 )
 _PROSE_BELOW = re.compile(
-    r"\s{0,9}[*_#>]{0,9}\s{0,3}(?:option|\(?[A-J]\)|(?:[^\W\d_]{2,20},?\s[^\s]{1,20}|[^\W\d_]{1,20}\s[^\W\d_]{2,20})\s[^\s]{1,20}\s)",
+    r"\s{0,9}[*_#>]{0,9}\s{0,3}(?:option|\(?[A-J]\)"
+    r"|(?:[^\W\d_]{2,20},?\s[^\s]{1,20}|[^\W\d_]{1,20}\s[^\W\d_]{2,20})\s[^\s]{1,20}\s)",
     re.IGNORECASE,
 )
 _FIRST_LINE = re.compile(

@@ -68,7 +68,7 @@ def _same(one: tuple, other: tuple) -> bool:
 
 
 def _same_arguments(one: str, other: str) -> bool:
-    """False for different numbers or capital letters: f(2), f(3); P(A), P(B). The letter x in f(x) is free."""
+    """False for different numbers or capital letters: f(2), f(3); P(A), P(B); x in f(x) is free."""
     known = [_known_argument(text) for text in (one, other)]
     return None in known or known[0] == known[1]
 

@@ -24,7 +24,8 @@ _WORD_SPLITS = re.compile(
 # The point A(1, 2), the column [1, 2]^T.
 _DRESSED = re.compile(r"(?:[A-Z]'? ?(?=\())?([(\[⟨].*,.*[)\]⟩])(?:\^ ?\{? ?(?:T|\\top) ?\}?)?")
 _DOMAIN_WORDS = (
-    rf"(?:where |for |with )?(?:(?:some |all |any |every )?{NAME} ?(?:∈ ?[ℤℕ][^=]*|(?:is )?an(?:y)? integer|any integer)"
+    rf"(?:where |for |with )?(?:(?:some |all |any |every )?{NAME} ?"
+    r"(?:∈ ?[ℤℕ][^=]*|(?:is )?an(?:y)? integer|any integer)"
     rf"|(?:some |all |any |every |an )?integers? {NAME})"
 )
 _DOMAIN = re.compile(_DOMAIN_WORDS)
@@ -201,10 +202,15 @@ def _read_equation(parts: list[str], depth: int) -> Node | Leaf:
     if re.fullmatch(rf"\( ?{NAME}(?: ?, ?{NAME})+ ?\)", left):
         return read(right, depth)
     if NAMED.fullmatch(left):
-        return Node("named", (read(right, depth),), left.replace(" ", ""))
+        return Node("named", (read(right, depth),), _name(left))
     if NAMED.fullmatch(right) and not re.search(rf"(?<![a-zA-Z\\]){re.escape(right)}(?![a-zA-Z])", left):
-        return Node("named", (read(left, depth),), right.replace(" ", ""))
+        return Node("named", (read(left, depth),), _name(right))
     return Node("relation", (read_leaf(left), read_leaf(right)), "=")
+
+
+def _name(text: str) -> str:
+    """Without spaces, other than those between words."""
+    return text if re.fullmatch("[a-zA-Z]{3,}(?: [a-zA-Z]{2,})+", text) else text.replace(" ", "")
 
 
 def _read_inequality(parts: list[str], sign: str, leaves: list[Leaf]) -> Node | None:

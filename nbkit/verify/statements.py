@@ -20,9 +20,10 @@ _EXCLAIMED = re.compile(r"([A-Za-z0-9])!(?=$|\s+[A-Z])")  # in a sentence no fac
 _DECORATION = " \t\r\n*`\"'“”「」：:→➡✅☑✔🎉👉🏆💡🔹🟢•★☆\ufe0f"
 _QUOTED = re.compile(r"^\s*\n[ \t]*(?:>[ \t]*)+")  # Markdown's sign of a quotation, not "greater than"
 _SPACED = re.compile("(?<=[0-9])[\u2009\u202f\u00a0\u2007](?=[0-9]{3}(?![0-9]))")  # thin spaces in thousands
-# Ordinary spaces in thousands: of several groups (1 234 567), or of one with a unit behind it (1 200 people).
+# Ordinary spaces in thousands: of several groups (1 234 567), or of one before a unit (1 200 people).
 _GROUPED = re.compile(
-    r"(?<![\w.,$\\^/])(?<![0-9] )[1-9][0-9]{0,2}(?: [0-9]{3}(?:(?: [0-9]{3})+(?![0-9])|(?=\.[0-9]| [A-Za-z]{2})))"
+    r"(?<![\w.,$\\^/])(?<![0-9] )[1-9][0-9]{0,2}"
+    r"(?: [0-9]{3}(?:(?: [0-9]{3})+(?![0-9])|(?=\.[0-9]| [A-Za-z]{2})))"
     r"(?! [0-9]|/|,[0-9])"
 )
 _LIST_LABEL = re.compile(r"[ \t]{0,8}[0-9]{1,3}[.)][ \t]")
@@ -70,11 +71,13 @@ _OPTION = re.compile(
     r"|\b[Pp]ick|\b[Ss]elect|\bgo with|\b[Ss]o,?"
     r"|\b(?:[Hh]ence|[Tt]hus|[Tt]herefore),?|\boption"
     r"|\bchoice|\banswer|\bbut|选择?|是)\s{0,3}(?P<nor>not\s{1,3})?\(?([A-HJ])\)?(?=[\s.,;:!。]|$)"
-    r"(?!\s(?:(?:is|was|are|looks|seems)\s)?(?:not|wrong|incorrect|false|cannot|can['’]?t|isn|impossible|fail|contradict|too)\b)"
+    r"(?!\s(?:(?:is|was|are|looks|seems)\s)?"
+    r"(?:not|wrong|incorrect|false|cannot|can['’]?t|isn|impossible|fail|contradict|too)\b)"
     r"|(?:^|[\s(])([A-HJ])\)?\s(?:is|seems|must be)\s(?:the\s)?(?:correct|right|valid|true|best|answer)"
 )
 _LEADING_OPTION = re.compile(
-    rf"\(?([A-HJ])(?:\)|[.:,。、](?=\s|$|[{CJK}])|(?=[{CJK}]|\s(?:because|since)\s|\s[-–—]\s[^\W\d_]{{1,20}}\s[a-z]{{2}}))"
+    rf"\(?([A-HJ])(?:\)|[.:,。、](?=\s|$|[{CJK}])|"
+    rf"(?=[{CJK}]|\s(?:because|since)\s|\s[-–—]\s[^\W\d_]{{1,20}}\s[a-z]{{2}}))"
 )
 _LABELLED_OPTION = re.compile(r"(?:\([A-HJ]\)|[A-HJ][.):])\s")
 
