@@ -68,7 +68,6 @@ def test_conventions(jail, name):
         ("1+e^{-10^8}", "1"),
         ("9^{9^{9^9}}", "2"),
         (r"\frac{1}{2", "5"),
-        (r"\sum_{k=1}^{n} a_k", "n a_k"),
         (r"\sum_{k=1}^{10^9} \frac{1}{k^2}", "1"),
         (r"\prod_{k=1}^{10^9} (1+\frac{1}{k^3})", "2"),
         (r"\sum_{1 \le k \le n} k", r"\frac{n(n+1)}{2}"),

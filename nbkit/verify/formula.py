@@ -240,6 +240,8 @@ class _Parser:
         return [str(Fraction(f"{whole or 0}.{fixed or 0}") + tail)]
 
     def _read_letter(self, text: str) -> list[str]:
+        if self.running and (index := self._running_index()):
+            return [*index, "@" + text]
         name = text + self._subscript()
         while self._accept("'"):
             name += "'"
@@ -249,6 +251,16 @@ class _Parser:
             return [name]
         return ["$" + name]
 
+    def _running_index(self) -> list[str]:
+        """The index of a_k or F_{n-k-1} in a sum over k; [] for any other subscript."""
+        at = self.at
+        if self._accept("_"):
+            index = self._argument()
+            if any(token[0] == "#" for token in index):
+                return index
+        self.at = at
+        return []
+
     def _subscript(self) -> str:
         if not self._accept("_"):
             return ""
@@ -256,8 +268,6 @@ class _Parser:
         while self._next()[0] in ("letter", "number") and (braces or not parts):
             parts.append(self._next()[1])
             self.at += 1
-        if {*parts} & {*self.running}:
-            raise Refused("a term with an index that runs")
         if braces:
             self._expect("}")
         if not parts:

@@ -168,6 +168,11 @@ def _run(tokens: list, point: dict, balls: Balls, real: bool) -> Ball:
         elif token[0].isdigit():
             top, _, bottom = token.partition("/")
             stack.append(balls.number(int(top), int(bottom or "1")))
+        elif token[0] == "@":
+            index = balls.whole(stack.pop())
+            if index is None:
+                raise ValueError("an index that is no whole number")
+            stack.append(jail_series.term_of(token, index, balls))
         elif token[0] == "[":
             end = jail_series.end_of(tokens, at)
             high, low = stack.pop(), stack.pop()

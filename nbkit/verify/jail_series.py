@@ -8,6 +8,8 @@ A sum of polynomials has a closed form, so that its bounds may have any size; of
 are computed, and where there are more, it has no value.
 """
 
+import random
+
 from jail_balls import OPERATORS, Ball, Balls
 
 MOST_TERMS = 500  # at a point, of all the series in a formula
@@ -35,6 +37,11 @@ def evaluate(kind: str, bounds: tuple[Ball, Ball], body: list, run, balls: Balls
         raise ValueError("bounds")
     values = [run(term, name, balls.number(at)) for at in range(low, high + 1)]
     return _combined(values, "add" if kind == "[sum" else "mul", balls)
+
+
+def term_of(letter: str, index: int, balls: Balls) -> Ball:
+    """a_k is any number at all: one that nothing but its letter and its index decide."""
+    return balls.number(random.Random(f"{letter} {index}").randint(17, 347), 331)
 
 
 def _spend(balls: Balls, terms: int) -> bool:
@@ -70,7 +77,7 @@ def degree_of(tokens: list, name: str) -> int | None:
     """Of a polynomial in `name` as postfix tokens; None where it is none."""
     stack: list[int] = []
     for at, token in enumerate(tokens):
-        if token[0] == "[":
+        if token[0] in "[@":
             return None
         if token == name or token not in OPERATORS:
             stack.append(int(token == name))
