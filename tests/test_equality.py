@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from nbkit.verify import (
     SandboxUnavailable,
     answers,
+    boxes,
     forms,
     formula,
     leaves,
+    marks,
+    names,
     question,
     reading,
     splitting,
@@ -168,7 +171,22 @@ def test_a_fault_of_ours_is_a_verdict(monkeypatch):
     assert verdict("1+1", "2") == "fail" and verdict("2", "1+1") == "infra"
 
 
-MODULES = (answers, equality, formula, forms, leaves, question, reading, splitting, structures, units, values)
+MODULES = (
+    answers,
+    boxes,
+    equality,
+    formula,
+    forms,
+    leaves,
+    marks,
+    names,
+    question,
+    reading,
+    splitting,
+    structures,
+    units,
+    values,
+)
 REPEATED = [
     "a", "9", "9 ", "a ", "(", "[", "{", "\\", "\\frac{", "\\text{", "^", " ", "^ { ", "1,", "1,234,", ",",
     ". ", "5 (aaa ", "aaa, ", "_ ", "'", "x_1", "x=", "A, ", "|x", "-", "$", "中", "\\begin{matrix}", "&",

@@ -30,11 +30,11 @@ _TRAILING_WORDS = re.compile(
 )
 # Words in a formula, with the power of a unit behind them.
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm|sf|normal)?|mbox)\s?\{([^{}]{0,200})\}(\s?\^\s?\{?-?[0-9]\}?)?")
-_VALUE_FIRST = re.compile(r"(\$[^$]{1,300}\$|[-+−]?(?:\\?[$€£])?[0-9][0-9.,/]{0,60}%?)(?=\s|$)")
+_VALUE_FIRST = re.compile(r"(\$(?:[^$\\]|\\.){1,300}\$|[-+−]?(?:\\?[$€£])?[0-9][0-9.,/]{0,60}%?)(?=\s|$)")
 _REMARK = re.compile(
     r"(?:is|are|was|were|has|have|had|can|could|will|would|left(?:\sover)?|more|remain\w{0,4}|altogether|overall|in\s(?:total"
     r"|all)|out\sof|because|since|so|which|that|when\sdivided|each|every|who|after|before|when|on|at|during|from|in(?!\s(?:base|binary|hex|octal))"
-    r"|of\s(?:the|his|her|its|their|all))\b",
+    r"|of\s[a-z]{3,20}|to\s(?!the\b)[a-z]{2,20})\b",
     re.IGNORECASE,
 )
 _VERBS = re.compile(
@@ -115,7 +115,7 @@ def _formula(piece: str) -> str:
 
 
 def without_dollars(sentence: str) -> str:
-    return re.sub(r"\$[^$]{1,300}\$", " ", sentence)
+    return re.sub(r"\$(?:[^$\\]|\\.){1,300}\$", " ", sentence)
 
 
 def _in_words(sentence: str) -> str:

@@ -51,8 +51,8 @@ def list_items(text: str) -> list[str]:
 
     A number with a mark counts as one only before a value or a word: "42." is the answer itself.
     """
-    lines = text.lstrip(" \t").split("\n", 2 * _MOST_ITEMS + 3)
-    if lines[0].strip() or len(lines) == 1:
+    lines = text.split("\n", 2 * _MOST_ITEMS + 3)
+    if lines[0].strip(" \t*_`:") or len(lines) == 1:
         return []
     items, kind = [], None
     for line in lines[1:]:
