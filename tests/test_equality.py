@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from nbkit.verify import (
     SandboxUnavailable,
     answers,
+    boxes,
     forms,
     formula,
     leaves,
+    marks,
+    names,
     question,
     reading,
     splitting,
@@ -63,7 +66,15 @@ def test_conventions(jail, name):
 
 @pytest.mark.parametrize(
     ("gold", "prediction"),
-    [("1+e^{-10^6}", "1"), ("1+e^{-10^8}", "1"), ("9^{9^{9^9}}", "2"), (r"\frac{1}{2", "5")],
+    [
+        ("1+e^{-10^6}", "1"),
+        ("1+e^{-10^8}", "1"),
+        ("9^{9^{9^9}}", "2"),
+        (r"\frac{1}{2", "5"),
+        (r"\sum_{k=1}^{10^9} \frac{1}{k^2}", "1"),
+        (r"\prod_{k=1}^{10^9} (1+\frac{1}{k^3})", "2"),
+        (r"\sum_{1 \le k \le n} k", r"\frac{n(n+1)}{2}"),
+    ],
 )
 def test_what_cannot_be_told_is_never_paid(jail, gold, prediction):
     assert verdict(prediction, gold, jail) == "infra"
@@ -160,7 +171,22 @@ def test_a_fault_of_ours_is_a_verdict(monkeypatch):
     assert verdict("1+1", "2") == "fail" and verdict("2", "1+1") == "infra"
 
 
-MODULES = (answers, equality, formula, forms, leaves, question, reading, splitting, structures, units, values)
+MODULES = (
+    answers,
+    boxes,
+    equality,
+    formula,
+    forms,
+    leaves,
+    marks,
+    names,
+    question,
+    reading,
+    splitting,
+    structures,
+    units,
+    values,
+)
 REPEATED = [
     "a", "9", "9 ", "a ", "(", "[", "{", "\\", "\\frac{", "\\text{", "^", " ", "^ { ", "1,", "1,234,", ",",
     ". ", "5 (aaa ", "aaa, ", "_ ", "'", "x_1", "x=", "A, ", "|x", "-", "$", "中", "\\begin{matrix}", "&",

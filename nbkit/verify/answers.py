@@ -30,6 +30,7 @@ SYMBOLS = {
     "approx": "≈", "setminus": "∖", "backslash": "∖", "degree": "°", "circ": "°", "colon": ":", "ldots": "…",
     "dots": "…", "cdots": "…", "dotsc": "…", "dotsb": "…", "dotso": "…", "hdots": "…", "lor": " or ",
     "vee": " or ", "land": " and ", "wedge": " and ", "R": "ℝ", "equiv": "≡",
+    "notin": "∉", "nless": "≥", "ngtr": "≤", "nleq": ">", "ngeq": "<",
     "imath": "i", "jmath": "j", "prime": "'", "int": "∫", "sum": "∑", "to": "→", "rightarrow": "→",
 }  # fmt: skip
 _DROPPED = {
@@ -38,7 +39,10 @@ _DROPPED = {
     "small", "large", "hspace", "hfill", "thinspace", "enspace", "angle",
 }  # fmt: skip
 _COMMANDS = (
-    FUNCTIONS | SYMBOLS.keys() | _DROPPED | {"frac", "dfrac", "tfrac", "binom", "text", "mathbb", "mathrm"}
+    FUNCTIONS
+    | SYMBOLS.keys()
+    | _DROPPED
+    | {"frac", "dfrac", "tfrac", "binom", "text", "mathbb", "mathrm", "not"}
 )
 _SAME = str.maketrans(
     {
@@ -54,6 +58,8 @@ _VULGAR = re.compile("[¼-¾⅐-⅞]")
 _FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
 _THIN_SPACE = re.compile("(?<=[0-9])[\u2009\u202f\u00a0\u2006](?=[0-9]{3}(?![0-9]))")
+# Relations behind \not, which some fonts write as a stroke before the sign.
+_NEGATED = {"=": "≠", "∈": "∉", "<": "≥", ">": "≤", "≤": ">", "≥": "<", "≡": "≢", "|": "∤"}
 _WRAPPER = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|cal|normal)|mbox|hbox|operatorname\*?|boldsymbol|bm"
     r"|vec|hat|widehat|boxed|fbox|underline)(?![a-zA-Z])\s*(?:\{((?:[^{}]|\{[^{}]*\})*)\})?"
@@ -86,12 +92,20 @@ _LAST = [
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"<=|=<"), "≤"),
     (re.compile(r">=|=>"), "≥"),
-    (re.compile(r"!="), "≠"),
+    (re.compile(r"(?:\\not|\u0338) {0,3}([=∈<>≤≥≡|])"), lambda match: _NEGATED[match[1]]),
+    (re.compile(r"!=|=/=|/=|<>"), "≠"),
     (re.compile(r"\+\s*/\s*-"), "±"),
     (re.compile(r"百分之 ?([0-9.]+)"), r"\1%"),
     (re.compile(r"\s+"), " "),
     (re.compile(r"(?<=[0-9}]) ?\((?!not\b|mod\b)[a-z]{3,}(?:[ -][a-z]{3,})*\)\.? ?$"), ""),  # 5 (five)
     (re.compile(r"(?<![0-9.])([0-9]+) ?\^ ?\{? ?(st|nd|rd|th) ?\}?(?![a-zA-Z])"), r"\1\2"),  # an ordinal
+    (  # thousands with spaces or apostrophes; "1 234/567" is a mixed number
+        re.compile(
+            r"(?<![\w.,'^/])(?<![0-9] )[1-9][0-9]{0,2}(?:(?: [0-9]{3})+|(?:'[0-9]{3})+)"
+            r"(?![0-9'_^!]| ?[/\\]| [0-9]|,[0-9])"
+        ),
+        lambda match: re.sub("[ ']", "", match[0]),
+    ),
     (re.compile(r"\. ?\. ?\.+"), "…"),
     (re.compile(r"(?<=[0-9]) ?…[. ]*$"), ""),  # 3.14…
 ]

@@ -25,7 +25,7 @@ _CHOICE_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _RELATION_BEFORE = re.compile(  # "so x <= 4" states the whole relation
-    r"(?<!\w)[A-Za-z]\w{0,3}\s?(?:[<>!]=|[<>≤≥≠]|\\(?:[lg]eq?|neq?|not=))\s?$"
+    r"(?<!\w)[A-Za-z]\w{0,3}\s?(?:[<>!]=|=/=|/=|<>|[<>≤≥≠∉]|\\(?:[lg]eq?|neq?|not\s?(?:=|\\in)|notin|equiv))\s?$"
 )
 _DENIAL = re.compile(
     r"\s{0,3}(?:n?['’]t|not|never|neither|no longer|different from)\s{1,3}"

@@ -10,8 +10,8 @@ from .equations import formulas
 
 CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _OPERATION = (
-    r"\s{0,3}(?:[=<>≤≥≠∈+*/^]|[-−](?=\s?[\w\\])"
-    r"|\\(?:leq?|geq?|lt|gt|neq?|in|approx|equiv|pm|cdot|times)(?![a-z]))"
+    r"\s{0,3}(?:[=<>≤≥≠∈∉+*/^]|!=|[-−](?=\s?[\w\\])"
+    r"|\\(?:leq?|geq?|lt|gt|neq?|not|in|notin|approx|equiv|pm|cdot|times)(?![a-z]))"
 )
 _VALUE = re.compile(
     r"(?:[<>≤≥≠]=?\s?)?[-+−±]?\s?(?:[$€£¥]|\\\$)?\s?"

@@ -21,9 +21,11 @@ _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{(?:align|aligned|gather|gathered|sp
 _ARROW = re.compile(r"\\(?:R|r|Longr|longr)ightarrow|\\implies|\\therefore|⇒|⟹|=>")
 _ARITHMETIC = re.compile(r"[^A-Za-z]*[0-9][^A-Za-z]*")
 _AMOUNT = re.compile(r"[^A-Za-z]*[0-9][^A-Za-z]*(?:\s[A-Za-z].*)?")
-_SIDE_NOISE = re.compile(r"\\(?:times|cdot|div|[dtc]?frac|sqrt|left|right|pi|quad|%|\$|,)(?![A-Za-z])")
+_SIDE_NOISE = re.compile(
+    r"\\(?:times|cdot|div|[dtc]?frac|[dt]?binom|sqrt|left|right|pi|quad|%|\$|,)(?![A-Za-z])"
+)
 _STRUCTURE = re.compile(
-    r"\\text\w{0,6}\s?\{\s{0,3}(?:and|or)|\\[a-zA-Z]+|\\.|[(\[{]|[)\]}]|[<>!:]=|=[<>]|[=,;<>≤≥∈≠≈]"
+    r"\\text\w{0,6}\s?\{\s{0,3}(?:and|or)|\\[a-zA-Z]+|\\.|[(\[{]|[)\]}]|=/=|[<>!:/]=|=[<>]|[=,;<>≤≥∈≠≈]"
     r"|(?<![A-Za-z])(?:or|and)(?![a-z])|[或和]"
 )
 _LISTS = re.compile(r"\\(?:text\w{0,6}\s?\{.*|le|leq|ge|geq|lt|gt|in|ne|neq|quad|qquad|pm|approx|equiv)")

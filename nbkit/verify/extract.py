@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 from .answers import MAX_ANSWER
 from .bounds import behind_denial, starts_with_bound
+from .boxes import inside, without_words
 from .clauses import starts_with_value
-from .statements import DENIED, Certainty, inside, last_value, read_statement
+from .marks import list_items
+from .statements import DENIED, Certainty, last_value, read_statement
 
 MAX_MARKERS = 64  # markers that are looked at, from the end: nobody states an answer more often
 _BOX_LENGTH = 4 * MAX_ANSWER  # a box that has not closed by then holds no answer
@@ -97,7 +99,7 @@ def extract_answer(text: str) -> str:
     text = _spoken(text).translate(_WIDE)
     text = _own_part(text).strip()
     found = _marked(text)
-    answer = last_value(text) if found is None else found
+    answer = without_words(last_value(text) if found is None else found)
     return answer if len(answer) <= MAX_ANSWER else ""
 
 
@@ -174,9 +176,11 @@ def _last_strong(text: str) -> _Found | None:
                 return _Found(end, ", ".join(boxes), Certainty.VALUE)
         elif marker["tag"]:
             closing = _TAG_CLOSES.search(text, marker.end(), marker.end() + _BOX_LENGTH)
-            rest = text[marker.end() : closing.start() if closing else marker.end() + _BOX_LENGTH].strip()
-            if rest:
-                return _Found(closing.end() if closing else len(text), inside(rest), Certainty.VALUE)
+            rest = text[marker.end() : closing.start() if closing else marker.end() + _BOX_LENGTH]
+            if rest.strip():
+                stated = read_statement(rest, by_sign=True) if list_items(rest) else None
+                answer = stated[0] if stated else inside(rest)
+                return _Found(closing.end() if closing else len(text), answer, Certainty.VALUE)
         elif _heading_behind(text, marker.end(), markers[:i]):
             continue
         elif (answer := _behind_hashes(text[marker.end() : marker.end() + _BOX_LENGTH])) is not None:

@@ -59,7 +59,7 @@ def _plain(item: object) -> Fraction | None:
 
 
 def read_congruence(text: str, read: Read) -> Node | None:
-    """x ≡ 3 (mod 7), or 3 (mod 7); a bare mod without a left side, 17 mod 5, has the sides "mod"."""
+    """x ≡ 3 (mod 7), or 3 (mod 7); a bare mod behind no ≡, 17 mod 5 or x = 17 mod 5, has the sides "mod"."""
     if "mod" not in text or not (match := _CONGRUENCE.fullmatch(text)):
         return None
     left, modulus = (match[1] or "").rstrip("≡= ").strip(), read_leaf(match[3] or match[4])
@@ -71,7 +71,7 @@ def read_congruence(text: str, read: Read) -> Node | None:
     # 2 + 17 mod 5 and 17 mod 5 + 2 may be read in two ways: nothing is computed of them.
     bare = match[4] is not None
     twofold = bare and (_has(match[2], "+-±∓") or _has(match[4], "+-±∓*/"))
-    sides = "?" if twofold else "mod" if bare and not match[1] else ""
+    sides = "?" if twofold else "mod" if bare and "≡" not in (match[1] or "") else ""
     return Node("congruence", (modulus, residue), left, sides)
 
 

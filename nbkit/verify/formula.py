@@ -36,7 +36,7 @@ _PLAIN_WORDS = frozenset({
 })  # fmt: skip
 _CLOSING = {"(": ")", "[": "]", "{": "}", "⌊": "⌋", "⌈": "⌉"}
 _INVERSE = {name: "arc" + name for name in ("sin", "cos", "tan")}
-_STARTS = set("([{|√⌊⌈π∞") | set(_GREEK)
+_STARTS = set("([{|√⌊⌈π∞∑") | set(_GREEK)
 
 
 class Refused(ValueError):
@@ -83,6 +83,7 @@ class _Parser:
         letters = {text for kind, text, _ in self.tokens if kind == "letter"}
         self.vectors = "j" in letters
         self.at = self.depth = 0
+        self.running: list[str] = []  # the names that run in the sums and products around
 
     def _words(self, run: str, space: bool) -> None:
         """A run of letters: a function, a named constant, or a product of letters."""
@@ -239,12 +240,26 @@ class _Parser:
         return [str(Fraction(f"{whole or 0}.{fixed or 0}") + tail)]
 
     def _read_letter(self, text: str) -> list[str]:
+        if self.running and (index := self._running_index()):
+            return [*index, "@" + text]
         name = text + self._subscript()
         while self._accept("'"):
             name += "'"
+        if name in self.running:
+            return ["#" + name]
         if name == "e" or (name == "i" and not self.vectors):
             return [name]
         return ["$" + name]
+
+    def _running_index(self) -> list[str]:
+        """The index of a_k or F_{n-k-1} in a sum over k; [] for any other subscript."""
+        at = self.at
+        if self._accept("_"):
+            index = self._argument()
+            if any(token[0] == "#" for token in index):
+                return index
+        self.at = at
+        return []
 
     def _subscript(self) -> str:
         if not self._accept("_"):
@@ -266,6 +281,8 @@ class _Parser:
             return ["$" + text + self._subscript()]
         if text == "√":
             return self._root()
+        if text == "∑":
+            return self._series("sum")
         if text == "|":
             self.bars += 1
             value = self._sum()
@@ -287,6 +304,32 @@ class _Parser:
             self._expect("]")
         return self._argument() + index + ["root"]
 
+    def _series(self, kind: str) -> list[str]:
+        r"""Behind ∑ or \prod: _{k=1}^{n} in either order, then its term, up to the next + or -."""
+        name, low, high = "", [], []
+        for _ in range(2):
+            if self._accept("^"):
+                high = self._exponent()
+            elif self._accept("_"):
+                self._expect("{")
+                name, low = self._next()[1], []
+                self.at += 1
+                self._expect("=")
+                low = self._sum()
+                self._expect("}")
+        if (
+            not re.fullmatch("[a-zA-Z]", name)
+            or not low
+            or not high
+            or "∞" in low + high
+            or name in self.running
+        ):
+            raise Refused("bounds")
+        self.running.append(name)
+        term = self._term()
+        self.running.pop()
+        return [*low, *high, f"[{kind}", f"#{name}", *term, "]"]
+
     def _argument(self) -> list[str]:
         """One group or one token, as after \\frac or √."""
         kind, text, _ = self._next()
@@ -295,6 +338,8 @@ class _Parser:
         return self._atom()
 
     def _read_command(self, text: str) -> list[str]:
+        if text == "prod":
+            return self._series("prod")
         if text not in ("frac", "binom"):
             raise Refused(text)
         name = {"frac": "div", "binom": "binom"}[text]

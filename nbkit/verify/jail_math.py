@@ -16,6 +16,7 @@ term (1 + 10^-90). The points depend on `seed`, so that no formula can be made t
 
 import contextlib
 
+import jail_series
 import mpmath
 import sympy
 from antlr4 import Token
@@ -53,7 +54,7 @@ def _evaluate(tokens: list[str], names: list[str], seed: int, digits: int, real:
         )
         value, bits = _compute(tokens, point, _bits(shown), 2 * _bits(most), real)
         while bits - 64 > 1.5 * _bits(shown) and shown < most:  # it took many: more digits matter
-            shown = min(most, 2 * shown)
+            shown = min(most, 2 * shown, int((bits - 64) / 3.33))  # not more than it has
         found.append(None if value is None else _shown(value, shown))
     return found
 
@@ -155,13 +156,36 @@ def _compute(tokens: list, point: dict, wanted: int, limit: int, real: bool = Fa
 
 
 def _run(tokens: list, point: dict, balls: Balls, real: bool) -> Ball:
-    stack = []
-    for token in tokens:
+    """`point` holds fractions of variables, and balls of the names that run in a series ("#k")."""
+    stack, at = [], 0
+    while at < len(tokens):
+        token = tokens[at]
+        at += 1
         if token[0] == "$":
             stack.append(balls.number(*point[token]))
+        elif token[0] == "#":
+            stack.append(point[token])
         elif token[0].isdigit():
             top, _, bottom = token.partition("/")
             stack.append(balls.number(int(top), int(bottom or "1")))
+        elif token[0] == "@":
+            index = balls.whole(stack.pop())
+            if index is None:
+                raise ValueError("an index that is no whole number")
+            stack.append(jail_series.term_of(token, index, balls))
+        elif token[0] == "[":
+            end = jail_series.end_of(tokens, at)
+            high, low = stack.pop(), stack.pop()
+            stack.append(
+                jail_series.evaluate(
+                    token,
+                    (low, high),
+                    tokens[at:end],
+                    lambda term, name, ball: _run(term, {**point, name: ball}, balls, real),
+                    balls,
+                )
+            )
+            at = end + 1
         else:
             arity, operate = OPERATORS[token]
             args = [stack.pop() for _ in range(arity)][::-1]

@@ -110,7 +110,7 @@ def _prepare(settings: dict) -> tuple[_Tools, list[str]]:
     inside.home.furnish()
     if settings["math"] is not None:
         sys.path += settings["math"]
-        for name in ("jail_balls", "jail_points"):  # imported by the next
+        for name in ("jail_balls", "jail_points", "jail_series"):  # imported by the next
             _load(name)
         _load("jail_math").warm_up()
     tools = _Tools(job, inside, confine, confine.build_filter(), settings["cpu_s"])

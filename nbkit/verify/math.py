@@ -83,6 +83,8 @@ def _compare(ours: str, wanted: str, jail: Jail | None) -> tuple[Status, str]:
             return ("pass" if option[0] == gold_option[0] else "fail"), ""
     elif gold_option:
         wanted = gold_option[1]
+    elif option and option[1] and not ours[0].islower():
+        ours = option[1]  # a label and its text, where the reference is the text
     if gold_option and not gold_option[1] and len(gold_option[0]) == 1 < len(wanted):
         wanted = gold_option[0]  # without its bracket, which means nothing to what follows
     return _decide(*_with_points(ours, wanted), jail)

@@ -36,6 +36,32 @@ def exact(tokens: Tokens) -> Fraction | float | None:
     return stack[0]
 
 
+def linear(tokens: Tokens) -> tuple[str, Fraction, Fraction] | None:
+    """(variable, slope, value at 0) of a linear formula in one variable, such as 7k + 3; None for others."""
+    names = {token for token in tokens if token[0] == "$"}
+    stack: list[tuple[Fraction, Fraction]] = []  # slope, value at 0
+    for token in tokens:
+        if token[0] == "$":
+            stack.append((Fraction(1), Fraction(0)))
+        elif token[0].isdigit():
+            stack.append((Fraction(0), Fraction(token)))
+        elif token == "neg":
+            stack.append(tuple(-part for part in stack.pop()))
+        elif token in ("add", "sub"):
+            right, left = stack.pop(), stack.pop()
+            stack.append(tuple(_BINARY[token](a, b) for a, b in zip(left, right, strict=True)))
+        elif token == "mul":
+            right, left = stack.pop(), stack.pop()
+            if right[0] and left[0]:
+                return None
+            stack.append((left[0] * right[1] + right[0] * left[1], left[1] * right[1]))
+        else:
+            return None
+        if sum(part.numerator.bit_length() for part in stack[-1]) > _MAX_BITS:
+            return None
+    return (names.pop(), *stack[0]) if len(names) == 1 else None
+
+
 def _whole(value: Fraction, limit: int) -> int:
     if value.denominator != 1 or abs(value) > limit:
         raise Refused("not a small whole number")

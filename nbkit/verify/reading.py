@@ -23,7 +23,15 @@ _WORD_SPLITS = re.compile(
 )
 # The point A(1, 2), the column [1, 2]^T.
 _DRESSED = re.compile(r"(?:[A-Z]'? ?(?=\())?([(\[⟨].*,.*[)\]⟩])(?:\^ ?\{? ?(?:T|\\top) ?\}?)?")
-_DOMAIN = re.compile(rf"(?:where |for |with )?{NAME} ?(?:∈ ?[ℤℕ].*|is an(?:y)? integer|any integer)")
+_DOMAIN_WORDS = (
+    rf"(?:where |for |with )?(?:(?:some |all |any |every )?{NAME} ?"
+    r"(?:∈ ?[ℤℕ][^=]*|(?:is )?an(?:y)? integer|any integer)"
+    rf"|(?:some |all |any |every |an )?integers? {NAME})"
+)
+_DOMAIN = re.compile(_DOMAIN_WORDS)
+_IN_DOMAIN = re.compile(
+    rf"([^()]{{1,200}}) (?:\((?:{_DOMAIN_WORDS})\)|(?=where |for |with )(?:{_DOMAIN_WORDS}))"
+)
 
 
 def read(text: str, depth: int = 0) -> Node | Leaf:
@@ -44,6 +52,8 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
         return read_leaf(text)
     if text[0] == "∈":  # x belongs to it, without the x
         return _region_first(read(text[1:], depth + 1))
+    if match := _IN_DOMAIN.fullmatch(text):  # x = 3 + 7k for k ∈ ℤ
+        return read(match[1], depth + 1)
     if (node := read_congruence(text, lambda part: read(part, depth + 1))) is not None:
         return node
     if match := re.fullmatch(rf"({NAME}) ?≠ ?(.*)", text):  # also x ≠ 1, 2 and x ≠ 1, x ≠ 2
@@ -185,17 +195,22 @@ def _read_equation(parts: list[str], depth: int) -> Node | Leaf:
     left, right = parts[0], parts[-1]
     value = formula.parse(right)
     if len(parts) > 2 or (
-        value and not formula.variables(value) and re.fullmatch(r"[0-9 +*/().^-]+", left)
+        value and not formula.variables(value) and re.fullmatch(r"(?:[0-9 +*/().^{}-]|mod(?:ulo)?\b)+", left)
     ):  # a calculation that ends in its value
         value = read(right, depth)
         return Node("named", (value,), left) if NAMED.fullmatch(left) else value
     if re.fullmatch(rf"\( ?{NAME}(?: ?, ?{NAME})+ ?\)", left):
         return read(right, depth)
     if NAMED.fullmatch(left):
-        return Node("named", (read(right, depth),), left.replace(" ", ""))
+        return Node("named", (read(right, depth),), _name(left))
     if NAMED.fullmatch(right) and not re.search(rf"(?<![a-zA-Z\\]){re.escape(right)}(?![a-zA-Z])", left):
-        return Node("named", (read(left, depth),), right.replace(" ", ""))
+        return Node("named", (read(left, depth),), _name(right))
     return Node("relation", (read_leaf(left), read_leaf(right)), "=")
+
+
+def _name(text: str) -> str:
+    """Without spaces, other than those between words."""
+    return text if re.fullmatch("[a-zA-Z]{3,}(?: [a-zA-Z]{2,})+", text) else text.replace(" ", "")
 
 
 def _read_inequality(parts: list[str], sign: str, leaves: list[Leaf]) -> Node | None:

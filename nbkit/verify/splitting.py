@@ -7,9 +7,6 @@ NAMED.fullmatch("S_{ABC}")  # the left side of S_{ABC} = 12 names a value
 
 import re
 
-from . import formula
-from .rational import exact
-
 OPEN, CLOSE = "([{⦃⟨⌊⌈", ")]}⦄⟩⌋⌉"
 NAME = r"[a-zA-Zα-ωΑ-Ω](?: ?_ ?(?:\{[^{}]*\}|[a-zA-Z0-9]))?'*"
 _SIDE = rf"(?:[A-Z]{{2,4}}'?|{NAME})"  # of a figure: AB, ABC, a
@@ -21,8 +18,6 @@ NAMED = re.compile(
     r"|\\overline ?\{[A-Z]+\}"
     rf"|(?:sin|cos|tan|cot|sec|csc) ?(?:{NAME}|\( ?{NAME} ?\))"
 )
-_APPLIED = re.compile(r"[a-zA-Z]+'*\(([^()]+)\)")
-_COMPLEMENT = re.compile(r"\\(?:overline|bar)\{?([A-Z])\}?|([A-Z])(?:'|\^\{?[cC]\}?)")
 _THOUSANDS = re.compile(r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
 _GROUPS = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?!,?[0-9])")
 _SEPARATOR = re.compile(r"[;…]|,(?![0-9])|(?<![0-9]),")
@@ -53,27 +48,6 @@ def closes_at_end(text: str) -> bool:
         if depth == 0:
             return at == len(text) - 1
     return False
-
-
-def same_arguments(one: str, other: str) -> bool:
-    """False where two names are applied to different numbers or capital letters: f(2), f(3); P(A), P(B)."""
-    calls = [_APPLIED.fullmatch(name) for name in (one, other)]
-    if not all(calls):
-        return True
-    known = [_known_argument(call[1]) for call in calls]
-    return None in known or known[0] == known[1]
-
-
-def _known_argument(text: str) -> object:
-    """What an argument says, where it holds no variable; A∩B is B∩A and AB, and A' is the complement of A."""
-    parts = [formula.parse(part) for part in text.split(",")]
-    if all(parts) and not any(formula.variables(part) for part in parts):
-        values = [exact(part) for part in parts]
-        return [part if value is None else value for part, value in zip(parts, values, strict=True)]
-    if not re.fullmatch("[A-Z0-9∪∩|,=]+", _COMPLEMENT.sub("A", text)):
-        return None
-    text = _COMPLEMENT.sub(lambda match: (match[1] or match[2]).lower(), text)
-    return text if re.search("[|=]", text) else sorted(re.sub("[∩,]", "", text))
 
 
 def is_one_number(text: str) -> bool:

@@ -11,6 +11,7 @@ from enum import IntEnum
 from .bounds import behind_denial, denied_at, instead, qualified_from, starts_with_bound
 from .clauses import CJK, first_clause, starts_with_value
 from .equations import TAIL, chain, formulas, has_words, without_formulas
+from .marks import chosen_option, first_labelled, list_items, named_option, option_above, several_options
 from .unit_table import table
 
 _BOLD = re.compile(r"(?<!\S)\*\*([^\s*][^*]*)\*\*(?![\w(])")
@@ -19,10 +20,17 @@ _EXCLAIMED = re.compile(r"([A-Za-z0-9])!(?=$|\s+[A-Z])")  # in a sentence no fac
 _DECORATION = " \t\r\n*`\"'“”「」：:→➡✅☑✔🎉👉🏆💡🔹🟢•★☆\ufe0f"
 _QUOTED = re.compile(r"^\s*\n[ \t]*(?:>[ \t]*)+")  # Markdown's sign of a quotation, not "greater than"
 _SPACED = re.compile("(?<=[0-9])[\u2009\u202f\u00a0\u2007](?=[0-9]{3}(?![0-9]))")  # thin spaces in thousands
+# Ordinary spaces in thousands: of several groups (1 234 567), or of one before a unit (1 200 people).
+_GROUPED = re.compile(
+    r"(?<![\w.,$\\^/])(?<![0-9] )[1-9][0-9]{0,2}"
+    r"(?: [0-9]{3}(?:(?: [0-9]{3})+(?![0-9])|(?=\.[0-9]| [A-Za-z]{2})))"
+    r"(?! [0-9]|/|,[0-9])"
+)
 _LIST_LABEL = re.compile(r"[ \t]{0,8}[0-9]{1,3}[.)][ \t]")
 _NUMBER = re.compile(
     rf"(?m:^){_LIST_LABEL.pattern}"  # is skipped
-    r"|(?<![A-Za-z0-9_.\\^])[-−]?(?:[0-9]+(?:,[0-9]+)*(?:\.[0-9]+)?|\.[0-9]+)"
+    r"|(?<![A-Za-z0-9_.\\^])[-−]?"
+    r"(?:(?:[1-9][0-9]{0,2}(?:['’][0-9]{3})+(?![0-9])|[0-9]+(?:,[0-9]+)*)(?:\.[0-9]+)?|\.[0-9]+)"
     r"(?:\s?(?:×|\\times|\*)\s?10\^\{?-?[0-9]{1,9}\}?)?(?:[/:][0-9]+)*(?:%|π|°|√[0-9]+)?"
 )
 _BARE_LATEX = re.compile(
@@ -57,28 +65,20 @@ _EQUALS = re.compile(
 )
 _WITHOUT_VALUE = re.compile(r"(?:\b(?:is|are|equals|be)|[:=])[\s*]{0,9}$")
 _CONNECTIVES = re.compile(r"\b(?:and|or|y|et|und|ou)\b|[,;.&\s]|和|或")
-_LABEL = re.compile(
-    r"(?:(?:so|thus|therefore|hence),?\s{1,3})?(?:the\s{1,3})?(?:correct\s{1,3}|final\s{1,3})?"
-    r"(?:ans(?:wer)?|result|solution|value|total)\s{0,3}(?:is\b\s{0,3}:?|:|=)\s{0,9}",
-    re.IGNORECASE,
-)
-_WRAPPED = re.compile(r"\\(?:text\w{0,6}|math(?:rm|bf|it)|mbox)\s{0,3}\{")
-_LEADING_WORDS = re.compile(
-    r"\\text\w{0,6}\s?\{\s{0,3}"
-    r"(?:(?:so|thus|therefore|hence|then|we (?:get|have)|there (?:are|is))\b[\s,]{0,3}"
-    r"|[^{}]{0,80}(?:\bis|\bare|\bequals|:)\s{0,3})\}\s{0,3}(?![^:]*:)",
-    re.IGNORECASE,
-)
-_TRAILING_WORDS = re.compile(r"\s{0,3}\\text\w{0,6}\s?\{\s{0,3}(?:is|are)\b[^{}]{0,80}\}$")
 _NAME_NOISE = re.compile(r"\\(?:triangle|angle)(?![a-z])|_\{?\w+\}?")
 _OPTION = re.compile(
     r"(?P<no>(?:\bnot|n't|never|\bcannot|不)\s{0,3})?(?:\bit'?s|\bis|\bbe|\b[Cc]hoose"
     r"|\b[Pp]ick|\b[Ss]elect|\bgo with|\b[Ss]o,?"
     r"|\b(?:[Hh]ence|[Tt]hus|[Tt]herefore),?|\boption"
-    r"|\bchoice|\banswer|选择?|是)\s{0,3}(?P<nor>not\s{1,3})?\(?([A-HJ])\)?(?=[\s.,;:!。]|$)"
+    r"|\bchoice|\banswer|\bbut|选择?|是)\s{0,3}(?P<nor>not\s{1,3})?\(?([A-HJ])\)?(?=[\s.,;:!。]|$)"
+    r"(?!\s(?:(?:is|was|are|looks|seems)\s)?"
+    r"(?:not|wrong|incorrect|false|cannot|can['’]?t|isn|impossible|fail|contradict|too)\b)"
     r"|(?:^|[\s(])([A-HJ])\)?\s(?:is|seems|must be)\s(?:the\s)?(?:correct|right|valid|true|best|answer)"
 )
-_LEADING_OPTION = re.compile(rf"\(?([A-HJ])(?:\)|[.:,。、](?=\s|$|[{CJK}])|(?=[{CJK}]))")
+_LEADING_OPTION = re.compile(
+    rf"\(?([A-HJ])(?:\)|[.:,。、](?=\s|$|[{CJK}])|"
+    rf"(?=[{CJK}]|\s(?:because|since)\s|\s[-–—]\s[^\W\d_]{{1,20}}\s[a-z]{{2}}))"
+)
 _LABELLED_OPTION = re.compile(r"(?:\([A-HJ]\)|[A-HJ][.):])\s")
 
 
@@ -98,8 +98,10 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
 
     `by_sign`: the marker ended with a colon ("Answer: correct"), so that any word may be the answer.
     """
+    if items := list_items(text):
+        return _listed(items)
     denied = behind_denial(text)
-    text = _SPACED.sub("", _undecorated(text))
+    text = join_groups(_undecorated(text))
     if adverbs := _ADVERBS.match(text):
         text = _undecorated(text[adverbs.end() :]) or text
     denied = behind_denial(text) if denied is None else denied
@@ -107,35 +109,68 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
         return read_statement(rest, by_sign) if (rest := instead(denied)) else DENIED
     if block := _display(text):
         return chain(block), Certainty.VALUE
+    if option := _stated_option(text.partition("\n")[0]):
+        return option, Certainty.VALUE
     line, _, more = text.partition("\n")
     if _WITHOUT_VALUE.search(line[-40:]) and more.strip():
-        return read_statement(more, by_sign)
+        return read_statement(f"\n{more}", by_sign)
     line = line.strip("* ")
     if not by_sign:
         line = _EXCLAIMED.sub(r"\1", line)
     clause = first_clause(line, cut=starts_with_value(line))
     if starts_with_bound(line) and re.search(r"[0-9\\]", clause):
-        return _tidy(clause), Certainty.WORDS
+        return tidy(clause), Certainty.WORDS
     if starts_with_value(line):
         plain = _is_plain(clause, line[len(clause) :])
-        return _tidy(chain(clause)), Certainty.VALUE if plain else Certainty.SENTENCE
-    if value := _value_in(clause):
+        return tidy(chain(clause)), Certainty.VALUE if plain else Certainty.SENTENCE
+    if value := value_in(clause):
         return value, Certainty.SENTENCE
     if not clause or (not by_sign and _NO_ANSWER.match(clause)):
         return None
-    return _tidy(clause), Certainty.WORDS
+    return tidy(clause), Certainty.WORDS
+
+
+def _listed(items: list[str]) -> tuple[str, Certainty]:
+    """One item, or the list of those at the beginning that are plain values."""
+    found = [read_statement(item, by_sign=True) or ("", Certainty.WORDS) for item in items]
+    values = [answer for answer, certainty in found if certainty == Certainty.VALUE]
+    if len(values) < 2 or found[1][1] != Certainty.VALUE:
+        return found[0]
+    plain = next((n for n, (_, certainty) in enumerate(found) if certainty != Certainty.VALUE), len(found))
+    return ", ".join(answer for answer, _ in found[:plain]), Certainty.VALUE
+
+
+def _stated_option(line: str) -> str:
+    """ "option C, Cecile" → C, "option C: 42" → (C) 42, "both A and C" → A and C."""
+    line = line.strip("* ")
+    if several := several_options(line.rstrip(".!* ")):
+        return several
+    if not (named := named_option(line)):
+        return ""
+    letter, rest = named
+    behind = re.match(r"[\s*]{0,3}(?:[:=(,]|which is|with)\s{0,3}(?:which is\s|that is\s|i\.e\.,?\s)?", rest)
+    value = first_clause(rest[behind.end() :], cut=True) if behind else ""
+    value = tidy(value.rstrip(")") if value.count("(") < value.count(")") else value)
+    return (
+        f"({letter}) {value}" if value and starts_with_value(value) and re.search("[0-9]", value) else letter
+    )
+
+
+def join_groups(text: str) -> str:
+    """Numbers without the spaces between their thousands."""
+    return _GROUPED.sub(lambda match: match[0].replace(" ", ""), _SPACED.sub("", text))
 
 
 def _is_plain(clause: str, behind: str) -> bool:
     """A value with nothing or one known unit behind it: what may correct a box before it."""
     if _PART.match(behind):
         return False
-    value = _PLAIN.fullmatch(_tidy(clause))
+    value = _PLAIN.fullmatch(tidy(clause))
     if value:
         return not value["unit"] or value["unit"].rstrip(".") in table()
     spans = formulas(clause)
     unit = without_formulas(clause).strip(" .*")
-    if len(spans) != 1 or _is_name(spans[0][2]) or re.match(r"[<>≤≥≠]|\\(?:[lg]e|[lg]t|ne)", spans[0][2]):
+    if len(spans) != 1 or _is_name(spans[0][2]) or re.match(r"[<>≤≥≠]|\\(?:[lg]e|[lg]t|ne|not)", spans[0][2]):
         return False
     return spans[0][0] == 0 and (not unit or unit in table())
 
@@ -146,7 +181,7 @@ def _undecorated(text: str) -> str:
     return re.sub(r"^```[a-z]{0,9}\n\s*", "", text.lstrip(_DECORATION))
 
 
-def _tidy(text: str) -> str:
+def tidy(text: str) -> str:
     r"""Without emphasis, quotation marks and the full stop around it."""
     text = text.strip().strip(_DECORATION).removesuffix("\\")
     if "{" not in text:
@@ -167,7 +202,7 @@ def _display(text: str) -> str:
     return ""
 
 
-def _value_in(sentence: str) -> str:
+def value_in(sentence: str) -> str:
     """The value in a sentence that begins with words: behind its last "is" or "=", else its amount of money,
     else its last value."""
     spans = formulas(sentence)[-40:]
@@ -176,54 +211,37 @@ def _value_in(sentence: str) -> str:
             continue
         rest = sentence[verb.end() :].lstrip("* ")
         if starts_with_value(rest) and re.search(r"[0-9\\$]", rest):
-            return _tidy(chain(first_clause(rest, cut=True)))
+            return tidy(chain(first_clause(rest, cut=True)))
     amounts = _MONEY.findall(without_formulas(sentence))
     if len(amounts) == 1:
         return "".join(amounts[0]).rstrip(".,")
     return _last_in(sentence)
 
 
-def inside(content: str) -> str:
-    r"""The answer in a box or a tag: labels and sentences go (`\text{The answer is 460}` → 460)."""
-    content = content.strip()
-    if boxes := list(re.finditer(r"\\(?:boxed|fbox)\s{0,3}\{", content)):
-        end = content.rfind("}")
-        return inside(content[boxes[-1].end() : max(end, boxes[-1].end())])
-    content = _TRAILING_WORDS.sub("", content)
-    if (lead := _LEADING_WORDS.match(content)) and starts_with_value(content[lead.end() :]):
-        content = content[lead.end() :]
-    wrapper = _WRAPPED.match(content)
-    body = content[wrapper.end() :] if wrapper else content
-    if label := _LABEL.match(body):
-        body = body[label.end() :]
-        if wrapper:
-            body = body.replace("}", " ", 1)
-        return _tidy(chain(body)) or content
-    if wrapper and body.endswith("}") and "}" not in body[:-1] and len(body.split()) > 2:
-        return (not starts_with_value(body) and _value_in(body[:-1])) or content
-    if not wrapper and "\\" not in content and len(content.split()) > 2 and not starts_with_value(content):
-        return _value_in(" ".join(content.split())) or _tidy(content)
-    return chain(_tidy(content))
-
-
 def last_value(text: str) -> str:
     """The answer of a text without a marker: its last line where that is a formula, else the last formula or
     number in it, else the letter of an option, else the last line."""
-    text = _SPACED.sub("", text[-TAIL:]).rstrip()
+    text = join_groups(text[-TAIL:]).rstrip()
     last_line = text.rpartition("\n")[2].strip()
     line = _BOLD.sub(r"\1", last_line)
+    if (above := option_above(text)) and _option(line) in ("", above):
+        return above
     spans = formulas(text)
     if spans and not text[spans[-1][1] :].strip(" .。*") and "\n" in text[spans[-1][0] : spans[-1][1]]:
         return chain(" ".join(spans[-1][2].split()))
     if whole := _formula_line(line):
         return whole
+    if (chosen := chosen_option(line)) and (option := _stated_option(chosen)):
+        return option
     if not re.search(r"[0-9]", line) and (letter := _option(line)):
         return letter
+    if text.strip() == last_line and (labelled := first_labelled(line)):
+        return labelled
     if text.strip() == last_line and _LABELLED_OPTION.match(line) and len(line.split()) <= 6:
         return line  # "(C) 12 km"
     for bold in reversed(_BOLD.findall(last_line)):
         if starts_with_value(bold) and re.search(r"[0-9]", bold):
-            return _tidy(_last_in(bold))
+            return tidy(_last_in(bold))
     return _last_in(text) or line
 
 
@@ -262,6 +280,8 @@ def _is_name(formula: str) -> bool:
 
 
 def _option(line: str) -> str:
+    if several := several_options(line.rstrip(".! ")):
+        return several
     if leading := _LEADING_OPTION.match(line):
         return leading[1]
     affirmed = [found for found in _OPTION.finditer(line) if not found["no"] and not found["nor"]]

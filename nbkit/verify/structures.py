@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from . import formula, units
+from . import formula, rational, units
 from .answers import FUNCTIONS
-from .splitting import same_arguments
+from .names import same_names
 
 _MOST_RESIDUES = 10_000
+_COUNTING = {f"${letter}" for letter in "jklmnqrst"}  # the letters of x = 3 + 7k
 _MOST_PAIRS = 20_000  # of items that are compared: a hundred on either side, both ways
 
 
@@ -125,9 +126,11 @@ def compare(ours: object, gold: object, same: Same) -> bool | None:
 
 
 def _as_relation(node: object) -> Node | None:
-    """x > 3 was read as a span; beside 2x > 6 it is a relation again."""
-    if not isinstance(node, Node) or node.kind not in ("relation", "span"):
+    """x > 3 was read as a span, x ≠ 2 as two; beside 2x > 6 or 2x ≠ 4 it is a relation again."""
+    if not isinstance(node, Node) or node.kind not in ("relation", "span", "union"):
         return None
+    if node.kind == "union":
+        return _as_inequation(node)
     if node.kind == "relation":
         return node
     ends = [at for at in (0, 1) if is_infinite(node.items[at])]
@@ -136,6 +139,17 @@ def _as_relation(node: object) -> Node | None:
     at = 1 - ends[0]
     sign = "><"[at] if node.sides[at] in "()" else "≥≤"[at]
     return Node("relation", (Leaf(node.name, formula.parse(node.name)), node.items[at]), sign)
+
+
+def _as_inequation(union: Node) -> Node | None:
+    if len(union.items) != 2 or not all(is_region(part) and part.kind == "span" for part in union.items):
+        return None
+    (low, left), (right, high) = (part.items for part in union.items)
+    name = union.items[0].name
+    without = left == right and is_infinite(low) and is_infinite(high)
+    if not (without and name) or [part.sides for part in union.items] != ["()", "()"]:
+        return None
+    return Node("relation", (Leaf(name, formula.parse(name)), left), "≠")
 
 
 def _vector(node: Node) -> tuple:
@@ -169,16 +183,10 @@ def _compare_named(ours: object, gold: object, same: Same) -> bool | None:
     plain = all(isinstance(value, Leaf) for value, kind in zip(values, kinds, strict=True) if kind == "named")
     if "relation" in kinds:
         return same(ours, gold) if plain else False
-    if kinds == ["named", "named"] and not same_arguments(ours.name, gold.name):
-        return False
-    # Letters and their ratios mean something; "f(x)" and "Area" are only what the value is called.
-    if (
-        kinds == ["named", "named"]
-        and plain
-        and ours.name != gold.name
-        and all(len(name) == 1 or re.search(r"[/:]|\\frac", name) for name in (ours.name, gold.name))
-    ):
-        return same(ours, gold)
+    if kinds == ["named", "named"]:
+        fits = same_names(ours.name, gold.name)
+        if not fits:
+            return same(ours, gold) if fits is None and plain else False
     return compare(*values, same)
 
 
@@ -186,11 +194,13 @@ def _compare_congruences(ours: object, gold: object, same: Same) -> bool | None:
     """x ≡ 3 (mod 7) is x ≡ 10 (mod 7); 3 (mod 7) without an x is 3 as well, and 17 mod 5 is 2."""
     if not all(isinstance(node, Node) and node.kind == "congruence" for node in (ours, gold)):
         plain, other = (gold, ours) if getattr(ours, "kind", "") == "congruence" else (ours, gold)
-        if other.name:
-            return False
-        known = _remainder(other)
+        if (steps := _progression(plain)) and other.sides == "" and steps[0] in ("", other.name):
+            return _residues(other) == steps[1:]
+        known = _remainder(other) if other.sides or not other.name else None
+        if known is not None and other.name:  # x = 17 mod 5
+            known = Node("named", (known,), other.name)
         if known is None:  # n mod 100 is neither n nor anything else that could be told
-            return same(ours, gold)
+            return False if other.name else same(ours, gold)
         return compare(plain, known, same) if plain is ours else compare(known, plain, same)
     if ours.name and gold.name and ours.name != gold.name:
         return False
@@ -203,6 +213,19 @@ def _compare_congruences(ours: object, gold: object, same: Same) -> bool | None:
         spread = [{r + m * k for r in some for k in range(common // m)} for m, some in classes]
         return spread[0] == spread[1]
     return _in_order(ours.items, gold.items, same)
+
+
+def _progression(node: object) -> tuple[str, int, set[int]] | None:
+    """x = 3 + 7k, or 3 + 7k: (x, 7, {3}), the class of all those numbers, where the letter counts."""
+    named = isinstance(node, Node) and node.kind == "named"
+    value = node.items[0] if named else node
+    found = rational.linear(value.tokens) if isinstance(value, Leaf) and value.tokens else None
+    if found is None or found[0] not in _COUNTING or (named and "$" + node.name == found[0]):
+        return None
+    _, step, first = found
+    if step == 0 or step.denominator != 1 or first.denominator != 1:
+        return None
+    return node.name if named else "", abs(int(step)), {int(first) % abs(int(step))}
 
 
 def _remainder(node: Node) -> Leaf | Node | None:

@@ -57,7 +57,7 @@ _OTHERS = {
     "rev revolution": (1, "revolution"), "degree deg ° 度": (1, "degree"), "rad radian 弧度": (1, "radian"),
     "$ dollar usd 美元 buck": (1, "dollar"), "¢ cent": ("0.01", "dollar"), "€ euro eur": (1, "euro"),
     "£ gbp": (1, "sterling"), "¥ 元 yuan rmb cny 块": (1, "yuan"), "角": ("0.1", "yuan"),
-    "rs rupee inr ₹": (1, "rupee"), "atm atmosphere": (101325, "kg m-1 s-2"),
+    "rs rupee inr ₹": (1, "rupee"), "chf franc": (1, "franc"), "atm atmosphere": (101325, "kg m-1 s-2"),
     "mmHg torr": ("101325/760", "kg m-1 s-2"), "hp horsepower": ("745.6998715822702", "kg m2 s-3"),
     "celsius °C ℃ 摄氏度": (1, "celsius"), "fahrenheit °F ℉": (1, "fahrenheit"),
 }  # fmt: skip
@@ -80,6 +80,22 @@ def table() -> dict[str, tuple[Fraction, Powers]]:
         for name in names.split():
             found[name] = Fraction(scale), _powers(base)
     return found
+
+
+@functools.cache
+def spelled() -> frozenset[str]:
+    """Names that mean the same in capitals ("HOURS"). Symbols do not: MW is not mW, and K is no prefix."""
+    words = {prefix + word for prefix in _WORD_PREFIXES for word in _WORDS}
+    others = {name for names in _OTHERS for name in names.split() if len(name) > 2}
+    return frozenset(words | others | {symbol for symbol in _MECHANICS if symbol.islower()})
+
+
+@functools.cache
+def symbols() -> frozenset[str]:
+    """Symbols with a prefix, in small letters: "mbit" for mbit and Mbit."""
+    return frozenset(
+        (prefix + symbol).casefold() for prefix in _PREFIXES if prefix for symbol in _MECHANICS
+    ) - {name.casefold() for name in spelled()}
 
 
 def _powers(text: str) -> Powers:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from .answers import FUNCTIONS
-from .unit_table import MAGNITUDES, Powers, table
+from .unit_table import MAGNITUDES, Powers, spelled, symbols, table
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Unit:
 
 DEGREE, RADIAN = (("degree", 1),), (("radian", 1),)
 # Words that change a number's meaning are no label of it.
-_NO_LABEL = FUNCTIONS | {
+NO_LABEL = FUNCTIONS | {
     "or", "and", "to", "not", "no", "is", "isn", "are", "was", "if", "than", "plus", "minus", "times",
     "over", "pi", "mod", "more", "less", "squared", "cubed", "factorial", "root", "half", "halves",
     "third", "thirds", "quarter", "quarters", "fourth", "fourths", "fifth", "fifths", "sixth", "sixths",
@@ -56,7 +56,7 @@ _SAME_LETTER = [
 def candidates(text: str) -> Iterator[tuple[str, Unit | None]]:
     """Ways to read a cleaned text as (a quantity, its unit), longest unit first; Unit None is "units"."""
     money = re.fullmatch(
-        r"([+-]?)\s*(?:([$€£¥₹])|(USD|EUR|GBP|CNY|RMB|INR|Rs)\.?)\s*([+-]?.*?[0-9}].*)", text
+        r"([+-]?)\s*(?:([$€£¥₹])|(USD|EUR|GBP|CNY|RMB|INR|CHF|Rs)\.?)\s*([+-]?.*?[0-9}].*)", text
     )
     if money:
         sign, currency, amount = money[1], (money[2] or money[3]).lower(), money[4]
@@ -121,7 +121,10 @@ def _parse(text: str) -> Unit | None:
 
 
 def _singular(word: str) -> str:
-    word = word.rstrip(".").casefold() if len(word) > 3 else word.rstrip(".")
+    word = word.rstrip(".")
+    plain = word[:-1] if word.endswith("s") else word
+    if len(word) > 3 and not {word.casefold(), plain.casefold()} & symbols():
+        word = word.casefold()
     if word in _IRREGULAR:
         return _IRREGULAR[word]
     if word.endswith("ies") and len(word) > 4:
@@ -133,8 +136,12 @@ def _singular(word: str) -> str:
 
 def _look_up(word: str) -> tuple[Fraction, Powers] | None:
     known, plain = table(), word.rstrip(".")
-    for name in (plain, _singular(word), _singular(word).casefold()):
-        if name in known and (len(name) > 2 or name == plain or name in _OFTEN_CAPITAL):
+    for name in (plain, _singular(word)):
+        if name in known and name in (plain, plain.removesuffix("s")):
+            return known[name]
+    small = plain.casefold()
+    for name in (small, _singular(word).casefold(), small.removesuffix("s")):
+        if name in known and (name in _OFTEN_CAPITAL or len(name) > 2 and name in spelled()):
             return known[name]
     return None
 
@@ -182,9 +189,11 @@ def _label(pieces: list[str], words: list[str]) -> Unit | None:
     if not 0 < len(words) <= 4 or any(piece[0] in "^*()-" for piece in pieces):
         return None
     plain = {piece.rstrip(".").casefold() for piece in pieces} | {word.casefold() for word in words}
-    if plain & _NO_LABEL or any(len(word) < 2 and word.isascii() and word != "a" for word in words):
+    if plain & NO_LABEL or any(len(word) < 2 and word.isascii() and word != "a" for word in words):
         return None
-    return Unit(Fraction(1), None, frozenset(word.casefold() for word in words))
+    # MBIT is neither mbit nor Mbit.
+    kept = (word if word.casefold() in symbols() else word.casefold() for word in words)
+    return Unit(Fraction(1), None, frozenset(kept))
 
 
 def ratio(ours: Unit | None, gold: Unit | None) -> Fraction | None:

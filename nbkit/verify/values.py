@@ -32,6 +32,7 @@ _ZERO = decimal.Decimal(0)
 _FLOAT = 12  # so that floats of plain arithmetic must agree to nine digits
 _FLOAT_NOISE = decimal.Decimal("1e-9")
 _LATEX_ONLY = re.compile(r"[∫∑]|\\(?:lim|prod|max|min|gcd|lcm)(?![a-zA-Z])")
+_SERIES = re.compile(r"∑|\\prod(?![a-zA-Z])")
 _LATEX_BARE = re.compile(r"(?<![\\a-zA-Z])(max|min|gcd|lcm)(?= ?\()")
 _LATEX_NUMBERS = re.compile(r"\\(?:gcd|lcm)(?![a-zA-Z])")  # of letters its parser makes 1
 _LATEX_TOKEN = re.compile(
@@ -198,6 +199,8 @@ def latex(text: str) -> str | None:
     text = _LATEX_BARE.sub(r"\\\1 ", text[:201])
     if not _LATEX_ONLY.search(text) or len(text) > 200:
         return None
+    if _SERIES.search(text) and ("∞" not in text or re.search(r"[a-zA-Z] ?_", text.replace("\\prod", "∑"))):
+        return None  # `formula.py` reads those with an end; an a_k would be taken for a constant
     if _LATEX_NUMBERS.search(text) and re.search("[a-zA-Zα-ω]", re.sub(r"\\[a-z]+", "", text)):
         return None
     parts = []
