@@ -18,6 +18,7 @@ from math import exp
 from nbkit.checklist import Item
 from nbkit.draft_checks import CHECKS, JailFailed, last_number, parsed
 from nbkit.generate import Completion, Engine, user_turn
+from nbkit.thought import split_thought
 from nbkit.verify.code import extract_code
 from nbkit.verify.math import extract_answer
 
@@ -88,8 +89,8 @@ def mean_opinion(critiques: Sequence[Critique]) -> float:
 
 def split_response(text: str) -> tuple[str, str]:
     """(chain of thought, final answer) of `<think>chain</think>answer`; without a chain ("", text)."""
-    head, closed, answer = text.rpartition("</think>")
-    return (head.removeprefix("<think>").strip(), answer.strip()) if closed else ("", text.strip())
+    thought, answer = split_thought(text)
+    return (thought or "").strip(), answer.strip()
 
 
 def committed(text: str, items: Sequence[Item]) -> str:
@@ -101,7 +102,7 @@ def committed(text: str, items: Sequence[Item]) -> str:
     if "defines" in kinds and (tree := parsed(extract_code(answer))):
         try:
             return ast.unparse(tree)
-        except RecursionError:
+        except (RecursionError, ValueError):  # too deep, or a number too long to be written
             return answer
     return " ".join(answer.split())
 

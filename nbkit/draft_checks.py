@@ -13,6 +13,7 @@ from fractions import Fraction
 
 from nbkit.checklist import BRACKETS
 from nbkit.data.equations import stated
+from nbkit.thought import split_thought
 from nbkit.tool_calls import called
 from nbkit.verify.code import extract_code, grade
 from nbkit.verify.jail import CallError
@@ -56,7 +57,7 @@ def _arithmetic(draft, chain, answer, value, jail) -> str:
 
 
 def _reasons(draft, chain, answer, value, jail) -> str:
-    good = draft.text.startswith("<think>") and draft.text.count("</think>") == 1 and chain
+    good = draft.text.startswith("<think>") and chain and split_thought(answer)[0] is None
     return "" if good else "no reasoning"
 
 

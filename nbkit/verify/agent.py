@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from nbkit.thought import split_thought
+
 from .answers import acceptable, clean
 from .jail import Jail, JailResult, SandboxUnavailable
 
@@ -70,7 +72,7 @@ def judge(prediction: str, gold: str, model: Model, jail: Jail, max_turns: int =
         if not isinstance(reply, str):
             return _end(judgement, "infra", f"the model replied with {type(reply).__name__}, wanted text")
         judgement.transcript.append(_message("assistant", reply[:_MAX_REPLY]))
-        said = reply[:_MAX_REPLY].rpartition("</think>")[2]
+        said = split_thought(reply[:_MAX_REPLY])[1]
         code, verdict = _code(said), _verdict(said)
         if code is not None:  # a verdict beside a call was given before its result
             result = _run(code, jail)

@@ -16,6 +16,8 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from nbkit.thought import split_thought
+
 from .code import Call, grade, same
 from .jail import CallError, Jail
 from .mutants import mutants
@@ -266,6 +268,6 @@ def write_problems(suites: Sequence[Suite], ask: Callable[[list[str]], list[str]
     such as a model behind an `Endpoint`."""
     texts = []
     for suite, answer in zip(suites, ask([problem_request(suite) for suite in suites]), strict=True):
-        fault = problem_fault(text := answer.rpartition("</think>")[2].strip(), suite)
+        fault = problem_fault(text := split_thought(answer)[1].strip(), suite)
         texts.append(Rejected(fault) if fault else f"{text}\n\nIt must pass:\n{public_tests(suite)}")
     return texts
