@@ -42,7 +42,7 @@ def test_programs_in_tags(form, code, entry):
 
 def test_tags_as_html_writes_them_and_in_several_places():
     assert extract_code("<code>\ndef f(a, b):\n    return a &lt; b\n</code>", "f").endswith("a < b")
-    two = "First <code>\ndef plus(a):\n    return a\n</code> then <code>\ndef f(a):\n    return plus(a)\n</code>"
+    two = "<code>\ndef plus(a):\n    return a\n</code> then <code>\ndef f(a):\n    return plus(a)</code>"
     assert "def plus" in extract_code(two, "f")
     page = 'Here it is:\ndef f(x):\n    return f"<code>{x}</code>"'
     assert extract_code(page, "f") == page.partition("\n")[2]
