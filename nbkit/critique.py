@@ -18,9 +18,9 @@ from math import exp
 from nbkit.checklist import Item
 from nbkit.draft_checks import CHECKS, JailFailed, last_number, parsed
 from nbkit.generate import Completion, Engine, user_turn
-from nbkit.thought import split_thought
 from nbkit.verify.code import extract_code
 from nbkit.verify.math import extract_answer
+from nbkit.verify.thought import split_thought
 
 __all__ = ["JailFailed"]  # what `inspect` raises
 _VERDICT = re.compile(r"(?:verdict\W+)?(right|wrong)\b\W*(.*)", re.I)

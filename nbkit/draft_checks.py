@@ -13,12 +13,12 @@ from fractions import Fraction
 
 from nbkit.checklist import BRACKETS
 from nbkit.data.equations import stated
-from nbkit.thought import split_thought
 from nbkit.tool_calls import called
 from nbkit.verify.code import extract_code, grade
 from nbkit.verify.jail import CallError
 from nbkit.verify.math import extract_answer
 from nbkit.verify.suites import mbpp_calls
+from nbkit.verify.thought import split_thought
 
 _NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
 _LONGEST = 1000  # characters of a number, as of an answer; Python refuses to read 4,301 digits

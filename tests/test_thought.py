@@ -5,9 +5,9 @@ import pytest
 from nbkit.critique import split_response
 from nbkit.data import annotators, skills, world
 from nbkit.evals.reasoning import chain
-from nbkit.thought import split_thought
 from nbkit.tool_calls import called, tool_call
 from nbkit.verify import extract_code
+from nbkit.verify.thought import split_thought
 
 F = "```"
 THOUGHTS = {

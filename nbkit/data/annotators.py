@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from nbkit import progress
 from nbkit.data.quality import DIMENSIONS, NAMES, annotate
 from nbkit.endpoint import Completion, Endpoint
-from nbkit.thought import split_thought
+from nbkit.verify.thought import split_thought
 
 Scores = dict[str, int]
 _SCALE = "whole number from 0 to 9"

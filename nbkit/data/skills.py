@@ -21,8 +21,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from nbkit.thought import split_thought
 from nbkit.tool_calls import called, parse_tool_call, same_calls, tool_call
+from nbkit.verify.thought import split_thought
 
 __all__ = ["parse_tool_call", "tool_call"]  # they belong to what a task is, so they are offered here too
 DOMAINS = ("math", "science", "code", "general", "agent")

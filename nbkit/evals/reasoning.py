@@ -9,7 +9,7 @@ from nbkit.data.equations import equations
 from nbkit.data.tokens import END_THINK, THINK
 from nbkit.evals.score import Estimate, avg_at_k, estimate
 from nbkit.evals.tasks import Evaluation
-from nbkit.thought import split_thought
+from nbkit.verify.thought import split_thought
 
 
 def chain(text: str) -> str:

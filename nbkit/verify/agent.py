@@ -15,10 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nbkit.thought import split_thought
-
 from .answers import acceptable, clean
 from .jail import Jail, JailResult, SandboxUnavailable
+from .thought import split_thought
 
 Model = Callable[[list[dict]], str]
 

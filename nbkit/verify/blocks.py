@@ -12,11 +12,10 @@ import re
 import symtable
 from collections.abc import Sequence
 
-from nbkit.thought import split_thought
-
 from .fences import PYTHON, Block, fences
 from .own_imports import without_own_imports
 from .pieces import DEFINES, DEFINITION, FUNCTION, READS, UNREADABLE, WRITES, Piece, parse, read_piece, words
+from .thought import split_thought
 from .unfenced import by_margin, indented, tagged
 
 _ANSWER = re.compile(r"^[ \t>#*]*+(?:final )?answer[ \t*]*+:[ \t*]*+", re.MULTILINE | re.IGNORECASE)

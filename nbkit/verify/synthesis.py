@@ -16,11 +16,10 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nbkit.thought import split_thought
-
 from .code import Call, grade, same
 from .jail import CallError, Jail
 from .mutants import mutants
+from .thought import split_thought
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz AEIOU019.,-"
 _BATCH = 25  # calls per job: an input on which the solution hangs spoils its batch only

@@ -36,9 +36,9 @@ def tagged(text: str) -> list[Block]:
 
 
 def by_margin(text: str) -> str:
-    """A text that may be indented as a whole, without that margin."""
+    """A text that may be indented as a whole, by four spaces or more, without that margin."""
     text = text.strip("\n")
-    return (textwrap.dedent(text) if text[:1].isspace() else text).strip()
+    return (textwrap.dedent(text) if text.startswith(("    ", "\t")) else text).strip()
 
 
 def indented(text: str) -> list[Block]:
