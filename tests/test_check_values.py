@@ -70,7 +70,8 @@ def test_an_equality_of_its_own_earns_nothing_with_dates(jail):
 @pytest.mark.parametrize(
     "data",
     [["T", "date", 5], ["T", "datetime", "2024-01-01", 7], ["T", "x", ""], ["T", "timedelta", ["a"]],
-     ["U", "g"], ["U", 5], ["A", "O", []], ["A", "ii", []], ["A", "i", [["s", "a"]]], ["A", "b", [["i", "0xfff"]]],
+     ["U", "g"], ["U", 5], ["A", "O", []], ["A", "ii", []], ["A", "i", [["s", "a"]]],
+     ["A", "b", [["i", "0xfff"]]],
      ["T", "timezone", [9, 0, 0]], ["T"], ["P", ["n"]]],
 )  # fmt: skip
 def test_malformed_values_are_malformed(data):
