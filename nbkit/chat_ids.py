@@ -51,7 +51,8 @@ def rendered(
 
 def _spellings(tokenizer) -> tuple[re.Pattern | None, re.Pattern | None]:
     """Patterns of all added tokens, and of those that are control tokens."""
-    added = [token for token in tokenizer.added_tokens_decoder.values() if len(token.content) > 1]
+    tokens = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    added = [token for token in tokens if len(token.content) > 1]
     return _pattern([t.content for t in added]), _pattern([t.content for t in added if t.special])
 
 
