@@ -8,6 +8,7 @@ The blocks become one program, so the import of a file that does not exist goes,
 
 import ast
 import re
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from .pieces import IMPORT, Piece, read_piece
@@ -37,40 +38,36 @@ def _defines(piece: Piece, name: str) -> bool:
 
 def _without(piece: Piece, given: set[str], files: set[str]) -> Piece:
     edits: list[tuple[ast.AST, str]] = []
+    taken: dict[str, list[ast.Attribute]] = defaultdict(
+        list
+    )  # what is taken of each name, and its other uses
+    used: Counter[str] = Counter()
+    for node in ast.walk(piece.tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            taken[node.value.id].append(node)
+        elif isinstance(node, ast.Name):
+            used[node.id] += 1
     for node in piece.foreign:
         module = getattr(node, "module", None) or node.names[0].name
         if module.partition(".")[0] in _LIBRARIES:
             continue
         if isinstance(node, ast.ImportFrom):
             names = [(alias.name, alias.asname) for alias in node.names]
-            stars = names == [("*", None)] and (node.module or "").rpartition(".")[2] in files
+            stars = names == [("*", None)] and module.rpartition(".")[2] in files
             if stars or all(name in given for name, _ in names):
                 others = [f"{own} = {name}" for name, own in names if own and own != name]
                 edits.append((node, "; ".join(others)))
-        else:
-            edits += _plain_import(piece, node, given, files)
+        elif len(node.names) == 1:  # `import solution`, `import solution as s`: `s.f` becomes `f`
+            name = node.names[0].asname or node.names[0].name
+            parts = taken[name]
+            if all(part.attr in given for part in parts) if parts else node.names[0].name in files:
+                kept = f"{name} = __import__('sys').modules[__name__]" if used[name] > len(parts) else ""
+                edits += [(node, kept), *((part, part.attr) for part in parts)]
+                taken[name] = []
     if not edits:
         return piece
     changed = read_piece(_edited(piece.source, edits, {id(node) for node in piece.tree.body}))
     return changed if changed.tree is not None else piece
-
-
-def _plain_import(piece: Piece, node: ast.Import, given: set[str], files: set[str]) -> list:
-    """`import solution`, `import solution as s`: the import goes, and what is taken of it stands alone."""
-    if len(node.names) != 1:
-        return []
-    name = node.names[0].asname or node.names[0].name
-    taken = [
-        n
-        for n in ast.walk(piece.tree)
-        if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == name
-    ]
-    own = all(n.attr in given for n in taken) if taken else node.names[0].name in files
-    other = [n for n in ast.walk(piece.tree) if isinstance(n, ast.Name) and n.id == name]
-    if not own:
-        return []
-    kept = "" if len(other) == len(taken) else f"{name} = __import__('sys').modules[__name__]"
-    return [(node, kept), *((n, n.attr) for n in taken)]
 
 
 def _edited(source: str, edits: list[tuple[ast.AST, str]], tops: set[int]) -> str:
