@@ -38,10 +38,9 @@ def _defines(piece: Piece, name: str) -> bool:
 
 def _without(piece: Piece, given: set[str], files: set[str]) -> Piece:
     edits: list[tuple[ast.AST, str]] = []
-    taken: dict[str, list[ast.Attribute]] = defaultdict(
-        list
-    )  # what is taken of each name, and its other uses
-    used: Counter[str] = Counter()
+    taken: dict[str, list[ast.Attribute]] = defaultdict(list)  # what is taken of each name,
+    used: Counter[str] = Counter()  # and all its uses
+    gone: set[str] = set()
     for node in ast.walk(piece.tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             taken[node.value.id].append(node)
@@ -60,10 +59,12 @@ def _without(piece: Piece, given: set[str], files: set[str]) -> Piece:
         elif len(node.names) == 1:  # `import solution`, `import solution as s`: `s.f` becomes `f`
             name = node.names[0].asname or node.names[0].name
             parts = taken[name]
-            if all(part.attr in given for part in parts) if parts else node.names[0].name in files:
+            if name in gone:
+                edits.append((node, ""))
+            elif all(part.attr in given for part in parts) if parts else node.names[0].name in files:
                 kept = f"{name} = __import__('sys').modules[__name__]" if used[name] > len(parts) else ""
                 edits += [(node, kept), *((part, part.attr) for part in parts)]
-                taken[name] = []
+                gone.add(name)
     if not edits:
         return piece
     changed = read_piece(_edited(piece.source, edits, {id(node) for node in piece.tree.body}))
