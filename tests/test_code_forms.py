@@ -104,7 +104,7 @@ SHORT = "def add(a, b):\n    return a + b"
         blocks(SHORT, "from main import *\nprint(add(1, 2))"),
         blocks("from your_module import add", SHORT),
         f"import solution\n\n{SHORT}",
-        blocks(PLUS, "import helpers as h\n\ndef add(a, b):\n    import helpers as h\n    return h.plus(a, b)"),
+        blocks(PLUS, "import tools as h\n\ndef add(a, b):\n    import tools as h\n    return h.plus(a, b)"),
         f"<code>{PLUS}</code>\n<code>from solution import plus\ndef add(a, b): return plus(a, b)</code>",
     ],
 )  # fmt: skip
