@@ -69,6 +69,25 @@ def test_programs_that_are_indented(form, code, entry, by):
     assert extract_code(form.format(by_four(code, by)), entry) == code
 
 
+@pytest.mark.parametrize(
+    "doc",
+    [
+        '"""Twice.\n    >>> f(1)\n    2\n    """',
+        '"""\n    Twice.\n\n    >>> f(1)\n    2\n    >>> f(\n    ...     2)\n    4\n    """',
+        '""">>> f(1)\n    2\n    """',
+        "# >>> f(1)\n    # 2",
+        'r"""\n    Examples\n    --------\n    >>> f(\'</think>\')\n    """',
+    ],
+)
+def test_examples_in_a_docstring_are_no_session(doc):
+    code = f"def f(x):\n    {doc}\n    return 2 * x"
+    for entry in ("f", None):
+        assert extract_code(f"{F}python\n{code}\n{F}\nDone.", entry) == code
+        assert extract_code(f"Here it is:\n\n{by_four(code)}\n\nDone now.", entry) == code
+    session = f"{F}pycon\n# so\n>>> def f(x):\n...     return 2 * x\n...\n>>> f(1)\n2\n{F}"
+    assert "def f(x):\n    return 2 * x" in extract_code(session, "f")
+
+
 def test_what_is_indented_but_no_program_of_its_own():
     plain = "Here:\nimport math\n\ndef f(x):\n    y = x\n\n    def g():\n        return y\n\n    return g()"
     assert extract_code(plain, "f") == plain.partition("\n")[2]
