@@ -20,6 +20,7 @@ from nbkit.draft_checks import CHECKS, JailFailed, last_number, parsed
 from nbkit.generate import Completion, Engine, user_turn
 from nbkit.verify.code import extract_code
 from nbkit.verify.math import extract_answer
+from nbkit.verify.thought import split_thought
 
 __all__ = ["JailFailed"]  # what `inspect` raises
 _VERDICT = re.compile(r"(?:verdict\W+)?(right|wrong)\b\W*(.*)", re.I)
@@ -88,8 +89,8 @@ def mean_opinion(critiques: Sequence[Critique]) -> float:
 
 def split_response(text: str) -> tuple[str, str]:
     """(chain of thought, final answer) of `<think>chain</think>answer`; without a chain ("", text)."""
-    head, closed, answer = text.rpartition("</think>")
-    return (head.removeprefix("<think>").strip(), answer.strip()) if closed else ("", text.strip())
+    thought, answer = split_thought(text)
+    return (thought or "").strip(), answer.strip()
 
 
 def committed(text: str, items: Sequence[Item]) -> str:
@@ -101,7 +102,7 @@ def committed(text: str, items: Sequence[Item]) -> str:
     if "defines" in kinds and (tree := parsed(extract_code(answer))):
         try:
             return ast.unparse(tree)
-        except RecursionError:
+        except (RecursionError, ValueError):  # too deep, or a number too long to be written
             return answer
     return " ".join(answer.split())
 

@@ -18,6 +18,7 @@ from nbkit.verify.code import extract_code, grade
 from nbkit.verify.jail import CallError
 from nbkit.verify.math import extract_answer
 from nbkit.verify.suites import mbpp_calls
+from nbkit.verify.thought import split_thought
 
 _NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
 _LONGEST = 1000  # characters of a number, as of an answer; Python refuses to read 4,301 digits
@@ -56,7 +57,7 @@ def _arithmetic(draft, chain, answer, value, jail) -> str:
 
 
 def _reasons(draft, chain, answer, value, jail) -> str:
-    good = draft.text.startswith("<think>") and draft.text.count("</think>") == 1 and chain
+    good = draft.text.startswith("<think>") and chain and split_thought(answer)[0] is None
     return "" if good else "no reasoning"
 
 

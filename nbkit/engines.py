@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nbkit import endpoint as api
+from nbkit.chat_ids import token_ids_of
 from nbkit.conversations import printable
 from nbkit.generate import (
     Completion,
@@ -80,7 +81,7 @@ class VLLM:
         once."""
         check_sampling(n, max_new_tokens, temperature, top_p)
         texts = [render(self.tokenizer, prompt) for prompt in prompts]
-        ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+        ids = token_ids_of(self.tokenizer, texts)
         results: dict[tuple[int, int], Completion] = {}
         asked, requests, sampling = [], [], []
         for i, j in ((i, j) for i in range(len(ids)) for j in range(n)):

@@ -283,7 +283,8 @@ def write_json(path: str | Path, obj: Any) -> None:
         text = json.dumps(obj, indent=1, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{Path(path).name} cannot be written as JSON: {error}") from error
-    atomic_write(path, text + "\n")
+    # half a surrogate pair has no UTF-8; its backslash is how JSON escapes it
+    atomic_write(path, f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
 def read_json(path: str | Path) -> Any:

@@ -27,6 +27,7 @@ import torch
 from tqdm.auto import tqdm
 
 from nbkit import progress
+from nbkit.chat_ids import Rendered, rendered, token_ids_of
 from nbkit.conversations import conversation, printable
 from nbkit.decoding import decode
 from nbkit.train.precision import dtype
@@ -118,23 +119,29 @@ def parts(prompt: Sequence[Mapping] | Mapping) -> tuple[list[dict], list | None,
 
 def render(tokenizer, prompt: Prompt) -> str:
     """The text the model reads. Raw text stays as it is; a conversation goes through the chat template, up to
-    the end of its last assistant turn if it ends in one, else with the generation prompt."""
+    the end of its last assistant turn if it ends in one, else with the generation prompt: `Rendered` text,
+    which `token_ids_of` encodes so that no message spells a control token."""
     if isinstance(prompt, str):
-        return printable(prompt)
+        return prompt if isinstance(prompt, Rendered) else printable(prompt)
     messages, tools, continued = parts(prompt)
     if continued:  # not continue_final_message: it drops the space at the end of what is continued
         messages[-1]["content"] += _HERE
-    text = tokenizer.apply_chat_template(
-        messages, tools=tools, tokenize=False, add_generation_prompt=not continued
-    )
+
+    def template(messages: list[dict], tools: list | None) -> tuple[str, list[int]]:
+        text = tokenizer.apply_chat_template(
+            messages, tools=tools, tokenize=False, add_generation_prompt=not continued
+        )
+        return text, [text.rfind(_HERE)] if continued else [len(text)]
+
+    text, (end,) = rendered(messages, tools, tokenizer, template)
     if not continued:
         return text
-    if _HERE not in text:
+    if end < 0:
         raise ValueError(
             "prompts: the chat template does not show the assistant turn at the end, so it cannot be "
             "continued; end with a user turn"
         )
-    return text[: text.rindex(_HERE)]
+    return Rendered.of(text[:end], [cut for cut in text.cuts if cut < end])
 
 
 def user_turn(content: str) -> list[dict]:
@@ -212,7 +219,7 @@ class Generator:
         if not prompts:
             return []
         texts = [render(self.tokenizer, prompt) for prompt in prompts]
-        ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        ids = token_ids_of(self.tokenizer, texts)
         return self.sample_ids(ids, n, max_new_tokens, temperature, top_p, seed)
 
     @torch.inference_mode()

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from nbkit import progress
 from nbkit.checklist import Item, checklist
+from nbkit.conversations import printable
 from nbkit.critique import Critique, JailFailed, Review, committed, inspect, judge, mean_opinion, sound, vote
 from nbkit.generate import Completion, Engine, count_stops, user_turn
 from nbkit.prompts import TRAINED, Prompts, judge_request, revision_request
@@ -242,8 +243,9 @@ def _add(pools, groups, author: str, *, judges, jail, prompts: Prompts, max_new_
 
 
 def save(folder: Path, results: Sequence[Refined], spent: Spent) -> None:
-    """Every artifact of a call as JSON lines, one instruction each, and what it spent."""
-    lines = [json.dumps(found.row(), ensure_ascii=False) + "\n" for found in results]
+    """Every artifact of a call as JSON lines, one instruction each, and what it spent. Half a surrogate pair
+    in a model's text becomes U+FFFD."""
+    lines = [printable(json.dumps(found.row(), ensure_ascii=False)) + "\n" for found in results]
     (folder / "refined.jsonl").write_text("".join(lines), encoding="utf-8")
     (folder / "spent.json").write_text(json.dumps(vars(spent)))
 

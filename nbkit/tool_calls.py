@@ -13,7 +13,9 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-OPEN, CLOSE, THINK, END_THINK, ANSWER = "<tool_call>", "</tool_call>", "<think>", "</think>", "Answer:"
+from nbkit.verify.thought import END_THINK, THINK, split_thought
+
+OPEN, CLOSE, ANSWER = "<tool_call>", "</tool_call>", "Answer:"
 
 
 def tool_call(tool: str, /, **arguments) -> str:
@@ -116,7 +118,7 @@ def parse_tool_call(text: str) -> dict | None:
 def called(response: str) -> list[dict] | None:
     """The calls that are the whole answer of a response; None when it says anything else.
 
-    The answer begins after the thought, which ends at the first </think> (the last, if the first gives no
+    The answer begins after the thought (nbkit.verify.thought; at the last </think>, if what follows it is no
     calls), or after the "Answer:" of a worked document. An opened thought that never closes has no answer."""
     text = response.strip()
     if text.startswith(OPEN):
@@ -124,7 +126,7 @@ def called(response: str) -> list[dict] | None:
     thinks = THINK in text.partition(OPEN)[0]
     answers = [] if thinks else [text]
     if END_THINK in text:
-        answers += [text.partition(END_THINK)[2], text.rpartition(END_THINK)[2]]
+        answers += [split_thought(text)[1], text.rpartition(END_THINK)[2]]
     return next((calls for answer in answers if (calls := _only_calls(_unlabelled(answer)))), None)
 
 

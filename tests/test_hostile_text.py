@@ -30,6 +30,7 @@ from nbkit.train import preference
 from nbkit.train.pairs import broken_rule, pair_up
 from nbkit.train.sft import encode
 from nbkit.verify import extract_answer, extract_code, verdict
+from nbkit.verify.thought import split_thought
 
 BOUND_S = 5.0
 
@@ -123,6 +124,11 @@ ENTRIES = {
     "verify.extract_answer": extract_answer,
     "verify.extract_code": extract_code,
     "verify.extract_code, an entry": lambda t: extract_code(f"```python\n{t}\n```\n{t}", "f"),
+    "verify.extract_code, tags": lambda t: extract_code(f"<code>{t}</code>{t}<code>\n{t}"),
+    "verify.extract_code, indented": lambda t: extract_code(f"{t}\n\n    {t}\n\n    def f(): {t}"),
+    "verify.extract_code, imports": lambda t: extract_code(f"import a\nb = {t!r}\na.b\n{t}\n\na.b", "b"),
+    "verify.thought": lambda t: split_thought(f"<think>{t}</think>'{t}"),
+    "verify.thought, not opened": lambda t: split_thought(f"{t}\n```{t}"),
     "verify.verdict": lambda t: verdict(t, "5"),
     "verify.verdict, a reference": lambda t: verdict("5", t),
     "verify.verdict, words behind": lambda t: verdict(f"5 ({t})", "5"),

@@ -5,6 +5,7 @@ import ast
 import importlib.util
 import json
 import os
+from collections import Counter
 from math import log
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +13,9 @@ from types import SimpleNamespace
 import pytest
 from fake_endpoint import FakeServer, chat
 
-from nbkit import critique, prompts, refine, roles
+from nbkit import critique, files, prompts, refine, roles
 from nbkit.checklist import Item, checklist, has_content
+from nbkit.conversations import SURROGATE
 from nbkit.critique import Critique, inspect, judge, vote
 from nbkit.data import task_sets
 from nbkit.data.skills import Task, sample
@@ -422,7 +424,10 @@ def test_modules_of_the_loop_cannot_reach_reference_answers(module):
     found = imported(f"nbkit.{module}", set())
     assert not [name for name in found if name.startswith((*GOLD, "nbkit.evals"))]
     verifiers = {name.removeprefix("nbkit.verify.") for name in found if name.startswith("nbkit.verify.")}
-    assert verifiers <= {"code", "jail", "math", "suites"}, "tools that are handed everything they compare"
+    # "thought" reads text alone: where a response begins to answer
+    assert verifiers <= {"code", "jail", "math", "suites", "thought"}, (
+        "tools that are handed everything they compare"
+    )
     assert GOLD[0] in imported("nbkit.roles", set()), "the walk finds what is there"
 
 
@@ -497,3 +502,16 @@ def test_trust_needs_every_check_and_a_share_of_the_vote():
     assert review.trusted(0.8) and not review.trusted(0.81) and not review.passed
     assert review.trusted(0.8, judged=0.1) and not review.trusted(0.8, judged=0.11)
     assert not critique.Review("x", "t", True, (met, unmet, vote_), 1.0).trusted(0.5)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "\ude00\ud83d", "\\ud800 \u2028", "\x00\x1b é 😀"])
+def test_any_text_can_be_saved(tmp_path, text):
+    review = critique.Review(text, text, True, (Critique(text, "judge", 0.0, text),))
+    result = refine.Refined(text, (text,), text, (review,), (review,))
+    refine.save(tmp_path, [result, result], refine.Spent(stops=Counter({text: 1})))
+    (again, _), spent = refine.read(tmp_path)
+    clean = SURROGATE.sub("\ufffd", text)
+    assert again.question == again.final.text == again.final.critiques[0].comment == clean
+    assert spent.stops == {text: 1}
+    files.write_json(tmp_path / "any.json", {"text": text})
+    assert files.read_json(tmp_path / "any.json") == {"text": text}

@@ -303,7 +303,8 @@ def test_programs_meet_only_their_input(jail):
         ("def f(x):\n    while True: pass", "candidate(1)", "fail", "wall limit"),
         ("def f(x): import os; os._exit(0)", "candidate(1)", "fail", "no valid answer"),
         ("def f(x): import os; os.write(3, b'00000002{}')", "candidate(1)", "fail", "no valid answer"),
-        ("def f(x): return 'x' * 99_999", "candidate(1)", "fail", "longer than"),
+        # 9 MiB, not 99,999 as before: a test that computes what it wants may want much
+        ("def f(x): return 'x' * (9 << 20)", "candidate(1)", "fail", "longer than"),
         ("def f(x): raise SystemExit(0)", "try: f(1)\n    except Exception: raise", "fail", "SystemExit"),
         ("def f(x): raise StopIteration", "assert all(map(f, [1]))", "fail", "StopIteration"),
         # ** 99, not ** 3 as before: integers may now have four million bits, HumanEval+ has such answers

@@ -5,15 +5,17 @@ import random
 
 import pytest
 
-from nbkit.verify import Call, grade, mutation_score
+from nbkit.verify import Call, grade, mutants, mutation_score
 from nbkit.verify.synthesis import (
     Rejected,
     Suite,
     problem_fault,
     problem_request,
+    public_tests,
     synthesize,
     vary,
     write_problems,
+    written,
 )
 
 CLAMP = "def clamp(x, low, high):\n    if x < low:\n        return low\n    return high if x > high else x"
@@ -119,3 +121,37 @@ def test_problem_texts_are_checked(jail):
         assert isinstance(text, Rejected) == (fault is not None), text
         assert fault in text.reason if fault else text == f"{good}\n\nIt must pass:\nclamp(5, 0, 10) == 5"
     assert problem_fault(good, suite) is None
+
+
+LONG = 10**5000  # repr() refuses it
+
+
+@pytest.mark.parametrize(
+    ("solution", "examples"),
+    [
+        ("def f(n): return 10**n", [[5000], [2]]),
+        ("def f(n): return n + 1", [[LONG]]),
+        ("def f(xs): return [x * 2 for x in xs]", [[[LONG, 1]], [[2, 3]]]),
+        ("def f(d): return {k: v - 1 for k, v in d.items()}", [[{LONG: 1, 2: LONG}], [{1: 2}]]),
+        ("def f(s): return (len(s), 9**9999, s)", [["\ud800a"], ["b"]]),
+        ("def f(n): return n + 0x" + "f" * 5000, [[1], [2]]),
+        ("def f(n): return '\ud800'", [[1]]),
+        ("def f(n): return {n, -(10**5000)}", [[1], [LONG]]),
+    ],
+)
+def test_no_value_is_too_long_to_make_tests_of(jail, solution, examples):
+    suite = synthesize(jail, solution, "f", examples, candidates=6, rounds=1, max_mutants=3, min_score=0)
+    if isinstance(suite, Rejected):
+        return
+    assert problem_request(suite) and public_tests(suite)
+    write_problems([suite], lambda requests: ["Give the number.\ud800"])
+
+
+def test_written_values_are_python():
+    for value in (LONG, [LONG, 1.5], {"a": (LONG,)}, -LONG, [], {LONG: [True, "\ud800", None]}):
+        assert eval(written(value)) == value  # a value of this file
+        ast.parse(written(value))
+    assert written([1, "a"]) == repr([1, "a"])
+    with pytest.raises(ValueError, match="does not parse"):
+        mutants("def f(:", 5)
+    assert mutants("def f(n): return n + 0x" + "f" * 5000, 5) == []

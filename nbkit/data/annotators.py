@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from nbkit import progress
 from nbkit.data.quality import DIMENSIONS, NAMES, annotate
 from nbkit.endpoint import Completion, Endpoint
+from nbkit.verify.thought import split_thought
 
 Scores = dict[str, int]
 _SCALE = "whole number from 0 to 9"
@@ -221,7 +222,7 @@ def parse_scores(answer: str) -> Scores:
     to </think> is cut. Raises InvalidAnswer for any other text, missing, unknown or repeated names, and
     values other than the integers 0-9 (true, 7.0 and "7" too).
     """
-    answer = answer.rpartition("</think>")[2]
+    answer = split_thought(answer)[1]
     start = answer.find("{")
     if start < 0:
         raise InvalidAnswer("no JSON object", f"got {answer[:80]!r}")

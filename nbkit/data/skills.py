@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from nbkit.tool_calls import called, parse_tool_call, same_calls, tool_call
+from nbkit.verify.thought import split_thought
 
 __all__ = ["parse_tool_call", "tool_call"]  # they belong to what a task is, so they are offered here too
 DOMAINS = ("math", "science", "code", "general", "agent")
@@ -189,16 +190,16 @@ def largest_remainder(total: int, shares: list[float]) -> list[int]:
 
 
 def final_answer(response: str) -> str:
-    """What a response commits to: the text after the last </think>, or after the last 'Answer:' of a
+    """What a response commits to: the text after the thought, or after the last 'Answer:' of a
     document."""
-    text = response.rsplit("</think>", 1)[-1]
+    text = split_thought(response)[1]
     return text.rsplit("Answer:", 1)[-1].strip()
 
 
 def program(response: str) -> str:
     """Where a response has its program: after the thought, and in a worked document without fences after the
     line that begins with "Answer:". A program may print "Answer:" itself."""
-    text = response.rsplit("</think>", 1)[-1]
+    text = split_thought(response)[1]
     label = None if "```" in text else re.search(r"^Answer:", text, re.MULTILINE)
     return text[label.end() :].strip() if label else text.strip()
 

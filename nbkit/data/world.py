@@ -22,6 +22,7 @@ from pathlib import Path
 
 from nbkit import progress
 from nbkit.data.skills import SPLITS, Task, sample
+from nbkit.verify.thought import split_thought
 
 Conversation = list[dict] | dict  # messages, or {"messages", "tools"} where a task offers tools
 TIERS = {"clean": 0.30, "bare": 0.15, "wrong": 0.12, "chatter": 0.18, "boilerplate": 0.10, "duplicate": 0.15}
@@ -104,8 +105,8 @@ def _conversation(task: Task, *answer: dict) -> Conversation:
 
 def response_turn(response: str) -> dict:
     """A model's raw response (`<think>chain</think>answer`) as a turn; without a chain, the answer alone."""
-    chain, closed, answer = response.removeprefix("<think>").partition("</think>")
-    turn = {"reasoning_content": chain, "content": answer} if closed else {"content": response}
+    chain, answer = split_thought(response)
+    turn = {"content": response} if chain is None else {"reasoning_content": chain, "content": answer}
     return {"role": "assistant", **turn}
 
 

@@ -9,11 +9,14 @@ from nbkit.data.equations import equations
 from nbkit.data.tokens import END_THINK, THINK
 from nbkit.evals.score import Estimate, avg_at_k, estimate
 from nbkit.evals.tasks import Evaluation
+from nbkit.verify.thought import split_thought
 
 
 def chain(text: str) -> str:
     """What stands between <think> and </think>; up to the end where thinking does not end, "" without any."""
-    return text.partition(THINK)[2].partition(END_THINK)[0]
+    _, opened, rest = text.partition(THINK)
+    thought = split_thought(opened + rest)[0]
+    return rest if thought is None else thought
 
 
 def well_formed(text: str, ended: bool) -> bool:

@@ -32,6 +32,7 @@ from trl import DPOConfig, DPOTrainer
 from trl.models.utils import _ForwardRedirection
 
 from nbkit import progress
+from nbkit.chat_ids import token_ids
 from nbkit.train.common import run_training, shared_arguments
 from nbkit.train.dpd_loss import against_teacher, against_top_k
 from nbkit.train.dpd_states import check_vocabularies, completion_states, plain_head, whole_head
@@ -196,16 +197,13 @@ class DPDTrainer(DPOTrainer):
         return hidden_NH, self.teacher.get_output_embeddings().weight[: self.rows]
 
 
-def _ids(tokenizer, text: str) -> list[int]:
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
-
-
 def tokenized(tokenizer, pairs: Sequence[dict]) -> list[dict]:
     """The rows that DPDTrainer and TeacherCache read: prompt_ids, chosen_ids, rejected_ids. Tokenized here,
     because DPOTrainer would append <eos> to text that already ends with its stop token. Tokens that a pair
     brings are kept: what a model sampled need not be how its text is encoded."""
+    parts = ("prompt", *SIDES)
     return [
-        {f"{part}_ids": pair.get(f"{part}_ids") or _ids(tokenizer, pair[part]) for part in ("prompt", *SIDES)}
+        {f"{part}_ids": pair.get(f"{part}_ids") or token_ids(tokenizer, pair[part]) for part in parts}
         for pair in pairs
     ]
 
@@ -236,7 +234,7 @@ def dpd(
     `chunk`, `compiled` of DPDTrainer. Returns (history, seconds). Raises ValueError for pairs that
     nbkit.train.pairs would drop: empty, equal or truncated responses, more than max_length tokens."""
 
-    rules = dict(stop=stop, length=lambda text: len(_ids(tokenizer, text)), max_length=max_length)
+    rules = dict(stop=stop, length=lambda text: len(token_ids(tokenizer, text)), max_length=max_length)
     kept, counts = filter_pairs(pairs, **rules)
     if len(kept) < len(pairs):
         raise ValueError(f"pairs: {dict(counts)} (rules: nbkit.train.pairs); filter_pairs before training")

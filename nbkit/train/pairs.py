@@ -22,6 +22,7 @@ Counter({'kept': 1, 'equal': 1, 'truncated': 1})
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from nbkit.chat_ids import token_ids
 from nbkit.data.skills import Task
 from nbkit.data.world import prompt_of
 from nbkit.evals.partial import partial_credit
@@ -78,6 +79,8 @@ def sample_pairs(
         of_good, of_bad = scores_QK.data[i, : counts[0]], scores_QK.data[i, counts[0] :]
         about = {"skill": task.skill, "domain": task.domain, "question": task.question}
         about |= {"teacher_mean": float(of_good.mean()), "student_mean": float(of_bad.mean())}
+        if prompts[i].cuts:  # which a file would forget
+            about["prompt_ids"] = token_ids(tokenizer, prompts[i])
         pairs.append(about | pair_up(prompts[i], good[i], bad[i], of_good, of_bad, stop))
     return pairs
 

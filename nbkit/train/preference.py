@@ -8,11 +8,14 @@ and hard to talk round. Shape legend: P comparisons.
 
 import random
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from nbkit import progress
+from nbkit.chat_ids import token_ids_of
 from nbkit.conversations import text_of
 from nbkit.data.skills import DOMAINS, Task, sample
 from nbkit.data.world import CHATTER_PARTS
@@ -77,17 +80,13 @@ class PairwiseJudge:
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         for start in progress.each(range(0, len(order), self.batch), "judging"):
             chosen = order[start : start + self.batch]
-            batch = self.tokenizer(
-                [prompts[i] for i in chosen],
-                add_special_tokens=False,
-                padding=True,
-                padding_side="left",
-                return_tensors="pt",
-            ).to(self.model.device)
-            positions = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+            ids = [torch.tensor(row) for row in token_ids_of(self.tokenizer, [prompts[i] for i in chosen])]
+            pad = partial(pad_sequence, batch_first=True, padding_side="left")
+            mask = pad([torch.ones_like(row) for row in ids]).to(self.model.device)
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)
             logits = self.model(
-                input_ids=batch["input_ids"],
-                attention_mask=batch["attention_mask"],
+                input_ids=pad(ids, padding_value=self.tokenizer.pad_token_id).to(self.model.device),
+                attention_mask=mask,
                 position_ids=positions,
                 logits_to_keep=1,
             ).logits[:, -1]

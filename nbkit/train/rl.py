@@ -8,8 +8,9 @@ own path is used. Shape legend: P prompts, G completions per prompt, advantages 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from nbkit.chat_ids import token_ids
 from nbkit.data.skills import Task
 from nbkit.data.tokens import stop_ids
 from nbkit.evals.tasks import verdicts
@@ -48,7 +50,9 @@ def within_band(rates_P: np.ndarray, low: float = 0.1, high: float = 0.9) -> np.
 
 class FastRolloutTrainer(GRPOTrainer):
     """GRPOTrainer whose rollouts on the CPU come from `Generator` (in-place cache, one prefill per unique
-    prompt)."""
+    prompt). `spelled`: ids of prompts that TRL would encode otherwise (nbkit.chat_ids)."""
+
+    spelled: Mapping[str, list[int]] = MappingProxyType({})
 
     def _generate_single_turn(
         self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False
@@ -70,6 +74,13 @@ class FastRolloutTrainer(GRPOTrainer):
             sample_seed(self.args.seed, self.state.global_step),
         )
         return [group[0].ids for group in sampled], None
+
+    def _tokenize_prompts(self, prompts: list):
+        """As `grpo` encoded them, where a message spells a control token."""
+        ids, *others = super()._tokenize_prompts(prompts)
+        if not self.spelled:
+            return ids, *others
+        return [self.spelled.get(p, own) for p, own in zip(prompts, ids, strict=True)], *others
 
     def _calculate_rewards(self, *arguments):
         """Note the share of completions that got a reward. TRL leaves the others out of every mean."""
@@ -148,5 +159,7 @@ def grpo(
         reward_funcs=reward,
         processing_class=tokenizer,
     )
+    prompts = [row["prompt"] for row in rows]
+    trainer.spelled = {str(p): token_ids(tokenizer, p) for p in prompts if getattr(p, "cuts", ())}
     trainer.add_callback(SkipUngraded(trainer))
     return run_training(trainer, label, key="reward")

@@ -29,6 +29,7 @@ from trl import SFTConfig, SFTTrainer, pack_dataset
 from trl.chat_template_utils import has_generation_markers
 
 from nbkit import progress
+from nbkit.chat_ids import ids_and_offsets, rendered
 from nbkit.conversations import conversation
 from nbkit.data.tokens import CHAT_TEMPLATE
 from nbkit.train.common import run_training, shared_arguments
@@ -76,25 +77,31 @@ def _row(number: int, row: list[dict] | dict, tokenizer) -> dict:
     """One conversation. Not apply_chat_template's own mask: where an answer begins with a line break, that
     one lets a token carry loss that begins in the prompt (the line break before it, merged)."""
     messages, tools = conversation(row, f"conversations[{number}]")
-    (text,), (spans,) = render_jinja_template(
-        [messages],
-        tools=tools,
-        chat_template=tokenizer.get_chat_template(tools=tools),
-        return_assistant_tokens_mask=True,
-        **tokenizer.special_tokens_map,
-    )
+
+    def template(messages: list[dict], tools: list | None) -> tuple[str, list[int]]:
+        (text,), (spans,) = render_jinja_template(
+            [messages],
+            tools=tools,
+            chat_template=tokenizer.get_chat_template(tools=tools),
+            return_assistant_tokens_mask=True,
+            **tokenizer.special_tokens_map,
+        )
+        return text, [place for span in spans for place in span]
+
+    text, places = rendered(messages, tools, tokenizer, template)
+    spans = list(zip(places[::2], places[1::2], strict=True))
     if not spans:
         raise ValueError(
             f"conversations[{number}]: has no assistant turn, so none of it would carry loss; leave it out"
         )
     spans = _learned(spans, messages, number)
-    out = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    ids, offsets = ids_and_offsets(tokenizer, text)
     begins, ends = np.array(spans).T
-    first, last = np.array(out["offset_mapping"]).T
+    first, last = np.array(offsets).T
     turn = np.searchsorted(begins, first, side="right") - 1  # the assistant turn that began last, or -1
     inside = (turn >= 0) & (last <= ends[turn])
     inside[0] = False  # nothing comes before the first token that could predict it
-    return {"input_ids": out["input_ids"], "labels": np.where(inside, out["input_ids"], IGNORE).tolist()}
+    return {"input_ids": ids, "labels": np.where(inside, ids, IGNORE).tolist()}
 
 
 def _learned(spans: Sequence, messages: Sequence[dict], number: int) -> Sequence:

@@ -17,6 +17,7 @@ from typing import Literal
 
 from .answers import acceptable, clean
 from .jail import Jail, JailResult, SandboxUnavailable
+from .thought import split_thought
 
 Model = Callable[[list[dict]], str]
 
@@ -70,7 +71,7 @@ def judge(prediction: str, gold: str, model: Model, jail: Jail, max_turns: int =
         if not isinstance(reply, str):
             return _end(judgement, "infra", f"the model replied with {type(reply).__name__}, wanted text")
         judgement.transcript.append(_message("assistant", reply[:_MAX_REPLY]))
-        said = reply[:_MAX_REPLY].rpartition("</think>")[2]
+        said = split_thought(reply[:_MAX_REPLY])[1]
         code, verdict = _code(said), _verdict(said)
         if code is not None:  # a verdict beside a call was given before its result
             result = _run(code, jail)

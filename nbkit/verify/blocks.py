@@ -12,8 +12,11 @@ import re
 import symtable
 from collections.abc import Sequence
 
-from .fences import PYTHON, fences
+from .fences import PYTHON, Block, fences
+from .own_imports import without_own_imports
 from .pieces import DEFINES, DEFINITION, FUNCTION, READS, UNREADABLE, WRITES, Piece, parse, read_piece, words
+from .thought import split_thought
+from .unfenced import by_margin, indented, tagged
 
 _ANSWER = re.compile(r"^[ \t>#*]*+(?:final )?answer[ \t*]*+:[ \t*]*+", re.MULTILINE | re.IGNORECASE)
 _PROGRAM = re.compile(r"^(?:def|class|import|from|async|@\w|if __name__)", re.MULTILINE)
@@ -28,16 +31,19 @@ def extract_code(text: str, entry: str | None = None) -> str:
 
     Of the fenced Python blocks, the last that defines `entry` (else: the last that defines anything but
     tests, else the last) with what it needs of the others; without any block the whole text, or its part that
-    looks like code. Anything up to `</think>` is ignored. Never raises, in time linear in the text.
+    looks like code. The thought before the answer is ignored. Never raises, in time linear in the text.
     """
-    text = _after_thought(text)
+    text = split_thought(text)[1]
     found = fences(text)
     blocks = [block for block in found if block.language in ("", *PYTHON)]
     if not blocks:  # a program under another label
         blocks = [block for block in found if DEFINES.search(block.body) and parse(block.body)]
-    if not blocks:
-        return _unfenced(text)
-    pieces = [read_piece(_trimmed(block.body)) for block in blocks]
+    return _program(blocks, entry, text) if blocks else _unfenced(text, entry)
+
+
+def _program(blocks: Sequence[Block], entry: str | None, text: str) -> str:
+    """What the blocks of an answer, `text`, are together."""
+    pieces = without_own_imports([read_piece(_trimmed(block.body)) for block in blocks], text)
     labelled = [block.language in PYTHON for block in blocks]
     main = _solution(pieces, entry) or _statements(pieces, labelled)
     others = [piece for piece in pieces if piece is not main]
@@ -47,19 +53,6 @@ def extract_code(text: str, entry: str | None = None) -> str:
         others.remove(start)
         main = read_piece(f"{main.source}\n\n{start.source}")
     return _joined(main, others, _other_functions(others, main), reads=True)
-
-
-def _after_thought(text: str) -> str:
-    """What follows the last `</think>` that is no string of a program: one right between quotes,
-    with a fence somewhere before it."""
-    end, fence = len(text), text.find("```")
-    while (at := text.rfind("</think>", 0, end)) >= 0:
-        rest = at + len("</think>")
-        quoted = text[at - 1 : at] in ("'", '"') and text[rest : rest + 1] == text[at - 1 : at]
-        if not (quoted and 0 <= fence < at):
-            return text[rest:]
-        end = at
-    return text
 
 
 def complete(code: str, *sources: str) -> str:
@@ -228,15 +221,26 @@ def _free(source: str) -> list[str]:
     return sorted(name for name in names if not hasattr(builtins, name))
 
 
-def _unfenced(text: str) -> str:
+def _unfenced(text: str, entry: str | None) -> str:
     """The program in a text without fences."""
-    text = text.strip()
-    tree = parse(text)
-    if tree is not None and any(not isinstance(node, ast.Expr) for node in tree.body):
-        return text
+    whole = [text]
     if marks := list(_ANSWER.finditer(text)):
-        text = text[marks[-1].end() :].strip()
-    return _trimmed(text)
+        text = text[marks[-1].end() :]
+        whole.append(text)
+    for source in map(by_margin, whole):
+        tree = parse(source)
+        if tree is not None and any(not isinstance(node, ast.Expr) for node in tree.body):
+            return without_own_imports([read_piece(source)])[0].source
+    for blocks in (tagged(text), [Block("", _trimmed(text.strip()))], indented(text)):
+        blocks = [block for block in blocks if parse(block.body)]
+        if any(_is_program(read_piece(block.body), entry) for block in blocks):
+            return _program(blocks, entry, text)
+    return _trimmed(text.strip())
+
+
+def _is_program(piece: Piece, entry: str | None) -> bool:
+    """Rather than a word that is set apart, or the lines that continue a prompt."""
+    return entry in piece.defines if entry else bool(piece.functions) or _is_script(piece)
 
 
 def _trimmed(text: str) -> str:

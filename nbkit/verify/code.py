@@ -11,8 +11,10 @@ The verdict is three-valued: "infra" means the grader or the test failed and say
 never count it as a fail. `suites.py` turns MBPP and HumanEval rows into such tests.
 """
 
+import ast
 import json
 import math
+from array import array
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from typing import Literal
 from . import jail_codec
 from .blocks import extract_code as extract_code
 from .jail import OUTPUT_BYTES, CallError, Jail, JailResult
+from .pieces import IMPORT, parse
 from .printed import same_output
 
 _RELATIVE = 1e-9
@@ -81,7 +84,7 @@ def same(got: object, expected: object) -> bool:
         return False
     if kind is complex:
         return same(got.real, expected.real) and same(got.imag, expected.imag)
-    if kind in (list, tuple, deque):
+    if kind in (list, tuple, deque, array):
         return len(got) == len(expected) and all(map(same, got, expected))
     if kind in (set, frozenset):
         return {_typed(item) for item in got} == {_typed(item) for item in expected}
@@ -108,14 +111,17 @@ def grade(jail: Jail, code: str, entry: str, calls: Sequence[Call], setup: str =
     arguments. Raises ValueError when calls is empty, or a value no job can return is expected."""
     _some(calls, "calls")
     source = f"{code}\n{setup}" if setup else code
-    result = jail.call(source, entry, [call.args for call in calls], **_room(calls))
+    expected, room = _expected(calls)
+    result = jail.call(source, entry, [call.args for call in calls], **room)
+    if result.status == "error" and setup and (lacking := _lacking(jail, setup)):
+        return Verdict("infra", f"the setup of the test cannot be used: {lacking}")
     if refused := _refused(result):
         return refused
-    for number, (got, call) in enumerate(zip(result.values, calls, strict=True), 1):
+    for number, (got, answer) in enumerate(zip(result.values, expected, strict=True), 1):
         if isinstance(got, CallError):
             return Verdict("fail", f"call {number} of {len(calls)}: {got.detail}")
-        if not same(got, call.expected):
-            wanted, given = _show(call.expected), _show(got)
+        if not same(got, answer):
+            wanted, given = _show(answer), _show(got)
             return Verdict("fail", f"call {number} of {len(calls)}: wanted {wanted}, got {given}")
     return Verdict("pass")
 
@@ -124,11 +130,12 @@ def share_passed(jail: Jail, code: str, entry: str, calls: Sequence[Call]) -> fl
     """The share of the calls that return what is expected, in one job; 1 where `grade` passes. None where
     the jail failed."""
     _some(calls, "calls")
-    result = jail.call(code, entry, [call.args for call in calls], **_room(calls))
+    expected, room = _expected(calls)
+    result = jail.call(code, entry, [call.args for call in calls], **room)
     if refused := _refused(result):
         return None if refused.status == "infra" else 0.0
-    values = zip(result.values, calls, strict=True)
-    return sum(not isinstance(got, CallError) and same(got, c.expected) for got, c in values) / len(calls)
+    values = zip(result.values, expected, strict=True)
+    return sum(not isinstance(got, CallError) and same(got, answer) for got, answer in values) / len(calls)
 
 
 def grade_program(jail: Jail, code: str, cases: Sequence[Case]) -> Verdict:
@@ -159,13 +166,24 @@ def _some(tests: Sequence, name: str) -> None:
         raise ValueError(f"{name} is empty, so any program would pass; give at least one test")
 
 
-def _room(calls: Sequence[Call]) -> dict[str, int]:
-    """The limit of the answers, where what is expected needs more than the usual one; a right answer may be
-    written in up to twice the space (a float of many digits for a short one). Raises ValueError where a value
-    is expected that no job can return: it would fail every program."""
-    expected = sum(len(json.dumps(jail_codec.encode(call.expected))) for call in calls)
-    needed = 2 * expected + _ENVELOPE * len(calls)
-    return {"output_bytes": needed} if needed > OUTPUT_BYTES else {}
+def _expected(calls: Sequence[Call]) -> tuple[list, dict[str, int]]:
+    """What is expected, by value as a job returns it, and the limit of the answers where that needs more than
+    the usual one; a right answer may be written in up to twice the space (a float of many digits for a short
+    one). Raises ValueError where a value is expected that no job can return: it would fail every program."""
+    encoded = [jail_codec.encode(call.expected) for call in calls]
+    needed = 2 * sum(len(json.dumps(value)) for value in encoded) + _ENVELOPE * len(calls)
+    room = {"output_bytes": needed} if needed > OUTPUT_BYTES else {}
+    return [jail_codec.decode(value) for value in encoded], room
+
+
+def _lacking(jail: Jail, setup: str) -> str:
+    """Why the imports of a setup alone do not load, "" where they do: then no program can be blamed."""
+    tree = parse(setup)
+    imports = [ast.unparse(node) for node in tree.body if isinstance(node, IMPORT)] if tree else []
+    if not imports:
+        return ""
+    alone = jail.call("\n".join([*imports, "def loads(): pass"]), "loads", [[]])
+    return alone.detail if alone.status == "error" else ""
 
 
 def _refused(result: JailResult) -> Verdict | None:

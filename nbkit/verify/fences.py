@@ -57,7 +57,8 @@ class _Open:
         else:
             margin = len(self.before) if _IN_A_LIST.fullmatch(self.before) else 0
             lines = [line[min(margin, len(line) - len(line.lstrip())) :] for line in lines]
-        if any(line.lstrip().startswith(">>> ") for line in lines):
+        code = (line.lstrip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+        if next(code, "").startswith(">>> "):  # a session, rather than a docstring with examples
             lines = [line[found.end() :] for line in lines if (found := _PROMPT.match(line))]
         first = next((line for line in lines if line.strip()), "")
         body = "\n".join(lines)

@@ -29,6 +29,7 @@ from .jail_tiers import SandboxUnavailable, probe
 _CANARY_EVERY = 1000
 MAX_CODE = 100_000
 OUTPUT_BYTES = 65_536
+_CHECK_BYTES = 1 << 23  # of one answer to a test as code, which knows itself what it wants
 _MAX_QUESTION = 1 << 24  # bytes that a test may send at once
 
 _EVALUATE = """
@@ -157,10 +158,11 @@ class Jail:
 
         The test and the code run in two jobs that share nothing: `candidate` sends its arguments to the
         code's job and gets plain values back. A test that cannot be used so (it does not load, or passes an
-        argument that is not plain data) is "infra": no fault of the code. It may import numpy where that is
-        installed here, the code may not.
+        argument that is not plain data, or lacks a module) is "infra": no fault of the code. It may import
+        numpy where that is installed here, the code only in a jail made with `numpy`.
         """
-        other = self.sibling(numpy="numpy" in test and jail_tiers.numpy_folder() is not None)
+        numpy = (self._numpy or "numpy" in test) and jail_tiers.numpy_folder() is not None
+        other = self.sibling(numpy=numpy)
         return self._guarded(code, lambda: other._guarded("", lambda: self._check(other, code, entry, test)))
 
     def eval(self, expression: str) -> JailResult:
@@ -230,16 +232,16 @@ class Jail:
 
     def _check(self, other: "Jail", code: str, entry: str, test: str) -> JailResult:
         # what the test compares with stands in it, and so bounds what a right answer takes
-        limit = max(self.output_bytes, 4 * len(test))
+        limit = max(self.output_bytes, _CHECK_BYTES, 4 * len(test))
         cpu_s = jail_clock.cpu_limit(self.wall_s, 1000)
         try:
-            asked = {"mode": "serve", "code": code, "entry": entry, "cpu_s": cpu_s}
+            asked = {"mode": "serve", "code": code, "entry": entry, "cpu_s": cpu_s, "numpy": self._numpy}
             ours = self._worker.open(asked, limit)
-            asking = {"mode": "check", "code": test, "entry": entry, "cpu_s": cpu_s}
+            asking = {"mode": "check", "code": test, "entry": entry, "cpu_s": cpu_s, "numpy": self._numpy}
             tests = other._worker.open(asking, _MAX_QUESTION)
             ours.begin()
             tests.begin()
-            talk = Conversation(ours, tests, self.wall_s)
+            talk = Conversation(ours, tests, self.wall_s, self._numpy)
             result = talk.hold()
             exits = ours.end(), tests.end()
         except (OSError, struct.error):

@@ -92,9 +92,9 @@ class Conversation:
     `ours` is the program's job ("serve"), `tests` the test's ("check"); every call may take `wall_s` within a
     total that grows with them."""
 
-    def __init__(self, ours: Job, tests: Job, wall_s: float) -> None:
+    def __init__(self, ours: Job, tests: Job, wall_s: float, numpy: bool = False) -> None:
         self.ours, self.tests, self.wall_s, self.cut = ours, tests, wall_s, ""
-        self.clock = Clock(wall_s)
+        self.clock, self._numpy = Clock(wall_s), numpy
 
     def hold(self) -> JailResult | None:
         """The result; None when the program did not answer, and `cut` says how."""
@@ -140,14 +140,18 @@ class Conversation:
         try:
             answer = json.loads(self.ours.receive(self.clock.deadline()))
             if "error" not in answer:
-                return {"value": _again(answer["value"])}
+                return {"value": self._again(answer["value"])}
             kinds = [str(kind)[:200] for kind in answer.get("kinds") or []][:20]
-            args = answer.get("args") and _again(answer["args"])
+            args = answer.get("args") and self._again(answer["args"])
             return {"error": str(answer["error"])[:300], "kinds": kinds, "args": args}
         except jail_codec.MALFORMED:
             raise Cut("garbage") from None
 
+    def _again(self, data: object) -> list:
+        """Encoded anew by us: what a program wrote goes no further as it is."""
+        return jail_codec.encode(jail_codec.decode(data, build=self._hold), rich=True)
 
-def _again(data: object) -> list:
-    """Encoded anew by us: what a program wrote goes no further as it is."""
-    return jail_codec.encode(jail_codec.decode(data), rich=True)
+    def _hold(self, tag: str, parts: tuple) -> jail_codec.Held:
+        if tag == "P" and not self._numpy:
+            raise ValueError("an array from a program without numpy")
+        return jail_codec.Held(tag, parts)

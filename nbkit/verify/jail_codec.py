@@ -11,10 +11,15 @@ named tuples, dataclasses, members of enumerations, iterators and views of dicti
 parts by value, made into objects again by `jail_copies.py` on the other side.
 """
 
+import array
 import dataclasses
+import datetime
 import enum
 import itertools
+import re
+import sys
 import time
+import uuid
 from collections import Counter, OrderedDict, defaultdict, deque
 from decimal import Decimal
 from fractions import Fraction
@@ -27,6 +32,11 @@ MAX_ITEMS = 10_000  # of an iterator; of one that goes on, which may have no end
 _FIRST_ITEMS = 1000
 _ITERATOR_S = 0.5
 _SAME_HASH = 64
+_TIMES = {kind.__name__: kind for kind in (datetime.datetime, datetime.date, datetime.time)}
+_ARRAY_CODES = "bBuhHiIlLqQfd"
+_DTYPE = re.compile(r"[<>|=]([biufcSUMm])\d{1,9}(?:\[[\w ]{1,9}\])?")
+
+numpy_crosses = False  # set in a job whose other side has numpy as well
 
 _SEQUENCES = {"l": list, "t": tuple, "S": set, "F": frozenset}
 _MAPPINGS = {
@@ -44,17 +54,25 @@ class Held:
     N  a named tuple: (class name, fields, values)       R  a dataclass: the same
     E  a member of an enumeration: (class name, name, value, is it a number or text itself?)
     I  an iterator: (items, are these all?)              V  a view of a dictionary: (kind, items)
+    P  an array of numpy: (dtype, shape, items)
     """
 
     tag: str
     parts: tuple
 
 
+class CannotCross(ValueError):
+    """A value of this type has no form in which it could cross."""
+
+
 def encode(value: object, depth: int = 0, rich: bool = False) -> list:
-    """`value` as tagged JSON data. Raises ValueError for a type that cannot cross."""
+    """`value` as tagged JSON data. Raises CannotCross for a type that has none, ValueError for too
+    much of one."""
     if depth > MAX_DEPTH:
         raise ValueError(f"value is nested deeper than {MAX_DEPTH}")
     kind = type(value)
+    if kind is int or kind is float or kind is str:  # most values: long lists of them take a while
+        return _encode_scalar(value, kind)
     if value is None:
         return ["n"]
     if kind is bool:
@@ -87,7 +105,40 @@ def encode(value: object, depth: int = 0, rich: bool = False) -> list:
             if rich and kind in (Counter, OrderedDict, defaultdict)
             else ["d", pairs]
         )
-    raise ValueError(f"cannot return a value of type {kind.__name__}; use plain built-in types")
+    return _encode_library(value, kind, depth, rich)
+
+
+def _encode_library(value: object, kind: type, depth: int, rich: bool) -> list:
+    """Values of classes of the standard library, and numbers of numpy, by what they hold."""
+    for name, base in _TIMES.items():
+        if issubclass(kind, base):
+            if isinstance(getattr(value, "tzinfo", None), datetime.timezone | None):
+                return ["T", name, base.isoformat(value), int(getattr(value, "fold", 0))]
+            raise CannotCross("cannot return a time of a zone that is no fixed offset")
+    if issubclass(kind, datetime.timedelta):
+        return ["T", "timedelta", [value.days, value.seconds, value.microseconds]]
+    if kind is datetime.timezone:
+        return ["T", "timezone", encode(value.utcoffset(None))[2]]
+    if issubclass(kind, uuid.UUID):
+        return ["U", value.hex]
+    if kind is array.array:
+        return ["A", value.typecode, [encode(item) for item in value]]
+    numpy = sys.modules.get("numpy") if kind.__module__ == "numpy" else None
+    if numpy and isinstance(value, numpy.generic) and type(item := value.item()).__module__ != "numpy":
+        return encode(item, depth + 1, rich)
+    if numpy and isinstance(value, numpy.ndarray) and rich:
+        return _encode_array(value, depth)
+    raise CannotCross(f"cannot return a value of type {kind.__name__}; use plain built-in types")
+
+
+def _encode_array(value: object, depth: int) -> list:
+    if not numpy_crosses:
+        raise CannotCross("an array of numpy crosses only where the program has numpy: Jail(numpy=True)")
+    if not (found := _DTYPE.fullmatch(value.dtype.str)):
+        raise CannotCross(f"cannot return a numpy array of {value.dtype}")
+    flat = value.view(f"{value.dtype.str[0]}i8") if found[1] in "Mm" else value
+    parts = (value.dtype.str, tuple(value.shape), tuple(flat.ravel().tolist()))
+    return ["P", encode(parts, depth + 1)]
 
 
 def _encode_scalar(value: object, kind: type) -> list:
@@ -157,10 +208,26 @@ def decode(data: object, depth: int = 0, build=Held) -> object:
         parts = [decode(part, depth + 1) for part in data[1]]
         if [type(part) for part in parts] == [int, int, int]:
             return range(*parts)
+    if tag in ("T", "U", "A"):
+        return _decode_library(data)
     if tag == "Q":
         return deque([decode(item, depth + 1, build) for item in data[1]], decode(data[2], depth + 1))
-    if tag in ("N", "R", "E", "I", "V") and type(parts := decode(data[1], depth + 1, build)) is tuple:
+    if tag in ("N", "R", "E", "I", "V", "P") and type(parts := decode(data[1], depth + 1, build)) is tuple:
         return build(tag, parts)
+    raise ValueError("malformed value")
+
+
+def _decode_library(data: list) -> object:
+    if data[0] == "U" and type(data[1]) is str:
+        return uuid.UUID(hex=data[1])
+    if data[0] == "A" and type(data[1]) is str and len(data[1]) == 1 and data[1] in _ARRAY_CODES:
+        return array.array(data[1], [decode(item) for item in data[2]])
+    if data[1] in _TIMES and type(data[2]) is str:
+        made = _TIMES[data[1]].fromisoformat(data[2])
+        return made if data[1] == "date" else made.replace(fold=[0, 1].index(data[3]))
+    if data[1] in ("timedelta", "timezone"):
+        span = datetime.timedelta(*data[2])
+        return span if data[1] == "timedelta" else datetime.timezone(span)
     raise ValueError("malformed value")
 
 

@@ -22,7 +22,7 @@ class Copies:
 
     def __call__(self, tag: str, parts: tuple) -> object:
         makers = {"N": self._named_tuple, "R": self._dataclass, "E": self._member, "I": _iterator, "V": _view}
-        return makers[tag](*parts)
+        return _array(*parts) if tag == "P" else makers[tag](*parts)
 
     def _class(self, key: tuple, fits, make) -> type:
         """Our own class of the name key[1] if it fits, else one that we make; the same one for the same
@@ -102,6 +102,15 @@ def _iterator(items: tuple, complete: bool):
             raise RuntimeError(f"the jail copies {len(items)} items of an iterator, the test wants more")
 
     return stream()
+
+
+def _array(dtype: str, shape: tuple, items: tuple) -> object:
+    numpy = sys.modules["numpy"]
+    kind = numpy.dtype(dtype)
+    if kind.kind not in "biufcSUMm":
+        raise ValueError("an array of objects")
+    stored = numpy.dtype(f"{kind.str[0]}i8") if kind.kind in "Mm" else kind
+    return numpy.array(items, dtype=stored).view(kind).reshape(shape)
 
 
 def _view(kind: str, items: tuple) -> object:

@@ -15,11 +15,13 @@ value.
 
 import json
 import os
+import re
 import sys
 import time
 import types
 
 LENGTH_DIGITS = 8
+_SOLUTIONS = ("solution", "main", "answer", "candidate", "program", "submission", "your_module")
 _PART_BYTES, _PART_S = 1 << 16, 0.2  # an answer is handed over when there is as much of it, or as old
 
 
@@ -128,6 +130,7 @@ def _run(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
 
 def _serve(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
     """Answer calls one by one; the last answer, after the caller has left, reaches nobody."""
+    inside.codec.numpy_crosses = job["numpy"]
     found = _function(job, inside)
     if isinstance(found, str):
         return {"error": found}
@@ -162,15 +165,17 @@ class _Unusable(BaseException):
 
 def _check(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
     """{"passed": bool, "detail": text}, or {"broken": text} when the test itself cannot be used."""
-    answers, names = 0, {}
+    answers, names, raised = 0, {}, []
     codec, describe = inside.codec, inside.home.describe
+    codec.numpy_crosses = job["numpy"]
 
     def candidate(*args, **keywords):
         nonlocal answers
         try:
             question = json.dumps({"call": codec.encode([list(args), keywords], rich=True)}).encode()
         except ValueError as error:
-            if answers:  # it may be made of what the program has answered: no way out of a fail
+            # too much of it may be made of what the program has answered: no way out of a fail
+            if answers and not isinstance(error, codec.CannotCross):
                 raise
             raise _Unusable(f"the test passes an argument that is not plain data: {error}") from error
         channel.write(question)
@@ -178,8 +183,12 @@ def _check(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
         answers += 1
         if "value" in answer:
             return codec.decode(answer["value"], build=copies)
-        raise copies.error(answer, answer["args"] and codec.decode(answer["args"], build=copies))
+        raised.append(copies.error(answer, answer["args"] and codec.decode(answer["args"], build=copies)))
+        raise raised[-1]
 
+    for module in _SOLUTIONS:  # a test may import the file of the answer
+        sys.modules[module] = types.ModuleType(module)
+        setattr(sys.modules[module], job["entry"], candidate)
     try:
         names = _load(job["code"], "test")
         copies = inside.copies.Copies(names)
@@ -192,5 +201,24 @@ def _check(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
     except _Unusable as error:
         return {"broken": str(error)}
     except BaseException as error:
+        if not any(error is other for other in raised) and (why := _lacks(error, job["code"])):
+            return {"broken": why}
         return {"passed": False, "detail": describe(error)}
     return {"passed": True, "detail": ""}
+
+
+def _lacks(error: BaseException, test: str) -> str:
+    """Why an error is the test's own: it imports a module that is not here, or uses a name that it never
+    defines. "" for any other; the text that a program answers has no part in these two."""
+    name = getattr(error, "name", None)
+    if isinstance(error, ImportError) and type(name) is str:
+        root = name.partition(".")[0]
+        if re.search(rf"\b(?:import|from)\s[^\n]*\b{re.escape(root)}\b", test):
+            return f"it imports {root}, which is not there: {error}"
+    if type(error) is NameError:
+        trace = error.__traceback__
+        while trace.tb_next:
+            trace = trace.tb_next
+        if trace.tb_frame.f_code.co_filename == "<test>":
+            return f"it uses {name}, which it does not define"
+    return ""

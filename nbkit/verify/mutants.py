@@ -75,6 +75,11 @@ def mutants(code: str, limit: int) -> list[str]:
         return []
     try:
         tree = ast.parse(code)
+    except (RecursionError, MemoryError):
+        return []
+    except (SyntaxError, ValueError, OverflowError) as error:
+        raise ValueError(f"mutants: the code does not parse: {error}") from error
+    try:
         parts = [ast.unparse(statement) for statement in tree.body]
         owner = {id(node): k for k, statement in enumerate(tree.body) for node in ast.walk(statement)}
         places = [
@@ -89,10 +94,8 @@ def mutants(code: str, limit: int) -> list[str]:
             number = owner[id(node)]
             text = _changed(tree.body[number], node, place)
             found.append(_joined(tree, [*parts[:number], text, *parts[number + 1 :]]))
-    except (RecursionError, MemoryError):
+    except (RecursionError, MemoryError, ValueError):  # the last: a number too long to be written
         return []
-    except (SyntaxError, ValueError, OverflowError) as error:
-        raise ValueError(f"mutants: the code does not parse: {error}") from error
     unique = [text for text in dict.fromkeys(found) if text != _joined(tree, parts)]
     return [unique[number] for number in _spread(len(unique), limit)]
 

@@ -14,7 +14,9 @@ from . import jail_codec
 from .blocks import complete
 from .code import Call, Verdict, grade, grade_check
 from .jail import Jail
-from .pieces import compiles, parse
+from .pieces import IMPORT, compiles, parse
+
+_IMPORTS = "import array, collections, datetime, decimal, fractions, itertools, math, re, sys, uuid"
 
 
 def grade_humaneval(jail: Jail, code: str, row: Mapping[str, str]) -> Verdict:
@@ -37,11 +39,14 @@ def grade_mbpp(jail: Jail, code: str, row: Mapping) -> Verdict:
     if parsed := mbpp_calls(row["test_list"]):
         entry, calls = parsed
         return grade(jail, code, entry, calls, row.get("test_setup_code") or "")
-    names = {name for test in row["test_list"] for name in _called(ast.parse(test))}
+    setup = parse(row.get("test_setup_code") or "")
+    imports = [node for node in setup.body if isinstance(node, IMPORT)] if setup else []
+    given = {alias.asname or alias.name for node in imports for alias in node.names}
+    names = {name for test in row["test_list"] for name in _called(ast.parse(test))} - given
     if len(names) != 1:
         return Verdict("infra", f"the tests call {sorted(names) or 'nothing'}, wanted one function")
     body = "\n    ".join(row["test_list"])
-    test = f"import math, re, sys\ndef check(candidate):\n    {body}"
+    test = "\n".join([_IMPORTS, *map(ast.unparse, imports), f"def check(candidate):\n    {body}"])
     return grade_check(jail, code, names.pop(), test)
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from .code import Call, grade, same
 from .jail import CallError, Jail
 from .mutants import mutants
+from .thought import split_thought
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz AEIOU019.,-"
 _BATCH = 25  # calls per job: an input on which the solution hangs spoils its batch only
@@ -85,7 +86,7 @@ def synthesize(
     if not shown:
         return Rejected("the solution answers none of its examples")
     suspects += _impostors(entry, shown)
-    rng = random.Random(f"synthesis/{seed}/{entry}/{solution}")
+    rng = random.Random(f"synthesis/{seed}/{entry}/{solution}".encode("utf-8", "backslashreplace"))
     tests, caught_by, hopeless = [], [], set()  # caught_by[t]: mutants that test t notices
     for _ in range(rounds):
         bases = [call.args for call in [*shown, *(t for t, c in zip(tests, caught_by, strict=True) if c)]]
@@ -108,12 +109,28 @@ def synthesize(
     return suite
 
 
+def written(value: object) -> str:
+    """A value as Python source; integers of more than 4,300 digits, which `repr` refuses, in hexadecimal."""
+    try:
+        return repr(value)
+    except ValueError:
+        pass
+    kind = type(value)
+    if kind is int:
+        return hex(value)
+    if kind is dict:
+        return f"{{{', '.join(f'{written(key)}: {written(item)}' for key, item in value.items())}}}"
+    if kind in (list, tuple, set, frozenset):
+        return f"{kind.__name__}([{', '.join(map(written, value))}])"
+    return f"{kind.__name__}(...)"  # a fraction, say, which a text cannot show
+
+
 def _impostors(entry: str, shown: Sequence[Call]) -> list[str]:
     """Wrong programs a policy may try: hand back the argument, or remember what the problem text shows."""
-    table = {repr(tuple(call.args)): call.expected for call in shown}
+    table = {written(tuple(call.args)): call.expected for call in shown}
     return [
         f"def {entry}(*args): return args[0] if args else None",
-        f"def {entry}(*args): return {table!r}.get(repr(args), {shown[0].expected!r})",
+        f"def {entry}(*args): return {written(table)}.get(repr(args), {written(shown[0].expected)})",
     ]
 
 
@@ -169,15 +186,15 @@ def _cover(caught_by: Sequence[set[int]], limit: int) -> list[int]:
 
 def _variations(bases: Sequence[list], count: int, rng: random.Random, known: Sequence[Call]) -> list[list]:
     """New argument lists, each one or two changes away from a known one."""
-    seen, found = {repr(call.args) for call in known}, []
+    seen, found = {written(call.args) for call in known}, []
     for _ in range(count * 10):
         args = list(rng.choice(bases))
         for _ in range(rng.choice((1, 1, 2))):
             if args:
                 place = rng.randrange(len(args))
                 args[place] = vary(args[place], rng)
-        if repr(args) not in seen and len(repr(args)) <= _MAX_SHOWN:
-            seen.add(repr(args))
+        if (text := written(args)) not in seen and len(text) <= _MAX_SHOWN:
+            seen.add(text)
             found.append(args)
         if len(found) == count:
             break
@@ -199,7 +216,7 @@ def vary(value: object, rng: random.Random) -> object:
         spare = rng.choice(value) if value else rng.randint(-9, 9)
         return kind(_vary_items(list(value), rng, lambda: vary(spare, rng)))
     if kind in (set, frozenset):
-        items = sorted(value, key=repr)
+        items = sorted(value, key=written)
         return kind(_vary_items(items, rng, lambda: vary(rng.choice(items), rng) if items else 0))
     if kind is dict and value:
         key = rng.choice(list(value))
@@ -220,7 +237,7 @@ def _vary_items(items: list, rng: random.Random, fresh: Callable[[], object]) ->
     if change == "double":
         return [*items[: place + 1], *items[place:]]
     if change == "sort":
-        return sorted(items, key=repr)
+        return sorted(items, key=written)
     return {"reverse": items[::-1], "empty": [], "one": items[:1]}[change]
 
 
@@ -240,7 +257,8 @@ def problem_request(suite: Suite) -> str:
 
 def public_tests(suite: Suite) -> str:
     return "\n".join(
-        f"{suite.entry}({', '.join(map(repr, call.args))}) == {call.expected!r}" for call in suite.public
+        f"{suite.entry}({', '.join(map(written, call.args))}) == {written(call.expected)}"
+        for call in suite.public
     )
 
 
@@ -255,7 +273,7 @@ def problem_fault(text: str, suite: Suite) -> str | None:
     ]
     if leaked := [line for line in lines if len(line) >= 12 and line in text]:
         return f"shows a line of the solution: {leaked[0]}"
-    hidden = [", ".join(map(repr, call.args)) for call in suite.private]
+    hidden = [", ".join(map(written, call.args)) for call in suite.private]
     if any(f"{suite.entry}({args})" in text for args in hidden):
         return "shows a private test"
     return None
@@ -266,6 +284,6 @@ def write_problems(suites: Sequence[Suite], ask: Callable[[list[str]], list[str]
     such as a model behind an `Endpoint`."""
     texts = []
     for suite, answer in zip(suites, ask([problem_request(suite) for suite in suites]), strict=True):
-        fault = problem_fault(text := answer.rpartition("</think>")[2].strip(), suite)
+        fault = problem_fault(text := split_thought(answer)[1].strip(), suite)
         texts.append(Rejected(fault) if fault else f"{text}\n\nIt must pass:\n{public_tests(suite)}")
     return texts
