@@ -1,8 +1,8 @@
 """What a published run was made of, and whether it still holds. Used by stage.py and the command line.
 
 A stage is complete when `_SUCCESS` holds the sha256 of `manifest.json`, every output has the hash the
-manifest gives, its fingerprint (notebook code, parameters, nbkit code) is today's, and every upstream it read
-is still the one it read.
+manifest gives, its fingerprint (notebook code, parameters, the modules that the notebook can run: closure.py)
+is today's, and every upstream it read is still the one it read and no older than its own code.
 
     outputs/<profile>/<stage>/   metrics.json  manifest.json  _SUCCESS  figures/  logs/  <artifacts>
 """
@@ -20,27 +20,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from nbkit import files, params
+from nbkit import closure, files, params
 
 Status = Literal["missing", "complete", "stale", "corrupt"]
-# These only start, watch or show a run: editing them changes no result.
-NOT_CODE = (
-    "__main__.py",
-    "calibrate.py",
-    "cli.py",
-    "cli_claims.py",
-    "cli_filter.py",
-    "execute.py",
-    "live.py",
-    "planning.py",
-    "progress.py",
-    "report.py",
-    "runner.py",
-    "seed_report.py",
-    "seed_stats.py",
-    "seeds.py",
-    "token_efficiency.py",
-)
+FORMAT = 2  # of manifest.json; 1 had no record of the code, and one hash over all of it
 PACKAGES = (
     "torch",
     "transformers",
@@ -67,26 +50,25 @@ def notebook_path(stage: str) -> Path:
     return path
 
 
-def code_hash() -> str:
-    """Hash of nbkit's files (code and claims.yaml) that can change a result."""
-    sources = files.files_in(Path(__file__).parent)  # without the copies that Jupyter keeps of edited files
-    wanted = [name for name in sources if name.endswith((".py", ".yaml")) and name not in NOT_CODE]
-    return files.digest({name: files.sha256(sources[name]) for name in wanted})
+def code_of(stage: str) -> dict[str, str]:
+    """File of nbkit -> hash of what it does, for all that the notebook of a stage can run."""
+    return closure.module_hashes(notebook_path(stage))
 
 
 def notebook_hash(stage: str) -> str:
-    """Hash of the notebook's code cells; outputs, counts, metadata and prose do not count."""
-    cells = files.read_json(notebook_path(stage))["cells"]
-    return files.digest(["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"])
+    """Hash of what the notebook's code cells do; prose, outputs and comments do not count."""
+    return files.digest([closure.code_digest(cell) for cell in closure.code_cells(notebook_path(stage))])
 
 
 def fingerprint(
-    stage: str, values: Mapping[str, Any], code: str | None = None, notebook: str | None = None
+    stage: str,
+    values: Mapping[str, Any],
+    code: Mapping[str, str] | None = None,
+    notebook: str | None = None,
 ) -> str:
     """One hash of what a stage's result depends on besides its inputs; `values`: the coerced parameters."""
-    return files.digest(
-        {"code": code or code_hash(), "notebook": notebook or notebook_hash(stage), "params": dict(values)}
-    )
+    code, notebook = code or code_of(stage), notebook or notebook_hash(stage)
+    return files.digest({"code": dict(code), "notebook": notebook, "params": dict(values)})
 
 
 def manifest_id(manifest: Mapping[str, Any]) -> str:
@@ -96,7 +78,8 @@ def manifest_id(manifest: Mapping[str, Any]) -> str:
 
 
 def load_manifest(profile: str, stage: str) -> tuple[Status, str, dict[str, Any]]:
-    """("complete" | "missing" | "corrupt", reason, manifest) from `_SUCCESS` and `manifest.json` alone."""
+    """("complete" | "missing" | "corrupt" | "stale", reason, manifest) from `_SUCCESS` and `manifest.json`
+    alone; stale: written by an nbkit whose manifests this one does not read."""
     folder = run_dir(profile, stage)
     try:
         claimed = (folder / "_SUCCESS").read_text().strip()
@@ -108,11 +91,18 @@ def load_manifest(profile: str, stage: str) -> tuple[Status, str, dict[str, Any]
         return "corrupt", "manifest.json is gone", {}
     if hashlib.sha256(raw).hexdigest() != claimed:
         return "corrupt", "manifest.json differs from what _SUCCESS vouches for", {}
-    return "complete", "", json.loads(raw)
+    manifest = json.loads(raw)
+    if (found := manifest.get("format", 1)) != FORMAT:
+        age = "an older" if found < FORMAT else "a newer"
+        return "stale", f"made by {age} nbkit (manifest format {found}, this one has {FORMAT})", manifest
+    return "complete", "", manifest
 
 
-def changed_inputs(profile: str, manifest: Mapping[str, Any]) -> str:
-    """Why the recorded inputs no longer hold, upstream by upstream all the way up; "" when they do."""
+def changed_inputs(profile: str, manifest: Mapping[str, Any], sources: bool = False) -> str:
+    """Why the recorded inputs no longer hold, upstream by upstream all the way up; "" when they do.
+
+    With `sources`, an input also no longer holds when the code that made it has changed since.
+    """
     for name, entry in manifest["inputs"].items():
         upstream = name.split("/", 1)[0]
         state, reason, current = load_manifest(profile, upstream)
@@ -120,7 +110,9 @@ def changed_inputs(profile: str, manifest: Mapping[str, Any]) -> str:
             return f"its input {upstream} is {state} ({reason})"
         if manifest_id(current) != entry["manifest"]:
             return f"{upstream} was made anew with another result since"
-        if deeper := changed_inputs(profile, current):
+        if sources and (reason := _changed_sources(upstream, current, current["params"])):
+            return f"its input {upstream} is stale: {reason}"
+        if deeper := changed_inputs(profile, current, sources):
             return f"its input {upstream} is stale: {deeper}"
     return ""
 
@@ -154,19 +146,27 @@ def status_of(
         return state, reason
     if deep and (wrong := changed_outputs(profile, stage, manifest)):
         return "corrupt", "; ".join(wrong)
-    if manifest["fingerprint"] != fingerprint(stage, vars(config)):
-        return "stale", _what_changed(stage, manifest, vars(config))
-    if reason := changed_inputs(profile, manifest):
+    if reason := _changed_sources(stage, manifest, vars(config)):
+        return "stale", reason
+    if reason := changed_inputs(profile, manifest, sources=True):
         return "stale", reason
     return "complete", ""
 
 
-def _what_changed(stage: str, manifest: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    """Name what differs: parameters, the notebook's code, or nbkit's code."""
+def _changed_sources(stage: str, manifest: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """What differs from the recorded run: parameters, notebook or modules of nbkit; "" when nothing does."""
+    code = code_of(stage)
+    if manifest["fingerprint"] == fingerprint(stage, values, code):
+        return ""
     old = manifest["params"]
     if names := [n for n in sorted({*old, *values}) if old.get(n) != values.get(n)]:
         return f"parameters changed: {', '.join(names)}"
-    return "the notebook changed" if manifest["notebook"] != notebook_hash(stage) else "nbkit changed"
+    if manifest["notebook"] != notebook_hash(stage):
+        return "the notebook changed"
+    before = manifest["code"]
+    changed = [name for name in sorted({*before, *code}) if before.get(name) != code.get(name)]
+    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+    return f"nbkit changed: {', '.join(changed[:3])}{more}"
 
 
 def git_state() -> tuple[dict[str, Any], str]:

@@ -24,9 +24,9 @@ from nbkit import files, params, progress, provenance
 from nbkit.files import plain
 from nbkit.live import CELL
 from nbkit.opening import open_folder, seed_everything, set_precision
-from nbkit.provenance import code_hash, fingerprint, notebook_hash, status_of
+from nbkit.provenance import code_of, fingerprint, notebook_hash, status_of
 
-__all__ = ["Run", "begin", "code_hash", "end", "fingerprint", "notebook_hash", "status_of"]
+__all__ = ["Run", "begin", "code_of", "end", "fingerprint", "notebook_hash", "status_of"]
 _SLOT = "_nbkit_run"
 _PLAIN = (bool, int, float, str, list, tuple, dict, set, type(None))
 _RESERVED = {"_SUCCESS", "manifest.json", "metrics.json", "code.diff", "resources.json", progress.FILE, CELL}
@@ -89,7 +89,7 @@ class Run:
         self._seconds: dict[str, float] = {}
         self._reused: list[str] = []
         # Hashed now: these are the sources this process runs, whatever is edited meanwhile.
-        self._code, self._notebook = code_hash(), notebook_hash(self.stage)
+        self._code, self._notebook = code_of(self.stage), notebook_hash(self.stage)
         self._started = time.monotonic()
         open_folder(self._dir)
         progress.report_to(self._dir / progress.FILE)
@@ -125,6 +125,8 @@ class Run:
             raise ValueError(f"{self.stage} needs {stage}, which is missing ({reason}); {remake} first")
         if state == "corrupt":
             raise ValueError(f"{self.stage} needs {stage}, which is damaged: {reason}; {remake} again")
+        if state == "stale":
+            raise ValueError(f"{self.stage} needs {stage}, which is stale: {reason}; {remake} again")
         if name not in manifest["outputs"]:
             known = list(manifest["outputs"])
             raise ValueError(
@@ -256,6 +258,7 @@ class Run:
         with progress.doing("hashing what was made"):
             made = {n: {"sha256": files.sha256(p), "bytes": files.size_of(p)} for n, p in paths.items()}
         manifest = {
+            "format": provenance.FORMAT,
             "stage": self.stage,
             "profile": self.profile,
             "params": vars(self.cfg),
@@ -269,6 +272,7 @@ class Run:
             "reused": self._reused,
             "headline": plain(headline, "headline"),
             "notebook": self._notebook,
+            "code": self._code,
             "fingerprint": fingerprint(self.stage, vars(self.cfg), self._code, self._notebook),
             "inputs": self._inputs,
             "outputs": made,

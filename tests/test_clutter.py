@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nbkit import files, params, provenance
-from nbkit.stage import begin, code_hash, end, status_of
+from nbkit import files, params
+from nbkit.stage import begin, end, status_of
 from nbkit.train import checkpoint
 from nbkit.train.checkpoint import damage, newest_valid, publish
 
@@ -146,17 +146,7 @@ def test_a_published_folder_stays_complete_and_reusable(project):
     assert status_of("01_make", "tiny")[0] == "corrupt"
 
 
-def test_copies_that_jupyter_keeps_are_neither_code_nor_profiles(project, monkeypatch, tmp_path):
-    package = tmp_path / "package"
-    package.mkdir()
-    (package / "provenance.py").write_text("x = 1\n")
-    monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
-    before = code_hash()
-    put(package, ".ipynb_checkpoints/provenance-checkpoint.py")
-    put(package, "._provenance.py")
-    assert code_hash() == before
-    put(package, "other.py")
-    assert code_hash() != before
+def test_copies_that_jupyter_keeps_are_no_profiles(project):
     (project / "params" / ".ipynb_checkpoints").mkdir()
     assert params.profiles() == ["other", "tiny"]
 

@@ -84,9 +84,9 @@ def _limit(kind: int, soft: int, hard: int | None = None) -> None:
     resource.setrlimit(kind, (soft, hard))
 
 
-def _load(name: str) -> types.ModuleType:
+def _load(file: str) -> types.ModuleType:
     # By path: putting this folder on sys.path would shadow the standard `math` and `code`.
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
+    path, name = os.path.join(os.path.dirname(os.path.abspath(__file__)), file), file.removesuffix(".py")
     spec = importlib.util.spec_from_file_location(name, path)
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -105,14 +105,16 @@ def _prepare(settings: dict) -> tuple[_Tools, list[str]]:
         for name in ("numpy", "numpy.linalg", "numpy.random", "numpy.testing", "numpy.polynomial"):
             importlib.import_module(name)
         sys.path.pop()
-    job, confine = _load("jail_job"), _load("jail_confine")
-    inside = types.SimpleNamespace(**{name: _load(f"jail_{name}") for name in ("codec", "copies", "home")})
+    job, confine = _load("jail_job.py"), _load("jail_confine.py")
+    inside = types.SimpleNamespace(
+        codec=_load("jail_codec.py"), copies=_load("jail_copies.py"), home=_load("jail_home.py")
+    )
     inside.home.furnish()
     if settings["math"] is not None:
         sys.path += settings["math"]
-        for name in ("jail_balls", "jail_points", "jail_series"):  # imported by the next
-            _load(name)
-        _load("jail_math").warm_up()
+        for file in ("jail_balls.py", "jail_points.py", "jail_series.py"):  # imported by the next
+            _load(file)
+        _load("jail_math.py").warm_up()
     tools = _Tools(job, inside, confine, confine.build_filter(), settings["cpu_s"])
     os.chdir("/")
     os.umask(0o077)
