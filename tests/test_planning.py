@@ -96,7 +96,7 @@ def test_nothing_is_in_the_way_of_a_whole_run_or_a_whole_upstream(project):
 def test_code_that_changed_since_does_not_stop_what_rests_on_it(project, monkeypatch):
     """As in the notebook: what was published is taken as published."""
     made(project, "01_make")
-    monkeypatch.setattr(provenance, "code_hash", lambda: "another")
+    monkeypatch.setattr(provenance, "code_of", lambda stage: {"another.py": "0"})
     assert provenance.status_of("01_make", "tiny")[0] == "stale"
     assert planning.missing_upstream("tiny", {"02_use": {}}) == ""
 
