@@ -29,8 +29,8 @@ import math_verify
 from scipy import stats
 from trl.rewards import accuracy_reward
 
-from nbkit.data import sources
-from nbkit.files import write_json
+from nbkit.run.files import write_json
+from nbkit.tasks import sources
 from nbkit.verify import Jail, extract_answer, verdict
 
 PAIRS = Path(__file__).resolve().parents[1] / "tests" / "math_pairs"

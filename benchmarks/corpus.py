@@ -28,10 +28,12 @@ import numpy as np
 from datatrove.data import Document
 from sklearn.metrics import roc_auc_score
 
-from nbkit.data import pipeline, quality, sources, world
-from nbkit.data.filter import DocumentFilter
-from nbkit.data.reading import read_documents
-from nbkit.data.tokens import train_tokenizer
+from nbkit.filter import scorer
+from nbkit.filter.corpus import pipeline
+from nbkit.filter.document_filter import DocumentFilter
+from nbkit.tasks import sources, world
+from nbkit.text.rows import read_documents
+from nbkit.text.tokenizer import train_tokenizer
 
 FIT = ("corpus_web_c4", "corpus_kids", "corpus_masc", "corpus_qa_stackexchange")
 HIGH = ("corpus_textbook", "corpus_wiki", "corpus_tex", "pubmedqa")
@@ -66,7 +68,7 @@ def fitted_filter(folder):
         seeds = [doc["text"] for doc in load("corpus_qa_stackexchange", 50)]
     else:
         sample, seeds = [doc["text"] for doc in world.corpus(800, seed=9)], world.seeds(50)
-    annotations = quality.as_matrix([quality.annotate(text) for text in sample])
+    annotations = scorer.as_matrix([scorer.annotate(text) for text in sample])
     DocumentFilter.fit(sample, annotations, seeds).save(folder)
     train_tokenizer(sample, 4096).save_pretrained(folder / "tokenizer")
 
@@ -188,7 +190,7 @@ def beside_datatrove(options, folder):
         print("beside datatrove: left out, NBKIT_DATA_DIR is not set (the labels are real corpora)")
         return
     texts, label = tiers(options.docs)
-    texts = [text[: quality.MAX_CHARS] for text in texts]
+    texts = [text[: scorer.MAX_CHARS] for text in texts]
     document_filter = DocumentFilter.load(folder)
     score, rate, per_second = timed(lambda texts: document_filter.score(texts)["score"], texts)
     share, size = label.mean(), megabytes(texts)

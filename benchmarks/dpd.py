@@ -34,10 +34,10 @@ import torch
 import torch.nn.functional as F
 import trl
 
-from nbkit.files import write_json
-from nbkit.train.dpd_loss import against_teacher, by_trl_kernels
-from nbkit.train.dpd_tiles import DIVERGENCES, Divergence
-from nbkit.train.precision import has_bf16
+from nbkit.dpd.loss import against_teacher, by_trl_kernels
+from nbkit.dpd.tiles import DIVERGENCES, Divergence
+from nbkit.run.files import write_json
+from nbkit.run.precision import has_bf16
 
 CASES = {
     "naive float32": ("naive", "float32"),
@@ -140,10 +140,10 @@ def lengths(options, case: str, tokens: list[int], **shape) -> list[dict]:
 
 
 def truncations(kept: list[int], answers: int = 6) -> list[dict]:
-    from nbkit.data.reading import read_rows  # here: every measured process starts without them
-    from nbkit.train.dpd_states import completion_states
-    from nbkit.train.models import SMOLLM2, load
-    from nbkit.train.teacher_cache import truncation
+    from nbkit.dpd.states import completion_states
+    from nbkit.dpd.teacher_cache import truncation
+    from nbkit.models.load import SMOLLM2, load
+    from nbkit.text.rows import read_rows  # here: every measured process starts without them
 
     teacher, tokenizer = load(SMOLLM2)
     student, _ = load(SMOLLM2)

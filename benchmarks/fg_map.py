@@ -20,17 +20,18 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from nbkit import files, params, plots
-from nbkit.data import world
-from nbkit.data.skills import sample
-from nbkit.data.tokens import load_pool, pack, save_pool
-from nbkit.evals.tasks import evaluate, solution_loss
-from nbkit.generate import Generator
-from nbkit.seed_stats import over_seeds
-from nbkit.train.models import load
-from nbkit.train.pretrain import Job, train
-from nbkit.train.schedule import Stage, as_data, fg_wsd, nearest, vanilla
-from nbkit.verify.jail import Jail
+from nbkit.cli.study.seed_stats import over_seeds
+from nbkit.evals import plots
+from nbkit.evals.evaluate import evaluate, solution_loss
+from nbkit.models.engine import Generator
+from nbkit.models.load import load
+from nbkit.pretrain.job import Job, train
+from nbkit.pretrain.plan import Stage, as_data, fg_wsd, nearest, vanilla
+from nbkit.run import files, params
+from nbkit.tasks import world
+from nbkit.tasks.skills import sample
+from nbkit.text.tokenizer import load_pool, pack, save_pool
+from nbkit.verify.jail.jail import Jail
 
 TOKENS, BATCH, LONG = 3_000_000, 8, 1024
 CONDITIONS = {

@@ -26,10 +26,11 @@ from pathlib import Path
 import psutil
 from scipy import stats
 
-from nbkit.data.reading import read_rows
-from nbkit.verify import Call, Jail, JailPool, grade, grade_humaneval, grade_mbpp, mbpp_calls, mutants
-from nbkit.verify.jail_tiers import available
-from nbkit.verify.synthesis import Suite, synthesize
+from nbkit.text.rows import read_rows
+from nbkit.verify import Call, Jail, JailPool, grade, grade_humaneval, grade_mbpp, mbpp_calls
+from nbkit.verify.code import mutants
+from nbkit.verify.code.synthesis import Suite, synthesize
+from nbkit.verify.jail.tiers import available
 
 ADD = "def add(a, b): return a + b"
 HOSTILE = [

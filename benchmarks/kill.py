@@ -3,7 +3,7 @@
 .venv/bin/python benchmarks/kill.py  # 100 kills, at least 30 of them inside a save
 .venv/bin/python benchmarks/kill.py --kills 5 --inside-save 2  # seconds
 
-A run of `nbkit.train.pretrain.train` at smoke size (four stages, the last with longer sequences and a larger
+A run of `nbkit.pretrain.job.train` at smoke size (four stages, the last with longer sequences and a larger
 rotary base) is killed by SIGKILL again and again and always started again the same way, until it finishes;
 then the next run begins, until there were enough kills. A kill counts as inside a save if it left an
 `.incoming-*` folder behind. Prints JSON; exit code 1 if any weights differ, a start needed help or a resume
@@ -29,12 +29,12 @@ os.environ["OMP_NUM_THREADS"] = "1"  # also makes sums of threads, and so the we
 
 import numpy as np
 
-from nbkit.data import world
-from nbkit.data.tokens import pack, train_tokenizer
-from nbkit.files import read_json, sha256, write_json
-from nbkit.train import pretrain
-from nbkit.train.checkpoint import newest_valid, step_of
-from nbkit.train.schedule import Stage, as_data
+from nbkit.pretrain import job as pretrain
+from nbkit.pretrain.checkpoint import newest_valid, step_of
+from nbkit.pretrain.plan import Stage, as_data
+from nbkit.run.files import read_json, sha256, write_json
+from nbkit.tasks import world
+from nbkit.text.tokenizer import pack, train_tokenizer
 
 MODEL = {"hidden": 64, "layers": 3, "heads": 4, "kv_heads": 2, "mlp": 160, "context": 512, "tied": True}
 ROW, BATCH = 128, 8  # tokens of a pool row; rows of a step

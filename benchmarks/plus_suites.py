@@ -18,9 +18,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from nbkit.data.reading import read_rows
+from nbkit.text.rows import read_rows
 from nbkit.verify import Call, CallError, Jail, grade, grade_check, mbpp_calls
-from nbkit.verify.synthesis import vary
+from nbkit.verify.code.synthesis import vary
 
 FILES = {"humaneval": "humaneval/test.jsonl.gz", "mbpp": "mbpp/mbpp.jsonl.gz"}
 LONGEST = 3000  # characters of one input as written

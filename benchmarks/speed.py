@@ -20,17 +20,17 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 
-from nbkit.data import world
-from nbkit.data.tokens import pack, save_pool, train_tokenizer
-from nbkit.generate import Generator
-from nbkit.train import throughput
-from nbkit.train.common import run_training
-from nbkit.train.models import new_model, parameters
-from nbkit.train.order import SampleOrder
-from nbkit.train.precision import has_bf16, precision
-from nbkit.train.pretrain import Job, train
-from nbkit.train.pretrain_trainer import MicroBatches
-from nbkit.train.schedule import Stage, as_data
+from nbkit.models.engine import Generator
+from nbkit.models.load import new_model, parameters
+from nbkit.models.training import run_training
+from nbkit.pretrain import throughput
+from nbkit.pretrain.job import Job, train
+from nbkit.pretrain.order import SampleOrder
+from nbkit.pretrain.plan import Stage, as_data
+from nbkit.pretrain.trainer import MicroBatches
+from nbkit.run.precision import has_bf16, precision
+from nbkit.tasks import world
+from nbkit.text.tokenizer import pack, save_pool, train_tokenizer
 
 
 def shape(options) -> dict:
@@ -200,7 +200,8 @@ def generation(options, tokenizer) -> None:
 
 
 def jail() -> None:
-    from nbkit.verify.jail import Jail, SandboxUnavailable
+    from nbkit.verify.jail.jail import Jail
+    from nbkit.verify.jail.tiers import SandboxUnavailable
 
     try:
         with Jail() as opened:

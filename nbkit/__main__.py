@@ -2,6 +2,6 @@
 
 import sys
 
-from nbkit.cli import main
+from nbkit.cli.main import main
 
 sys.exit(main())

@@ -16,9 +16,9 @@ from pathlib import Path
 import papermill
 import pytest
 
-from nbkit import params
-from nbkit.schemas import SCHEMAS
-from nbkit.train.models import new_model, parameters
+from nbkit.models.load import new_model, parameters
+from nbkit.run import params
+from nbkit.run.schemas import SCHEMAS
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = ("smoke", "small", "smollm2", "gpu", "full")
@@ -89,7 +89,7 @@ def test_nothing_stands_between_a_missing_jail_and_the_error(tmp_path):
     # not `nbkit run`, which would first ask for 01
     source, values = ROOT / "notebooks/02_pretrain.ipynb", params.load_profile("smoke", "02_pretrain")
     arguments = [str(source), str(tmp_path / "02_pretrain.ipynb"), json.dumps(values)]
-    done = run("nbkit.execute", *arguments, NBKIT_OUTPUTS=str(tmp_path), NBKIT_JAIL="off")
+    done = run("nbkit.cli.execute", *arguments, NBKIT_OUTPUTS=str(tmp_path), NBKIT_JAIL="off")
     assert done.returncode == 1 and "SandboxUnavailable" in done.stdout + done.stderr
 
 

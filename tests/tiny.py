@@ -4,9 +4,9 @@ from functools import cache
 
 import torch
 
-from nbkit.data import world
-from nbkit.data.tokens import train_tokenizer
-from nbkit.train.models import new_model
+from nbkit.models.load import new_model
+from nbkit.tasks import world
+from nbkit.text.tokenizer import train_tokenizer
 
 
 @cache

@@ -4,10 +4,10 @@ import tiny
 from datasets import Dataset
 from trl import DPOConfig
 
-from nbkit.data.skills import sample
-from nbkit.generate import user_prompt
-from nbkit.train.dpd import DPDTrainer
-from nbkit.train.dpd_tiles import Divergence
+from nbkit.dpd.tiles import Divergence
+from nbkit.dpd.trainer import DPDTrainer
+from nbkit.models.engine import user_prompt
+from nbkit.tasks.skills import sample
 
 TEACHER = 5  # its seed; the student's is 0
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nbkit import progress
-from nbkit.data.equations import equations
-from nbkit.data.skills import InfraError, Task, verify
+from nbkit.run import progress
+from nbkit.tasks.skills import InfraError, Task, verify
+from nbkit.text.equations import equations
 
 _RESULT = re.compile(r"= ?(-?\d+(?:\.\d+)?)\D*$")
 

@@ -5,11 +5,11 @@ form(result, tokenizer)["right form"]    # Estimate over the answers, e.g. 98.3%
 
 import numpy as np
 
-from nbkit.data.equations import equations
-from nbkit.data.tokens import END_THINK, THINK
+from nbkit.evals.evaluate import Evaluation
 from nbkit.evals.score import Estimate, avg_at_k, estimate
-from nbkit.evals.tasks import Evaluation
-from nbkit.verify.thought import split_thought
+from nbkit.text.equations import equations
+from nbkit.text.thought import split_thought
+from nbkit.text.tokenizer import END_THINK, THINK
 
 
 def chain(text: str) -> str:

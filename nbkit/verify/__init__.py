@@ -5,13 +5,16 @@ with Jail() as jail:
     verdict(extract_answer("… #### 1/2"), "0.5", jail)  # "pass"
 """
 
-from .blocks import extract_code
-from .code import Call, Case, Verdict, grade, grade_check, grade_program
-from .jail import CallError, Jail, JailResult, SandboxUnavailable, probe
-from .jail_pool import JailPool
-from .math import equivalent, extract_answer, verdict
-from .mutants import mutants, mutation_score
-from .suites import grade_humaneval, grade_mbpp, mbpp_calls
+from nbkit.verify.answers.compare import equivalent, verdict
+from nbkit.verify.answers.extract.answer import extract_answer
+from nbkit.verify.code.blocks import extract_code
+from nbkit.verify.code.grade import Call, Case, Verdict, grade, grade_check, grade_program
+from nbkit.verify.code.mutants import mutants, mutation_score
+from nbkit.verify.code.suites import grade_humaneval, grade_mbpp, mbpp_calls
+from nbkit.verify.jail.jail import Jail
+from nbkit.verify.jail.pool import JailPool
+from nbkit.verify.jail.results import CallError, JailResult
+from nbkit.verify.jail.tiers import SandboxUnavailable, probe
 
 __all__ = [
     "Call",

@@ -15,9 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .answers import acceptable, clean
-from .jail import Jail, JailResult, SandboxUnavailable
-from .thought import split_thought
+from nbkit.text.thought import split_thought
+from nbkit.verify.answers.parse.clean import acceptable, clean
+from nbkit.verify.jail.jail import Jail
+from nbkit.verify.jail.results import JailResult
+from nbkit.verify.jail.tiers import SandboxUnavailable
 
 Model = Callable[[list[dict]], str]
 
@@ -92,7 +94,7 @@ def judge(prediction: str, gold: str, model: Model, jail: Jail, max_turns: int =
 
 
 def from_endpoint(endpoint, **sampling: object) -> Model:
-    """A model out of an `nbkit.endpoint.Endpoint`; RuntimeError where a request fails."""
+    """A model out of an `nbkit.models.endpoint.Endpoint`; RuntimeError where a request fails."""
 
     def model(messages: list[dict]) -> str:
         (answer,) = endpoint.complete([messages], label="judging", **sampling)
@@ -122,7 +124,7 @@ def _quoted(answer: object) -> str | None:
 
 def _code(reply: str) -> str | None:
     """The program of a well-formed call of the tool; None when there is none."""
-    from nbkit.data.skills import parse_tool_call  # not at the top: skills imports the verifiers
+    from nbkit.text.tool_calls import parse_tool_call  # not at the top: skills imports the verifiers
 
     call = parse_tool_call(reply)
     if call is None or call["name"] != "python" or not isinstance(call["arguments"], dict):

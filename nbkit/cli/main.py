@@ -1,0 +1,242 @@
+"""The command line: `nbkit run | status | verify | report | plan | claims | filter`.
+
+    nbkit run --profile smoke                 all stages; what is up to date is skipped
+    nbkit run --profile small --from 03       stages 03 to the last
+    nbkit run --only 05 --force -p beta=0.3   one stage, anew, with another parameter; --only 03,04: two
+    nbkit plan --profile full                 stages, steps, tokens and learning rates of 02, without training
+    nbkit claims --seeds 0-4 --stages 01,02   the claims over seeds, with intervals and verdicts
+    nbkit filter --help                       the filter of notebook 01 over a corpus of your own
+
+Exit codes: 0 done, 1 a stage failed or an artifact differs, 2 wrong usage or parameters or an upstream stage
+is missing, 130 Ctrl-C, 141 nobody reads the output any more (`| head`), 143 SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from nbkit.cli import claims_command, filter_command, planning
+from nbkit.run import files, params, provenance
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, to be cleaned up after as Ctrl-C is."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the console script; returns the exit code."""
+    try:
+        try:
+            return _main(argv)
+        finally:
+            sys.stdout.flush()  # else the interpreter does, too late for us to hear of a reader that left
+    except OSError as error:
+        unread = isinstance(error, BrokenPipeError)
+        if not unread:
+            print(f"nbkit: the output cannot be written: {error.strerror}", file=sys.stderr)
+        for stream in (sys.stdout, sys.stderr) if unread else (sys.stdout,):
+            with contextlib.suppress(OSError, ValueError):  # the interpreter shall not try again at its end
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return 141 if unread else 1  # 141: as a shell says of a program that SIGPIPE ended
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    """Parse and do the command; what a user can mend becomes one line and an exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        with _terminate_as_interrupt():
+            return arguments.action(arguments)
+    except ValueError as error:
+        print(f"nbkit: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("nbkit"):
+            raise
+        print(
+            f"nbkit: {sys.executable} lacks the package {error.name!r}; install all with `make`, or "
+            "`python3 install.py` where there is no make, then use .venv/bin/nbkit",
+            file=sys.stderr,
+        )
+        return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and (_unread(sys.stdout) or _unread(sys.stderr)):
+            raise
+        print(f"nbkit: {_with_remedy(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as stop:
+        print(
+            "\nnbkit: stopped; finished steps are kept, the same command goes on from there", file=sys.stderr
+        )
+        return 143 if isinstance(stop, Terminated) else 130
+
+
+def _unread(stream: TextIO) -> bool:
+    """Is this a pipe that nobody reads any more? A BrokenPipeError may also be another pipe's."""
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):  # no file, as in a test
+        return False
+    if not hasattr(select, "poll"):  # Windows
+        return True
+    poll = select.poll()
+    poll.register(descriptor, 0)  # an end that went away is always told
+    return any(state & (select.POLLERR | select.POLLHUP) for _, state in poll.poll(0))
+
+
+def _with_remedy(error: OSError) -> str:
+    """What failed, and what helps where it lies below the outputs (read-only, or a file in the way)."""
+    text = str(error)
+    if error.filename is None or "NBKIT_OUTPUTS" in text:
+        return error.strerror or text
+    root, place = files.outputs_root(), Path(os.fsdecode(error.filename)).absolute()
+    if not (place.is_relative_to(root) or root.is_relative_to(place)):
+        return text
+    return files.cannot_write(place if place.is_dir() else place.parent, f"{error.strerror} ({place})")
+
+
+def _parser() -> argparse.ArgumentParser:
+    description, _, details = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        "nbkit", description=description, epilog=details, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(name: str, action: Any, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--profile", default="small", help="a folder of params/ (default: %(default)s)")
+        command.set_defaults(action=action)
+        return command
+
+    run = add("run", _run, "run the notebooks of a profile in order, skipping what is up to date")
+    chosen = run.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "--from", dest="first", metavar="NN", help="first stage, such as 03 or 03_sft_cold_start"
+    )
+    chosen.add_argument("--only", metavar="NN[,NN]", help="this stage alone, or these, such as 03,04")
+    run.add_argument("--force", action="store_true", help="run even what is up to date")
+    planning.add_overrides(run)
+    add("status", _status, "show each stage: complete, stale, missing or corrupt, and why")
+    add("verify", _verify, "hash every published artifact again; exit code 1 if one differs")
+    add("report", _report, "write outputs/<profile>/report/index.html")
+    add("plan", _plan, "print the stage plan of 02 for a profile: steps, tokens, epochs, learning rates")
+    about = "run stages once per seed, then judge the claims over the seeds"
+    claims_command.add(add("claims", claims_command.run, about))
+    filter_command.add(commands)
+    return parser
+
+
+@contextlib.contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    def handler(*_: Any) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from nbkit.cli import runner
+
+    profile, overrides = arguments.profile, planning.overrides(arguments.overrides)
+    planned = planning.plan(planning.chosen(arguments.first, arguments.only), profile, overrides)
+    own = {s: {name: values[name] for name in overrides if name in values} for s, values in planned.items()}
+    pace = runner.Pace()
+    with runner.lock(profile):
+        if missing := planning.missing_upstream(profile, planned):
+            raise ValueError(missing)
+        waiting = planning.waiting(profile, planned, own, arguments.force)
+        for stage, values in planned.items():
+            state, reason = provenance.status_of(stage, profile, own[stage])
+            if state == "complete" and not arguments.force:
+                print(f"{stage}  up to date")
+                continue
+            if state in ("stale", "corrupt"):
+                print(f"{stage}  {state}: {reason}")
+            left = [s for s in list(planned)[list(planned).index(stage) :] if s in waiting or s == stage]
+            if text := runner.outlook(profile, left, pace, sys.stdout):
+                print(text, flush=True)
+            outcome = runner.run_stage(profile, stage, values, sys.stdout, pace)
+            if not outcome.ok:
+                print(f"nbkit: {stage} failed\n{outcome.trouble}", file=sys.stderr)
+                return 1
+            _print_headline(profile, stage)
+    if not arguments.only and not arguments.first:
+        return _report(arguments)
+    return 0
+
+
+def _print_headline(profile: str, stage: str) -> None:
+    for name, value in provenance.load_manifest(profile, stage)[2]["headline"].items():
+        print(f"    {name}: {value:.3g}" if isinstance(value, float) else f"    {name}: {value}")
+
+
+def _known_profile(profile: str) -> None:
+    params.load_profile(profile, next(iter(params.schemas())))
+
+
+def _look_at_outputs(profile: str) -> None:
+    """One line, on stderr, where the outputs of a profile are absent or cannot be written."""
+    folder = files.outputs_root() / profile
+    if trouble := files.unwritable(folder):
+        print(f"nbkit: {trouble}", file=sys.stderr)
+    elif not folder.is_dir():
+        say = f"no outputs yet in {folder}; `nbkit run --profile {profile}` makes them"
+        print(f"nbkit: {say}", file=sys.stderr)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from nbkit.cli import runner
+
+    _known_profile(arguments.profile)
+    _look_at_outputs(arguments.profile)
+    for stage in params.schemas():
+        state, reason = provenance.status_of(stage, arguments.profile)
+        seconds, _ = runner.expected(arguments.profile, stage)
+        took = runner.clock(seconds) if seconds is not None and state != "missing" else "-"
+        print(f"{stage:<20} {state:<9} {took:>8}  {reason}".rstrip())
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    _known_profile(arguments.profile)
+    _look_at_outputs(arguments.profile)
+    differs = checked = 0
+    for stage in params.schemas():
+        state, reason, manifest = provenance.load_manifest(arguments.profile, stage)
+        wrong = [reason] if state == "corrupt" else []
+        if state == "complete":
+            wrong = provenance.changed_outputs(arguments.profile, stage, manifest)
+            checked += len(manifest["outputs"])
+        differs += len(wrong)
+        verdict = (
+            "DIFFERS: " + "; ".join(wrong) if wrong else reason or f"ok, {len(manifest['outputs'])} artifacts"
+        )
+        print(f"{stage:<20} {verdict}")
+    print(f"{checked} artifacts checked, {differs} problems in {files.outputs_root() / arguments.profile}")
+    return 1 if differs or not checked else 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from nbkit.cli import report
+
+    _known_profile(arguments.profile)
+    print(f"report: {report.build(arguments.profile)}")
+    return 0
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from nbkit.pretrain import dry_run
+
+    print(dry_run.table(arguments.profile))
+    return 0

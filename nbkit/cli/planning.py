@@ -1,0 +1,158 @@
+"""What `nbkit run` and `nbkit claims` are to do, checked whole before anything starts: the chosen stages,
+their parameters, and the upstream stages that they read.
+
+    planned = plan(chosen("03", None), "small", overrides(["steps=5"]))     # stage -> coerced parameters
+    missing_upstream("small", planned)                                      # "" or one line with the command
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from nbkit.run import params, provenance, yaml_text
+
+
+def chosen(first: str | None, only: str | None) -> list[str]:
+    """The stages from `first` on, those of the list `only` ("05" or "03,04"), or all; in pipeline order."""
+    stages = list(params.schemas())
+    if only:
+        return sorted({params.resolve_stage(text.strip()) for text in only.split(",")}, key=stages.index)
+    return stages[stages.index(params.resolve_stage(first)) :] if first else stages
+
+
+def overrides(texts: Sequence[str]) -> dict[str, Any]:
+    """["steps=5", "lr=1e-3"] -> values (rules: yaml_text.py), not yet coerced; `profile` has its own flag."""
+    found = {}
+    for name, text in pairs(texts, "-p"):
+        if name == "profile":
+            raise ValueError(f"-p profile={text}: use --profile NAME for the profile")
+        try:
+            found[name] = yaml_text.read_value(text)
+        except ValueError as error:
+            raise ValueError(f"-p {name}={text}: {error}") from None
+    return found
+
+
+def pairs(texts: Sequence[str], flag: str) -> Iterator[tuple[str, str]]:
+    """KEY and VALUE of each text that stood behind `flag`; ValueError for one without, or given twice."""
+    given = set()
+    for whole in texts:
+        name, equals, text = whole.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise ValueError(f"{flag} {whole}: write {flag} KEY=VALUE")
+        if name in given:
+            raise ValueError(f"{flag} {name}: given twice; keep one")
+        given.add(name)
+        yield name, text
+
+
+def plan(stages: Sequence[str], profile: str, overrides: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Check everything before anything runs: stage -> coerced parameters.
+
+    An override goes to every chosen stage that has it. Raises ValueError listing all that is wrong.
+    """
+    planned, problems, unused = {}, [], set(overrides)
+    for stage in stages:
+        schema = params.schemas()[stage]
+        if (wrong := _wrong_precision(schema)) and wrong not in problems:
+            problems.append(wrong)
+        own = {k: v for k, v in overrides.items() if k in schema.__dataclass_fields__}
+        unused -= set(own)
+        try:
+            cell = params.parameters_cell(provenance.notebook_path(stage))
+            params.coerce(schema, {name: value for name, (_, value) in cell.items()}, stage)
+            values = params.load_profile(profile, stage) | own
+            planned[stage] = vars(params.coerce(schema, values, stage))
+            if absent := sorted(set(values) - set(cell)):
+                raise ValueError(
+                    f"{stage}: {absent[0]!r} is not in the notebook's parameters cell; add it there"
+                )
+        except ValueError as error:
+            if str(error) not in problems:
+                problems.append(str(error))
+    for name in sorted(unused):
+        known = sorted({f for stage in stages for f in params.schemas()[stage].__dataclass_fields__})
+        problems.append(f"-p {name}: no chosen stage has this parameter{params.nearest(name, known)}")
+    if problems:
+        raise ValueError("\n".join(problems))
+    return planned
+
+
+def _wrong_precision(schema: type) -> str:
+    """What is wrong with NBKIT_PRECISION for a stage that computes; "" if nothing. Said here, before the
+    first stage runs."""
+    given = os.environ.get("NBKIT_PRECISION") or "auto"
+    field = schema.__dataclass_fields__.get("precision")
+    if field is None or given in field.metadata["choices"]:
+        return ""
+    return f"NBKIT_PRECISION: got {given!r}, wanted one of {', '.join(field.metadata['choices'])}"
+
+
+def missing_upstream(profile: str, planned: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line that names every stage outside `planned` which must be made (again) before `planned` can read
+    what it needs, and the command that does it; "" if all is there.
+
+    A stage is refused here as `Run.input` would refuse it in the notebook: missing, damaged, or resting on
+    inputs that changed. Content is not hashed here; the notebook does that for what it reads. The parameters
+    of a stage that is to be made are those of the profile.
+    """
+    wrong: dict[str, str] = {}
+    readers: list[str] = []
+    for stage, values in planned.items():
+        own = _unusable(profile, params.schemas()[stage](**values), planned)
+        readers += [stage] if own else []
+        wrong |= own
+    if not wrong:
+        return ""
+    order = sorted(wrong, key=list(params.schemas()).index)
+    numbers = ",".join(stage.partition("_")[0] for stage in order)
+    return (
+        f"{', '.join(readers)}: first make {', '.join(f'{stage} ({wrong[stage]})' for stage in order)} with "
+        f"`nbkit run --profile {profile} --only {numbers}`"
+    )
+
+
+def _unusable(profile: str, config: params.Common, planned: Mapping[str, Any]) -> dict[str, str]:
+    """What stands in the way of a stage with this config, all the way up: stage -> what is wrong with it."""
+    wrong = {}
+    for stage in config.upstream():
+        if stage in planned:
+            continue
+        state, reason, manifest = provenance.load_manifest(profile, stage)
+        if state == "complete":
+            if not (reason := provenance.changed_inputs(profile, manifest)):
+                continue
+            state = "stale"
+        schema = params.schemas()[stage]
+        above = params.coerce(schema, params.load_profile(profile, stage), stage)
+        wrong |= _unusable(profile, above, planned) | {stage: f"{state}: {reason}"}
+    return wrong
+
+
+def waiting(
+    profile: str, planned: Mapping[str, Mapping[str, Any]], own: Mapping[str, Mapping], force: bool
+) -> list[str]:
+    """Which of the planned stages are likely to run: those not up to date, and those that read one of these.
+    Content is not hashed for it. `own`: the parameters of each stage that differ from the profile's."""
+    found: list[str] = []
+    for stage, values in planned.items():
+        above = params.schemas()[stage](**values).upstream()
+        state, _ = provenance.status_of(stage, profile, own[stage], deep=False)
+        if force or state != "complete" or set(above) & set(found):
+            found.append(stage)
+    return found
+
+
+def add_overrides(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "-p",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set a parameter; repeatable",
+    )

@@ -1,0 +1,1 @@
+"""Claims over seeds: run them, compare them, draw them."""

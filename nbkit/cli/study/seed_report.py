@@ -1,0 +1,89 @@
+"""The results of `nbkit claims` as files, in outputs/claims/: claims.json, claims.csv, a figure per claim
+with parts (<claim id>.png), and token_efficiency.png where 02 recorded its curve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nbkit.cli.study import token_efficiency
+from nbkit.cli.study.seed_stats import breakdowns, claim_rows, collect, table
+from nbkit.cli.study.seeds import Study
+from nbkit.evals import claims
+from nbkit.run import files
+
+MOST_ROWS = 12  # a group with more parts (50 skills) is in the files, not in the figure
+
+
+def build(study: Study) -> dict[str, Any]:
+    """Everything over seeds, as plain data. Raises ValueError when no claim was measured in every seed."""
+    metrics, runs, remarks = collect(study)
+    rows = claim_rows(metrics, study.shared)
+    remarks += [f"{row['id']}: {row['note']}" for row in rows if "note" in row]
+    if all(row["mean"] is None for row in rows):
+        told = "".join(f"\n{remark}" for remark in remarks)
+        raise ValueError(f"no claim is measured by all seeds in {study.home}; choose its stages{told}")
+    result = {
+        "profile": study.profile,
+        "seeds": list(study.seeds),
+        "data": "one set, shared by all seeds" if study.shared else "made anew by each seed",
+        "overrides": {stage: dict(values) for stage, values in study.overrides.items() if values},
+        "claims": rows,
+        "by": breakdowns(metrics, study.shared),
+        "remarks": remarks,
+        "runs": runs,
+    }
+    curves = {seed: claims.lookup(one, token_efficiency.PATH) for seed, one in metrics.items()}
+    if all(curves.values()):
+        result["token_efficiency"] = token_efficiency.summarise(curves)
+    return result
+
+
+def summary(result: dict[str, Any]) -> str:
+    """What the terminal shows: a line per claim, and what must be known about them."""
+    lines = []
+    for row in result["claims"]:
+        p = f"  p = {row['p_t']:.2g}, {row['seeds']} seeds" if row.get("p_t") is not None else ""
+        lines.append(f"{row['verdict']:<18}{row['id']:<22}{row['ours']}{p}")
+    if "token_efficiency" in result:
+        words = result["token_efficiency"]["tokens_to_match"]["words"]
+        lines.append(f"vanilla matches FG-WSD with {words} the tokens")
+    return "\n".join([*lines, *(f"note: {remark}" for remark in result["remarks"])])
+
+
+def write(result: dict[str, Any], home: Path) -> list[Path]:
+    """Write all files into `home`, each whole or not at all; returns their paths."""
+    files.write_json(home / "claims.json", result)
+    files.atomic_write(home / "claims.csv", table(result["claims"], result["by"]))
+    return [home / "claims.json", home / "claims.csv", *_figures(result, home)]
+
+
+def _figures(result: dict[str, Any], home: Path) -> list[Path]:
+    import matplotlib
+
+    matplotlib.use("agg")
+    from nbkit.evals import plots
+
+    rows, figures = {row["id"]: row for row in result["claims"]}, {}
+    for claim in claims.claims():
+        if "per_seed" not in rows[claim["id"]] or claim["id"] not in result["by"]:
+            continue
+        groups = {"": {claim["questions"]: rows[claim["id"]]}}
+        groups |= {g: names for g, names in result["by"][claim["id"]].items() if len(names) <= MOST_ROWS}
+        figures[claim["id"]] = plots.forest(groups, claim["effect"])
+    if "token_efficiency" in result:
+        figures["token_efficiency"] = plots.token_efficiency(result["token_efficiency"])
+    for name, figure in figures.items():
+        with files.atomic_file(home / f"{name}.png") as temp:
+            figure.savefig(temp, format="png", dpi=120, metadata={"Software": None})
+        plots.plt.close(figure)
+    return [home / f"{name}.png" for name in figures]
+
+
+def publish(study: Study, paths: list[Path]) -> Path:
+    """Copy the results to outputs/reference/<profile>/, which is committed; returns the folder."""
+    name = study.profile if study.shared else f"{study.profile}-fresh"
+    folder = files.project_root() / "outputs" / "reference" / name
+    for path in paths:
+        files.atomic_write(folder / path.name, path.read_bytes())
+    return folder

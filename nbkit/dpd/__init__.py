@@ -1,0 +1,1 @@
+"""Dual preference distillation (notebook 05)."""

@@ -1,0 +1,266 @@
+"""Dual preference distillation on trl.DPOTrainer (report, "dual-level preference distillation"). Used by
+05.
+
+    L = w_dpo * L_dpo + w_pos * L_pos + w_neg * L_neg
+
+    L_dpo   sequence level: -log sigmoid(beta * ((log pi(y+) - log ref(y+)) - (log pi(y-) - log ref(y-)))),
+            log-probabilities summed over tokens, at temperature 1; a mean over pairs
+    L_pos   token level, on the good response y+: mean over its tokens of the divergence from the teacher,
+            then a mean over pairs: a long response does not outweigh a short one, and two half batches
+            accumulate to the whole one
+    L_neg   the same on the bad response y-: where the student is confidently wrong, the teacher shows the
+            alternatives
+
+The report names the three terms and no weight before any of them. It does not disclose weights, beta, the
+direction of the divergence, its temperature or how tokens are averaged: here they are parameters, except the
+average, which is the one above. The temperature acts on both distributions of the divergence, without a
+factor temperature^2 (raise w_pos and w_neg for it). A fourth weight, 0 in DPD, is that of the plain SFT loss
+on y+: with it, the methods that DPD is compared with are the same code on the same rows in the same steps
+(SFT continued is Weights(0, 0, 0, 1)). Reference log-probabilities are computed once, by TRL, before
+training. Shape legend: n pairs, N completion tokens of the batch, V vocabulary, H width. Rows are
+chosen first, then rejected (TRL).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from datasets import Dataset
+from trl import DPOConfig, DPOTrainer
+from trl.models.utils import _ForwardRedirection
+
+from nbkit.dpd.loss import against_teacher, against_top_k
+from nbkit.dpd.pairs import SIDES, filter_pairs
+from nbkit.dpd.states import check_vocabularies, completion_states, plain_head, whole_head
+from nbkit.dpd.teacher_cache import CachedTeacherCollator, TeacherCache
+from nbkit.dpd.tiles import Divergence
+from nbkit.models.chat_ids import token_ids
+from nbkit.models.training import run_training, shared_arguments
+from nbkit.run import progress
+
+
+def divergence(
+    student_NV: torch.Tensor, teacher_NV: torch.Tensor, kind: str, temperature: float, mixing: float = 0.5
+) -> torch.Tensor:
+    """Per-position divergence (N,) of two tables of logits that are there in full, in nats."""
+    how = Divergence(kind, temperature, mixing)
+    log_s, log_t = (F.log_softmax(x / temperature, -1) for x in (student_NV, teacher_NV))
+    return how.summands(log_s, log_t).sum(-1)
+
+
+class Weights(NamedTuple):
+    """What each term of the loss counts: sequence margin, distillation on y+, on y-, and SFT on y+."""
+
+    dpo: float
+    pos: float
+    neg: float
+    sft: float = 0.0
+
+
+class DPDTerms(NamedTuple):
+    """The terms of the loss, means over pairs in nats: `sft` is minus the mean log-probability of a token of
+    y+. The DPO margin, in nats too, is no term."""
+
+    dpo: torch.Tensor
+    pos: torch.Tensor
+    neg: torch.Tensor
+    sft: torch.Tensor
+    margin: torch.Tensor
+
+    def loss(self, weights: Weights) -> torch.Tensor:
+        # terms that count nothing are left out: 0 times an infinite divergence would be NaN
+        return sum(w * term for w, term in zip(weights, self[:4], strict=True) if w)
+
+
+def dpd_terms(logp_N, divergence_N, row_N, ref_logps_2n, beta: float) -> DPDTerms:
+    """The loss terms from two numbers per completion token. `row_N`: which of the 2n responses a token
+    belongs to; `ref_logps_2n`: summed log-probs of the reference. An empty response counts as zero."""
+    zeros = logp_N.new_zeros(len(ref_logps_2n))
+    tokens_R = zeros.index_add(0, row_N, torch.ones_like(logp_N)).clamp(min=1)
+    logp_R = zeros.index_add(0, row_N, logp_N)
+    chosen, rejected = (logp_R - ref_logps_2n).chunk(2)
+    margin = chosen - rejected
+    pos, neg = (zeros.index_add(0, row_N, divergence_N) / tokens_R).chunk(2)
+    sft = -(logp_R / tokens_R).chunk(2)[0]
+    dpo = -F.logsigmoid(beta * margin)
+    return DPDTerms(*(term.mean() for term in (dpo, pos, neg, sft, margin)))
+
+
+class DPDTrainer(DPOTrainer):
+    """DPOTrainer with the joint loss, on rows that already hold prompt_ids, chosen_ids and rejected_ids.
+
+    `teacher`: a model (whole on every rank), or a TeacherCache; `weights`: Weights, or its first three;
+    `chunk` and `compiled` as in dpd_loss; `teacher_tokenizer`: proof that a teacher of more rows is only
+    padded. Rows may bring "ref_chosen_logps", "ref_rejected_logps" and "ref_model", as `train_dataset` of an
+    earlier trainer has them; those of another model than the student at its start raise ValueError."""
+
+    def __init__(
+        self,
+        model,
+        args: DPOConfig,
+        *,
+        teacher,
+        weights: Weights | tuple[float, ...],
+        divergence: Divergence,
+        processing_class,
+        teacher_tokenizer=None,
+        chunk: int | None = None,
+        compiled: bool = False,
+        **kwargs,
+    ):
+        if not args.precompute_ref_log_probs:
+            raise ValueError(
+                "precompute_ref_log_probs: got False, wanted True: the loss reads them from rows"
+            )
+        self.teacher, self.weights, self.divergence = teacher, Weights(*weights), divergence
+        self.tiles = {"chunk": chunk, "compiled": compiled}
+        self.rows, cached = len(plain_head(model, "student").weight), isinstance(teacher, TeacherCache)
+        teacher_rows = teacher.vocab if cached else len(plain_head(teacher, "teacher").weight)
+        if cached:
+            teacher = TeacherCache.open(teacher.folder, processing_class)  # refuses another tokenizer
+            kwargs["data_collator"] = CachedTeacherCollator(
+                processing_class.pad_token_id, args.max_length, args.truncation_mode, cache=teacher
+            )
+            if teacher.temperature != divergence.temperature:
+                raise ValueError(
+                    f"temperature: got {divergence.temperature}, but the teacher cache holds log-probs at "
+                    f"{teacher.temperature}; build one at the temperature you train with"
+                )
+        proof = None if cached else teacher_tokenizer
+        check_vocabularies(processing_class, self.rows, proof, teacher_rows)
+        super().__init__(model, args=args, processing_class=processing_class, **kwargs)
+        if not cached:
+            self.teacher = teacher.to(self.accelerator.device).eval()
+
+    def _prepare_dataset(self, dataset, *args, **kwargs):
+        return dataset
+
+    def _precompute_ref_logps(self, dataset, *args, **kwargs):
+        own = self._precompute_model_hash
+        if "ref_chosen_logps" in dataset.column_names:
+            found = set(dataset["ref_model"]) if "ref_model" in dataset.column_names else {"unknown"}
+            if found != {own}:
+                raise ValueError(
+                    f"ref_chosen_logps: made by model {sorted(found)[0][:12]}, but this student starts as "
+                    f"{own[:12]}; drop the ref_ columns to compute them again"
+                )
+            return dataset
+        dataset = super()._precompute_ref_logps(dataset, *args, **kwargs)
+        return dataset.add_column("ref_model", [own] * len(dataset))
+
+    def compute_ref_log_probs(self, model, inputs):
+        known = {name: x for name, x in inputs.items() if not name.startswith("teacher_")}
+        return super().compute_ref_log_probs(model, known)
+
+    def _compute_loss(self, model, inputs, return_outputs):
+        if return_outputs:
+            raise ValueError(
+                "compute_metrics: not supported, there are no logits to pass; read the dpd/ logs"
+            )
+        student = self.accelerator.unwrap_model(model)
+        # through the wrapper's forward: DDP and FSDP prepare there for the backward pass
+        terms = _ForwardRedirection()(model, student, self._terms, student, inputs)
+        mode = "train" if self.model.training else "eval"
+        for name, term in terms._asdict().items():
+            mean = self.accelerator.gather_for_metrics(term.detach()).mean()
+            self._metrics[mode][f"dpd/{name}"].append(mean.item())
+        return terms.loss(self.weights)
+
+    def _terms(self, student, inputs) -> DPDTerms:
+        completion = inputs["completion_mask"][:, 1:].bool()
+        row_N, targets_N = completion.nonzero()[:, 0], inputs["input_ids"][:, 1:][completion]
+        with self.accelerator.autocast():  # the redirection leaves out accelerate's own
+            if isinstance(self.teacher, TeacherCache):
+                loss, teacher = against_top_k, (inputs["teacher_ids"], inputs["teacher_log_probs"])
+            else:
+                loss, teacher = against_teacher, self._teacher_states(inputs, row_N)
+            hidden_NH = completion_states(student, inputs)
+            head_VH = whole_head(student.get_output_embeddings().weight)
+            logp_N, away_N = loss(hidden_NH, head_VH, targets_N, *teacher, self.divergence, **self.tiles)
+        reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])
+        return dpd_terms(logp_N, away_N, row_N, reference, self.beta)
+
+    @torch.no_grad()
+    def _teacher_states(self, inputs, row_N):
+        """The teacher's hidden states (N, H) and its head without padding rows."""
+        hidden_NH = completion_states(self.teacher, inputs)
+        finite_N = torch.isfinite(hidden_NH).all(-1)
+        if not finite_N.all():
+            row = row_N[~finite_N][0]
+            prompt = inputs["input_ids"][row][inputs["completion_mask"][row] == 0]
+            raise ValueError(
+                "teacher: its hidden states are not finite on the pair with prompt "
+                f"{self._tokenizer.decode(prompt, skip_special_tokens=True)[-80:]!r}; check it in float32"
+            )
+        return hidden_NH, self.teacher.get_output_embeddings().weight[: self.rows]
+
+
+def tokenized(tokenizer, pairs: Sequence[dict]) -> list[dict]:
+    """The rows that DPDTrainer and TeacherCache read: prompt_ids, chosen_ids, rejected_ids. Tokenized here,
+    because DPOTrainer would append <eos> to text that already ends with its stop token. Tokens that a pair
+    brings are kept: what a model sampled need not be how its text is encoded."""
+    parts = ("prompt", *SIDES)
+    return [
+        {f"{part}_ids": pair.get(f"{part}_ids") or token_ids(tokenizer, pair[part]) for part in parts}
+        for pair in pairs
+    ]
+
+
+def dpd(
+    model,
+    tokenizer,
+    teacher,
+    pairs: Sequence[dict],
+    *,
+    epochs: float,
+    lr: float,
+    batch: int,
+    max_length: int,
+    beta: float,
+    weights: Weights | tuple[float, ...],
+    kind: str,
+    temperature: float,
+    out: Path,
+    seed: int,
+    mixing: float = 0.5,
+    stop: str = "",
+    label: str = "dpd",
+    **options,
+) -> tuple[list[dict], float]:
+    """Distil in place from pairs of {"prompt", "chosen", "rejected"} (plain text: chat prompt and
+    completions that end with their stop token, `stop`; "": not checked). `options`: `teacher_tokenizer`,
+    `chunk`, `compiled` of DPDTrainer. Returns (history, seconds). Raises ValueError for pairs that
+    nbkit.dpd.pairs would drop: empty, equal or truncated responses, more than max_length tokens."""
+
+    rules = dict(stop=stop, length=lambda text: len(token_ids(tokenizer, text)), max_length=max_length)
+    kept, counts = filter_pairs(pairs, **rules)
+    if len(kept) < len(pairs):
+        raise ValueError(f"pairs: {dict(counts)} (rules: nbkit.dpd.pairs); filter_pairs before training")
+    steps = max(1, int(epochs * len(pairs) / batch))
+    arguments = DPOConfig(
+        max_steps=steps,
+        per_device_train_batch_size=batch,
+        learning_rate=lr,
+        lr_scheduler_type="cosine",
+        warmup_steps=max(1, steps // 10),
+        beta=beta,
+        max_length=max_length,
+        precompute_ref_log_probs=True,
+        activation_checkpointing=False,
+        logging_steps=max(1, steps // 40),
+        **shared_arguments(out, seed),
+    )
+    with progress.doing(f"{label}: log-probs of the reference"):
+        trainer = DPDTrainer(
+            model,
+            arguments,
+            teacher=teacher,
+            weights=weights,
+            divergence=Divergence(kind, temperature, mixing),
+            train_dataset=Dataset.from_list(tokenized(tokenizer, pairs)),
+            processing_class=tokenizer,
+            **options,
+        )
+    return run_training(trainer, label)

@@ -1,0 +1,359 @@
+"""Figures of the notebooks: colour-blind safe (Okabe-Ito), readable at the width of a page. Used by 01-07.
+
+Every function returns a matplotlib figure; `run.figure(fig, name)` saves it.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.metrics import average_precision_score, precision_recall_curve
+
+from nbkit.evals.score import Estimate
+from nbkit.pretrain.plan import Stage, learning_rate
+
+COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#888888"]
+STYLES = ["-", "--", "-.", ":"]
+plt.rcParams.update(
+    {
+        "axes.prop_cycle": plt.cycler(color=COLOURS),
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.alpha": 0.25,
+        "font.size": 11,
+        "legend.frameon": False,
+        "figure.constrained_layout.use": True,
+    }
+)
+
+
+def schedule(plan: Sequence[Stage]):
+    """Learning rate and data mixture over tokens on one axis: the two halves of FG-WSD."""
+    fig, axis = plt.subplots(figsize=(8, 3.6))
+    pools = sorted({name for stage in plan for name in stage.tokens})
+    edges = np.cumsum([0, *(stage.total for stage in plan)]) / 1e6
+    bottom = np.zeros(len(plan))
+    for i, pool in enumerate(pools):
+        shares = np.array([stage.tokens.get(pool, 0) / stage.total for stage in plan])
+        axis.bar(
+            edges[:-1],
+            shares,
+            np.diff(edges),
+            bottom,
+            align="edge",
+            color=COLOURS[i],
+            alpha=0.45,
+            edgecolor="white",
+            label=pool,
+        )
+        bottom += shares
+    for stage, left, right in zip(plan, edges[:-1], edges[1:], strict=True):
+        if right - left > 0.05 * edges[-1]:
+            middle, above = (left + right) / 2, axis.get_xaxis_transform()
+            axis.text(middle, 1.02, stage.name.replace("_", " "), ha="center", va="bottom", transform=above)
+    axis.set(
+        xlabel="training tokens (millions)", ylabel="share of the batch", ylim=(0, 1), xlim=(0, edges[-1])
+    )
+    axis.grid(False)
+    rate = axis.twinx()
+    at = np.linspace(0, edges[-1], 600)
+    rate.plot(at, [learning_rate(x * 1e6, plan) for x in at], color="black", lw=2, label="learning rate")
+    rate.set(ylabel="learning rate", ylim=(0, 1.06 * max(stage.lr_to for stage in plan)))
+    rate.grid(False)
+    handles = axis.get_legend_handles_labels()[0] + rate.get_legend_handles_labels()[0]
+    labels = axis.get_legend_handles_labels()[1] + rate.get_legend_handles_labels()[1]
+    fig.legend(handles, labels, loc="outside lower center", ncols=4)
+    return fig
+
+
+def histograms(
+    groups: Mapping[str, Sequence[float]],
+    xlabel: str,
+    thresholds: Mapping[str, float] | None = None,
+    bins: int = 40,
+):
+    """One distribution per group on a common scale, thresholds as labelled lines."""
+    fig, axis = plt.subplots(figsize=(8, 3.6))
+    values = np.concatenate([np.asarray(v, float) for v in groups.values()])
+    edges = np.linspace(values.min(), values.max() + 1e-9, bins + 1)
+    for i, (name, group) in enumerate(groups.items()):
+        axis.hist(
+            group,
+            edges,
+            histtype="step",
+            lw=1.8,
+            ls=STYLES[i % 4],
+            color=COLOURS[i % 8],
+            label=f"{name} ({len(group)})",
+        )
+    for i, (name, x) in enumerate((thresholds or {}).items()):
+        axis.axvline(x, color="black", lw=1)
+        height = 1.02 + 0.07 * i  # thresholds may lie close together
+        axis.text(x, height, name, va="bottom", ha="center", transform=axis.get_xaxis_transform())
+    axis.set(xlabel=xlabel, ylabel="documents")
+    fig.legend(loc="outside right center", fontsize=9)
+    return fig
+
+
+def precision_recall(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], wanted: str):
+    """name -> (is wanted, score), each (D,): precision against recall as the score's threshold falls."""
+    fig, axis = plt.subplots(figsize=(6.5, 4.2))
+    for name, (is_wanted_D, score_D) in curves.items():
+        precision, recall, _ = precision_recall_curve(is_wanted_D, score_D)
+        area = average_precision_score(is_wanted_D, score_D)
+        axis.plot(recall, precision, label=f"{name} (average precision {area:.2f})")
+    axis.axhline(np.mean(is_wanted_D), color="grey", ls=":", label="without a filter")
+    axis.set(
+        xlabel=f"share of {wanted} kept (recall)",
+        ylabel="share of them in what is kept (precision)",
+        ylim=(0, 1.02),
+    )
+    axis.legend()
+    return fig
+
+
+def curves(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    xlabel: str,
+    ylabel: str,
+    smooth: int = 1,
+    log_y: bool = False,
+):
+    """Lines (x, y) by name; `smooth` is the width of a moving mean, the raw line stays behind it."""
+    fig, axis = plt.subplots(figsize=(8, 3.6))
+    for i, (name, (x, y)) in enumerate(series.items()):
+        x, y = np.asarray(x, float), np.asarray(y, float)
+        width = min(smooth, len(y))
+        if width > 1:
+            axis.plot(x, y, color=COLOURS[i % 8], alpha=0.2, lw=1)
+            y = np.convolve(y, np.ones(width) / width, "valid")
+            x = x[width - 1 :]
+        axis.plot(x, y, color=COLOURS[i % 8], ls=STYLES[i % 4], lw=2, label=name)
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    if log_y:
+        axis.set_yscale("log", base=2)
+        axis.yaxis.set_major_formatter("{x:g}")
+    axis.legend(fontsize=9)
+    return fig
+
+
+def bars(estimates: Mapping[str, Estimate], ylabel: str, reference: str | None = None):
+    """Means with 95% intervals and their values written beside; `reference` draws a line at that bar."""
+    fig, axis = plt.subplots(figsize=(8, 0.5 * len(estimates) + 1.4))
+    names = list(estimates)[::-1]
+    means = np.array([estimates[n].mean for n in names])
+    spans = np.abs(
+        np.array(
+            [
+                [estimates[n].mean - estimates[n].low for n in names],
+                [estimates[n].high - estimates[n].mean for n in names],
+            ]
+        )
+    )
+    colours = [COLOURS[4] if n == reference else COLOURS[0] for n in names]
+    axis.barh(names, means, color=colours, alpha=0.75)
+    axis.errorbar(means, names, xerr=spans, fmt="none", color="black", capsize=3, lw=1.2)
+    for i, name in enumerate(names):
+        axis.text(estimates[name].high, i, f"  {100 * means[i]:.0f}%", va="center", fontsize=10)
+    if reference in estimates:
+        axis.axvline(estimates[reference].mean, color=COLOURS[4], ls="--", lw=1.2)
+    axis.set(xlabel=ylabel, xlim=(0, min(1.08, max(e.high for e in estimates.values()) * 1.15 + 0.02)))
+    axis.grid(axis="y", visible=False)
+    return fig
+
+
+def grouped_bars(groups: Mapping[str, Mapping[str, Estimate]], ylabel: str):
+    """Several models (outer keys) over several categories (inner keys, in the order of their first use), with
+    95% intervals."""
+    categories = list(dict.fromkeys(c for group in groups.values() for c in group))
+    fig, axis = plt.subplots(figsize=(8, 3.8))
+    width = 0.8 / len(groups)
+    for i, (name, group) in enumerate(groups.items()):
+        x = np.arange(len(categories)) + (i - (len(groups) - 1) / 2) * width
+        means = np.array([group[c].mean if c in group else np.nan for c in categories])
+        low = np.array([group[c].low if c in group else np.nan for c in categories])
+        high = np.array([group[c].high if c in group else np.nan for c in categories])
+        axis.bar(x, means, width * 0.92, color=COLOURS[i % 8], alpha=0.8, label=name)
+        axis.errorbar(
+            x, means, np.abs([means - low, high - means]), fmt="none", color="black", capsize=2, lw=1
+        )
+    axis.set_xticks(range(len(categories)), categories)
+    axis.set(ylabel=ylabel, ylim=(0, 1.02))
+    axis.grid(axis="x", visible=False)
+    fig.legend(loc="outside lower center", ncols=min(4, len(groups)), fontsize=9)
+    return fig
+
+
+def pass_rates(rates: Mapping[str, Sequence[float]], low: float, high: float):
+    """Histogram of avg@k per question with the band of questions that RL keeps."""
+    fig, axis = plt.subplots(figsize=(8, 3.4))
+    edges = np.linspace(-1 / 32, 1 + 1 / 32, 18)
+    axis.axvspan(low, high, color=COLOURS[2], alpha=0.12, label=f"kept: {low:.0%} < avg@16 < {high:.0%}")
+    for i, (name, values) in enumerate(rates.items()):
+        axis.hist(
+            values,
+            edges,
+            histtype="step",
+            lw=2,
+            ls=STYLES[i % 4],
+            color=COLOURS[i % 8],
+            label=f"{name} ({len(values)})",
+        )
+    axis.set(xlabel="avg@16 of a question under the current policy", ylabel="questions")
+    axis.legend(fontsize=9)
+    return fig
+
+
+def token_heat(panels: Mapping[str, Sequence[tuple[str, float, str, bool]]], label: str, per_row: int = 10):
+    """Responses as grids of tokens, each cell coloured by a value, one panel per response on one scale; the
+    darkest cells are where the value is large. `panels`: title -> (token, value, a note below it or "",
+    whether to frame it)."""
+    heights = [-(-len(cells) // per_row) for cells in panels.values()]
+    fig, axes = plt.subplots(
+        len(panels),
+        figsize=(9, 0.52 * sum(heights) + 0.5 * len(panels) + 0.9),
+        height_ratios=heights,
+        squeeze=False,
+    )
+    high = max(cell[1] for cells in panels.values() for cell in cells)
+    for axis, rows, (title, cells) in zip(axes[:, 0], heights, panels.items(), strict=True):
+        grid = np.full((rows, per_row), np.nan)
+        grid.flat[: len(cells)] = [cell[1] for cell in cells]
+        image = axis.imshow(grid, cmap="cividis_r", aspect="auto", vmin=0, vmax=high)
+        for i, (token, value, note, framed) in enumerate(cells):
+            x, y, shade = i % per_row, i // per_row, "white" if value > 0.55 * high else "black"
+            style = dict(ha="center", va="center", color=shade)
+            axis.text(x, y - (0.17 if note else 0), _shown(token), fontsize=9, **style)
+            axis.text(x, y + 0.25, _shown(note, " "), fontsize=7, **style)
+            if framed:
+                box = plt.Rectangle((x - 0.46, y - 0.43), 0.92, 0.86, fill=False, ec=COLOURS[4], lw=2.5)
+                axis.add_patch(box)
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(title, fontsize=10, loc="left")
+        axis.grid(False)
+    fig.colorbar(image, ax=axes, label=label, orientation="horizontal", aspect=60)
+    return fig
+
+
+def _shown(token: str, space: str = "·") -> str:
+    """A token as text that is safe in a figure: spaces and breaks made visible, no TeX."""
+    return token.replace("\n", "\\n").replace("$", r"\$").replace(" ", space)
+
+
+def sensitivity(parameters: Mapping[str, Mapping[float, Estimate]], chosen: Mapping[str, float], effect: str):
+    """A difference against each parameter (a panel each) with 95% intervals, and a line at zero. Values stand
+    evenly, in order; the `chosen` one is a diamond."""
+    fig, axes = plt.subplots(1, len(parameters), figsize=(8, 3.4), sharey=True, squeeze=False)
+    for axis, (name, values) in zip(axes[0], parameters.items(), strict=True):
+        axis.axhline(0, color="black", lw=1)
+        for x, (value, e) in enumerate(sorted(values.items())):
+            mean, span = 100 * e.mean, [[100 * (e.mean - e.low)], [100 * (e.high - e.mean)]]
+            own = value == chosen[name]
+            style = dict(fmt="D" if own else "s", color=COLOURS[4] if own else COLOURS[0])
+            axis.errorbar(x, mean, span, **style, capsize=4, lw=1.8, ms=8)
+        axis.set_xticks(range(len(values)), [f"{value:g}" for value in sorted(values)])
+        axis.set(xlabel=name, xlim=(-0.4, len(values) - 0.6))
+    axes[0, 0].set_ylabel(f"{effect}\n(percentage points)")
+    return fig
+
+
+def forest(groups: Mapping[str, Mapping[str, Mapping]], effect: str):
+    """Differences over seeds: group -> name -> a value of nbkit.cli.study.seed_stats.over_seeds, one row each. Diamond
+    and bar: mean with interval (none where all seeds are equal), coloured where it excludes zero; dots: the
+    seeds."""
+    rows = [(group, name, value) for group, names in groups.items() for name, value in names.items()]
+    at = np.arange(len(rows)) + 0.5 * np.cumsum([0, *(a[0] != b[0] for a, b in itertools.pairwise(rows))])
+    fig, axis = plt.subplots(figsize=(8, 0.36 * (at[-1] + 1) + 1.2))
+    axis.axvline(0, color="black", lw=1)
+    for y, (_, _, value) in zip(at, rows, strict=True):
+        dots = 100 * np.array([*value["per_seed"].values()])
+        axis.plot(dots, np.full(len(dots), y - 0.27), "o", color=COLOURS[7], alpha=0.7, ms=4, mew=0)
+        mean = 100 * value["mean"]
+        text, colour, span = f"{round(mean, 1) + 0.0:+.1f}", COLOURS[6], None  # + 0.0: no "-0.0"
+        if value["p_t"] is not None:
+            low, high = 100 * value["low"], 100 * value["high"]
+            colour = COLOURS[0] if low > 0 else COLOURS[4] if high < 0 else COLOURS[6]
+            span = [[mean - low], [high - mean]]
+            text += f" [{round(low, 1) + 0.0:+.1f}, {round(high, 1) + 0.0:+.1f}]"
+        axis.errorbar(mean, y, xerr=span, fmt="D", color=colour, ms=6, capsize=4, lw=1.8)
+        axis.text(1.02, y, text, va="center", fontsize=10, transform=axis.get_yaxis_transform())
+    axis.set_yticks(at, [f"{group}: {name}" if group else name for group, name, _ in rows])
+    axis.set(xlabel=f"{effect} (percentage points)", ylim=(at[-1] + 0.6, -0.8))
+    seeds = sorted({len(value["per_seed"]) for _, _, value in rows})
+    number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    axis.set_title(f"mean of {number} seeds with its 95% interval; dots: seeds", fontsize=10, loc="left")
+    axis.grid(axis="y", visible=False)
+    return fig
+
+
+def token_efficiency(summary: Mapping):
+    """Accuracy against training tokens, with intervals over seeds: vanilla's curve, FG-WSD's point, and a
+    level line from it to where vanilla reaches as much. FG-WSD's point is drawn a little to the left, that
+    intervals do not hide each other. `summary`: of nbkit.cli.study.token_efficiency."""
+    fig, axis = plt.subplots(figsize=(8, 4.2))
+    fg, vanilla, match = summary["fg"], summary["vanilla"], summary["tokens_to_match"]
+    for rows, label, colour, form, shift in (
+        (vanilla, "vanilla WSD", COLOURS[1], "s--", 1.0),
+        ([fg], "FG-WSD", COLOURS[0], "D", 0.98),
+    ):
+        x = shift * np.array([row["tokens"] for row in rows]) / 1e6
+        mean, low, high = (100 * np.array([r["accuracy"][n] for r in rows]) for n in ("mean", "low", "high"))
+        span = [mean - low, high - mean]
+        axis.errorbar(x, mean, span, fmt=form, color=colour, label=label, capsize=4, lw=1.8, ms=7)
+        for at, row in zip(x, rows, strict=True):
+            seeds = 100 * np.array([*row["accuracy"]["per_seed"].values()])
+            beside = np.full(len(seeds), at * (1.012 if shift == 1.0 else 0.988))
+            axis.plot(beside, seeds, "o", color=colour, alpha=0.45, ms=4.5, mew=0)
+    level, bound = 100 * fg["accuracy"]["mean"], match["match"]
+    ends = [0.98 * fg["tokens"] / 1e6, bound["tokens"] / 1e6]
+    if bound["relation"] != "fewer than":
+        axis.plot(ends, [level, level], color=COLOURS[0], ls=":", lw=1.8)
+        marker = "o" if bound["relation"] == "about" else ">"
+        axis.plot(ends[1:], [level], marker, mfc="white", mec=COLOURS[0], mew=1.8, ms=8, zorder=4)
+    says = f"vanilla matches FG-WSD with {match['words']} the tokens"
+    axis.set_title(says, fontsize=10, loc="left")
+    axis.set_xscale("log")
+    ticks = sorted({row["tokens"] / 1e6 for row in [fg, *vanilla]})
+    axis.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+    axis.minorticks_off()
+    axis.set(xlabel="training tokens (millions, logarithmic)", ylabel="questions answered (%)")
+    fig.legend(loc="outside lower center", ncols=2)
+    return fig
+
+
+def scaling(
+    points: Mapping[int, tuple[Estimate, Sequence[float]]],
+    control: tuple[Estimate, Sequence[float]],
+    before: float,
+    title: str,
+):
+    """Accuracy against the number of conversations (logarithmic). `points`: size -> (mean over repeats with
+    its interval, one value per repeat: the dots). `control`: the same for the smallest set, read for as many
+    steps as the largest; it stands beside the largest, from which it differs in the data only. `before`: the
+    accuracy that the training started from, a line."""
+    fig, axis = plt.subplots(figsize=(8, 4.2))
+    few, most = min(points), max(points)
+    arms = (
+        (points, 1.0, COLOURS[0], "s-", "the same epochs"),
+        ({most: control}, 1.06, COLOURS[3], "D", f"{few:,} conversations, as many steps as {most:,}"),
+    )
+    for arm, shift, colour, marker, label in arms:
+        x = shift * np.array([*arm])
+        mean, low, high = (
+            100 * np.array([getattr(e, n) for e, _ in arm.values()]) for n in ("mean", "low", "high")
+        )
+        span = [mean - low, high - mean]
+        axis.errorbar(x, mean, span, fmt=marker, color=colour, label=label, capsize=4, lw=1.8, ms=7)
+        for at, (_, repeats) in zip(x, arm.values(), strict=True):
+            beside = np.full(len(repeats), 0.97 * at)
+            axis.plot(beside, 100 * np.array(repeats), "o", color=colour, alpha=0.5, ms=4.5, mew=0)
+    axis.axhline(100 * before, color=COLOURS[7], ls=":", lw=1.8, label="before, in its own form")
+    axis.set_xscale("log", base=2)
+    axis.set_xticks([*points], [f"{size:,}" for size in points])
+    axis.minorticks_off()
+    axis.set(xlabel="conversations (logarithmic)", ylabel="questions answered (%)")
+    axis.set_title(title, fontsize=10, loc="left")
+    fig.legend(loc="outside lower center", ncols=3, fontsize=10)
+    return fig

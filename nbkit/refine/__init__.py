@@ -1,0 +1,1 @@
+"""Refined solutions (notebook 04): checklists, critique, revision, rebuilt chains."""

@@ -1,0 +1,169 @@
+"""Chain-of-thought reconstruction: from instruction and refined solution to a chain that leads there
+(report). Used by 04.
+
+A chain-completion model writes a short summary of the reasoning, then the chain. A chain is kept only when
+it holds and leads to its solution, as far as anyone without the reference answer can tell: its equations are
+true and it ends in the solution (tools), models that continue from it reach the solution, and the judges
+find the whole right. Rejected ones keep their reason.
+
+    (built,), spent = reconstruct([("What is 30 + 20?", "50")], teacher, [teacher], [teacher], jail)
+    built.kept, built.rejected      # True, ""
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+
+from nbkit.models.engine import Completion, Engine, user_turn
+from nbkit.refine.checklist import Item, checklist
+from nbkit.refine.critique import committed, inspect, judge
+from nbkit.refine.draft_checks import JailFailed
+from nbkit.refine.loop import LOST, SAMPLING, Spent
+from nbkit.refine.prompts import TRAINED, Prompts, judge_request
+from nbkit.run import progress
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """`rejected` says why a chain is not kept; empty: it is."""
+
+    question: str
+    solution: str
+    summary: str
+    chain: str
+    rejected: str = ""
+
+    @property
+    def kept(self) -> bool:
+        return not self.rejected
+
+    @property
+    def reason(self) -> str:
+        """A short class of `rejected`, to count by."""
+        classes = {
+            "malformed": "malformed",
+            "a model goes on": "continued elsewhere",
+            "judged": "judged wrong",
+            "the jail failed": "the jail failed",
+        }
+        return next((c for start, c in classes.items() if self.rejected.startswith(start)), "a check failed")
+
+    @property
+    def response(self) -> str:
+        return f"<think>{self.chain}</think>{self.solution}"
+
+    def row(self) -> dict:
+        return asdict(self)
+
+
+def parse(text: str) -> tuple[str, str] | None:
+    """(summary, chain) of a model's output, or None when either is missing or anything follows."""
+    head, opened, rest = text.partition("<think>")
+    chain, closed, after = rest.partition("</think>")
+    whole = opened and closed and head.startswith("Summary:") and chain.strip() and not after.strip()
+    return (head.removeprefix("Summary:").strip(), chain.strip()) if whole else None
+
+
+def reconstruct(
+    solved: Sequence[tuple[str, str]],
+    model: Engine,
+    continuers: Sequence[Engine],
+    judges: Sequence[Engine],
+    jail,
+    *,
+    prompts: Prompts = TRAINED,
+    continuations: int = 8,
+    max_new_tokens: int = 80,
+    seed: int = 0,
+) -> tuple[list[Reconstruction], Spent]:
+    """One reconstruction per (question, solution), greedily; each is checked until something rejects it. Of
+    `continuations` samples by every continuer, all must reach the solution. Raises JailFailed or Unanswered
+    when over 1% got lost."""
+    start, spent = time.perf_counter(), Spent()
+    turns = [user_turn(prompts.complete.format(question=question, solution=s)) for question, s in solved]
+    with progress.doing("completing chains"):
+        outputs = spent.metered("complete", model).sample(turns, 1, max_new_tokens)
+    built = []
+    for (question, solution), (output,) in zip(solved, outputs, strict=True):
+        summary, chain = parse(output.text) or ("", "")
+        built.append(Reconstruction(question, solution, summary, chain, "" if chain else "malformed"))
+    limits = {"prompts": prompts, "max_new_tokens": max_new_tokens}
+    filters = [partial(_false_steps, jail=jail)]
+    for engine in continuers:
+        metered = spent.metered("continue", engine)
+        filters.append(partial(_continued, engine=metered, n=continuations, seed=seed, jail=jail, **limits))
+    for engine in judges:
+        filters.append(partial(_condemned, engine=spent.metered("judge", engine), **limits))
+    for reasons_of in filters:
+        alive = [i for i, candidate in enumerate(built) if candidate.kept]
+        with progress.doing("checking chains"):
+            reasons = list(reasons_of([built[i] for i in alive]))
+        for i, reason in zip(alive, reasons, strict=True):
+            built[i] = replace(built[i], rejected=reason)
+    lost = sum(candidate.reason == "the jail failed" for candidate in built)
+    if lost > LOST * len(built):
+        raise JailFailed(f"the jail failed on {lost} of {len(built)} chains: mend it, then run again")
+    spent.close(start)
+    return built, spent
+
+
+def _complaint(response: str, items: Sequence[Item], jail) -> str:
+    try:
+        critiques = inspect(items, Completion(response, []), jail)
+    except JailFailed as reason:
+        return f"the jail failed: {reason}"
+    return next((critique.comment for critique in critiques if not critique.met), "")
+
+
+def _false_steps(built: Sequence[Reconstruction], jail) -> list[str]:
+    """What form and tools find wrong with chain and solution together."""
+    return [_complaint(b.response, checklist(b.question), jail) for b in built]
+
+
+def _continued(
+    built: Sequence[Reconstruction],
+    *,
+    engine: Engine,
+    n: int,
+    seed: int,
+    prompts: Prompts,
+    max_new_tokens: int,
+    jail,
+) -> list[str]:
+    """Where a model arrives that is given the chain and goes on."""
+    turns = [
+        [
+            *user_turn(prompts.draft.format(question=b.question)),
+            {"role": "assistant", "content": f"<think>{b.chain}</think>"},
+        ]
+        for b in built
+    ]
+    groups = engine.sample(turns, n, max_new_tokens, seed=seed, **SAMPLING) if turns else []
+    reasons = []
+    for b, group in zip(built, groups, strict=True):
+        other = next((c.text.strip() for c in group if not _reaches(b, c, jail)), None)
+        reasons.append("" if other is None else f"a model goes on to {other[:60]!r}")
+    return reasons
+
+
+def _reaches(b: Reconstruction, completion: Completion, jail) -> bool:
+    """Does it stop by itself at the same answer, or at code that passes the same stated tests?"""
+    items = checklist(b.question)
+    if not completion.stopped:
+        return False
+    if committed(completion.text, items) == committed(b.solution, items):
+        return True
+    tested = any(item.kind == "tests" for item in items)
+    return tested and not _complaint(f"<think>{b.chain}</think>{completion.text}", items, jail)
+
+
+def _condemned(
+    built: Sequence[Reconstruction], engine: Engine, prompts: Prompts, max_new_tokens: int
+) -> list[str]:
+    lists = [checklist(b.question) for b in built]
+    requests = [
+        judge_request(b.question, b.response, items, prompts) for b, items in zip(built, lists, strict=True)
+    ]
+    opinions = judge(engine, requests, lists, max_new_tokens) if built else []
+    return [next((c.comment for c in opinion if not c.met), "") for opinion in opinions]

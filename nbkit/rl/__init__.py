@@ -1,0 +1,1 @@
+"""Reinforcement learning (notebook 06)."""

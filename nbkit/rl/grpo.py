@@ -1,0 +1,165 @@
+"""Group-relative policy optimisation on trl.GRPOTrainer, stage by stage (report, "multi-stage RL"). Used
+by 06.
+
+As in the report: no KL term, the loss of truncated completions masked, groups of 16, and before each stage
+only questions that the current policy solves in strictly between 10% and 90% of 16 samples. The one seam
+is `_generate_single_turn`, which hands the rollouts to nbkit's generator on a CPU; with vLLM (GPU) TRL's
+own path is used. Shape legend: P prompts, G completions per prompt, advantages are over G.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from nbkit.evals.evaluate import verdicts
+from nbkit.models.chat_ids import token_ids
+from nbkit.models.engine import Generator, sample_seed
+from nbkit.models.training import run_training, shared_arguments
+from nbkit.tasks.skills import Task
+from nbkit.text.tokenizer import stop_ids
+
+
+def pass_rates(
+    generator: Generator,
+    prompts: Sequence[str],
+    tasks: Sequence[Task],
+    n: int,
+    max_new_tokens: int,
+    seed: int,
+    jail,
+    infra_limit: float = 0.01,
+) -> np.ndarray:
+    """avg@n of each task under the policy, shape (P,). Temperature 1, as the rollouts that follow. NaN where
+    the grader failed: no band holds it. Raises InfraError for more of these than `infra_limit` of all."""
+    completions = generator.sample(prompts, n, max_new_tokens, temperature=1.0, seed=seed)
+    texts = [[c.text if c.stopped else None for c in group] for group in completions]
+    return verdicts(tasks, texts, jail, infra_limit).mean(1).filled(np.nan)
+
+
+def within_band(rates_P: np.ndarray, low: float = 0.1, high: float = 0.9) -> np.ndarray:
+    """Which questions teach something: strictly between `low` and `high`, shape (P,) bool. NaN does not."""
+    return (rates_P > low) & (rates_P < high)
+
+
+class FastRolloutTrainer(GRPOTrainer):
+    """GRPOTrainer whose rollouts on the CPU come from `Generator` (in-place cache, one prefill per unique
+    prompt). `spelled`: ids of prompts that TRL would encode otherwise (nbkit.models.chat_ids)."""
+
+    spelled: Mapping[str, list[int]] = MappingProxyType({})
+
+    def _generate_single_turn(
+        self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False
+    ):
+        if self.use_vllm or self.accelerator.device.type != "cpu":
+            return super()._generate_single_turn(
+                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
+            )
+        model = self.accelerator.unwrap_model(self.model)
+        if not hasattr(self, "_rollouts"):
+            self._rollouts = Generator(model, self.processing_class)
+        self._rollouts.refresh(model)
+        sampled = self._rollouts.sample_ids(
+            prompt_ids,  # each G times in a row; the generator reads equal prompts once
+            1,
+            self.max_completion_length,
+            self.temperature,
+            self.args.top_p or 1.0,
+            sample_seed(self.args.seed, self.state.global_step),
+        )
+        return [group[0].ids for group in sampled], None
+
+    def _tokenize_prompts(self, prompts: list):
+        """As `grpo` encoded them, where a message spells a control token."""
+        ids, *others = super()._tokenize_prompts(prompts)
+        if not self.spelled:
+            return ids, *others
+        return [self.spelled.get(p, own) for p, own in zip(prompts, ids, strict=True)], *others
+
+    def _calculate_rewards(self, *arguments):
+        """Note the share of completions that got a reward. TRL leaves the others out of every mean."""
+        rewards = super()._calculate_rewards(*arguments)
+        rewards[~torch.isfinite(rewards)] = torch.nan
+        self.graded = float((~torch.isnan(rewards).all(1)).float().mean())
+        self._metrics["train" if self.model.training else "eval"]["graded"].append(self.graded)
+        return rewards
+
+    def log(self, logs: dict, *arguments, **options) -> None:
+        """A step without any reward has no mean; 0 stands for it, marked by "graded": 0."""
+        for metrics in self._metrics.values():
+            for name, values in metrics.items():
+                if name.startswith("reward") and values and all(map(math.isnan, values)):
+                    metrics[name] = [0.0]
+        super().log(logs, *arguments, **options)
+
+
+class SkipUngraded(TrainerCallback):
+    """A step whose completions all went without a reward changes nothing: its gradient is 0, but the
+    optimizer's momentum would still move the weights."""
+
+    def __init__(self, trainer: FastRolloutTrainer):
+        self.trainer = trainer
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        if self.trainer.graded == 0:
+            model.zero_grad(set_to_none=True)
+
+
+def grpo(
+    model,
+    tokenizer,
+    rows: Sequence[dict],
+    reward: Callable,
+    *,
+    steps: int,
+    prompts_per_step: int,
+    group: int,
+    lr: float,
+    max_new_tokens: int,
+    out: Path,
+    seed: int,
+    label: str = "rl",
+) -> tuple[list[dict], float]:
+    """Train `model` in place on rows {"prompt": text, ...columns}. `reward(prompts, completions,
+    **columns) -> list[float | None]`, None where the grader failed: such a completion counts in no mean.
+    Returns (history, seconds); "graded" in the history is the share of completions with a reward. Where that
+    is 0 the step was masked: no weight moved, and its "reward" of 0 says nothing. Raises ValueError without
+    rows."""
+    if not rows:
+        raise ValueError(
+            "rows: no question is left for this stage; the pass-rate filter dropped all, "
+            "widen the band or add prompts"
+        )
+    # TRL tells finished from truncated by these ids; a chat turn ends with <|im_end|>, not with <eos>
+    model.generation_config.eos_token_id = stop_ids(tokenizer)
+    arguments = GRPOConfig(
+        max_steps=steps,
+        per_device_train_batch_size=prompts_per_step * group,
+        num_generations=group,
+        max_completion_length=max_new_tokens,
+        learning_rate=lr,
+        lr_scheduler_type="constant",
+        beta=0.0,
+        mask_truncated_completions=True,
+        temperature=1.0,
+        activation_checkpointing=False,
+        logging_steps=1,
+        **shared_arguments(out, seed),
+    )
+    trainer = FastRolloutTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_list(list(rows)),
+        reward_funcs=reward,
+        processing_class=tokenizer,
+    )
+    prompts = [row["prompt"] for row in rows]
+    trainer.spelled = {str(p): token_ids(tokenizer, p) for p in prompts if getattr(p, "cuts", ())}
+    trainer.add_callback(SkipUngraded(trainer))
+    return run_training(trainer, label, key="reward")

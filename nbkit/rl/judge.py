@@ -1,0 +1,120 @@
+"""Pairwise preference model: reads a question and two answers, gives its verdict in one token (report, RL
+stage 3). Used by 06.
+
+It is a language model fine-tuned on the verdict "A" or "B" and scored by comparing those two logits; both
+orders are asked and averaged, so that a preference for a position cancels. Judging in one token is cheap
+and hard to talk round. Shape legend: P comparisons.
+"""
+
+import random
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from nbkit.dpd.pairs import SIDES
+from nbkit.models.chat_ids import token_ids_of
+from nbkit.models.engine import user_prompt
+from nbkit.run import progress
+from nbkit.tasks.skills import DOMAINS, Task, sample
+from nbkit.tasks.world import CHATTER_PARTS
+from nbkit.text.conversations import text_of
+
+
+def render(question: str, first: str, second: str) -> str:
+    return f"Question: {question}\nA: {first}\nB: {second}\nBetter:"
+
+
+def conversations(pairs: Sequence[dict], seed: int = 0) -> list[list[dict]]:
+    """Training chats from {"prompt", "chosen", "rejected"}, texts or lists of text parts: each pair once in a
+    random order, so that A and B are equally often right. Raises ValueError naming a pair of another form."""
+    rng = random.Random(f"preference/{seed}")
+    chats = []
+    for i, pair in enumerate(pairs):
+        flipped = rng.random() < 0.5
+        prompt, good, bad = (text_of(pair[key], f"pairs[{i}].{key}") for key in ("prompt", *SIDES))
+        first, second = (bad, good) if flipped else (good, bad)
+        chats.append(
+            [
+                {"role": "user", "content": render(prompt, first, second)},
+                {"role": "assistant", "content": "B" if flipped else "A"},
+            ]
+        )
+    return chats
+
+
+def embedded_pairs(n: int, split: str, seed: int, domains: Sequence[str] = DOMAINS) -> list[dict]:
+    """Preference pairs of the embedded world. Raters there prefer a right answer to a wrong one (half of
+    the pairs) and, between two right ones, the one without small talk around it."""
+    rng = random.Random(f"pairs/{seed}/{split}")
+    tasks = sample(n, split, seed + 17, {d: 1.0 for d in domains})
+    pairs = []
+    for task in tasks:
+        rejected = (
+            _other_answer(task, rng)
+            if rng.random() < 0.5
+            else f"{rng.choice(CHATTER_PARTS[0])} {task.answer} {rng.choice(CHATTER_PARTS[3])}"
+        )
+        if rejected != task.answer:
+            pairs.append({"prompt": task.question, "chosen": task.answer, "rejected": rejected})
+    return pairs
+
+
+def _other_answer(task: Task, rng: random.Random) -> str:
+    return sample(1, "train", rng.randrange(10**9), names=[task.skill])[0].answer
+
+
+class PairwiseJudge:
+    """P(first answer is better) under a trained verdict model; `prefer` averages both orders."""
+
+    def __init__(self, model, tokenizer, batch: int = 128):
+        self.model, self.tokenizer, self.batch = model.eval(), tokenizer, batch
+        self.ids = [tokenizer(letter, add_special_tokens=False)["input_ids"][0] for letter in ("A", "B")]
+
+    @torch.no_grad()
+    def _first_wins(self, triples: Sequence[tuple[str, str, str]]) -> np.ndarray:
+        prompts = [user_prompt(self.tokenizer, render(*triple)) for triple in triples]
+        probabilities_P = np.zeros(len(prompts))
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        for start in progress.each(range(0, len(order), self.batch), "judging"):
+            chosen = order[start : start + self.batch]
+            ids = [torch.tensor(row) for row in token_ids_of(self.tokenizer, [prompts[i] for i in chosen])]
+            pad = partial(pad_sequence, batch_first=True, padding_side="left")
+            mask = pad([torch.ones_like(row) for row in ids]).to(self.model.device)
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)
+            logits = self.model(
+                input_ids=pad(ids, padding_value=self.tokenizer.pad_token_id).to(self.model.device),
+                attention_mask=mask,
+                position_ids=positions,
+                logits_to_keep=1,
+            ).logits[:, -1]
+            probabilities_P[chosen] = torch.softmax(logits[:, self.ids].float(), -1)[:, 0].cpu().numpy()
+        return probabilities_P
+
+    def prefer(self, triples: Sequence[tuple[str, str, str]]) -> np.ndarray:
+        """P(first better) for (question, first, second), shape (P,); swapping the answers gives exactly
+        one minus it."""
+        if not triples:
+            return np.zeros(0)
+        forward = self._first_wins(triples)
+        backward = self._first_wins([(q, b, a) for q, a, b in triples])
+        return (forward + 1 - backward) / 2
+
+    def win_rates(self, question: str, answers: Sequence[str], opponents: int, seed: int) -> list[float]:
+        """Reward of each of G answers of one question: its mean win probability against `opponents` others
+        of the group."""
+        rng = random.Random(f"{seed}/{question}")
+        rivals = [
+            rng.sample([j for j in range(len(answers)) if j != i], min(opponents, len(answers) - 1))
+            for i in range(len(answers))
+        ]
+        unique = sorted(
+            {(answers[i], answers[j]) for i, js in enumerate(rivals) for j in js if answers[i] != answers[j]}
+        )
+        wins = dict(zip(unique, self.prefer([(question, a, b) for a, b in unique]), strict=True))
+        return [
+            float(np.mean([wins.get((answers[i], answers[j]), 0.5) for j in js]))
+            for i, js in enumerate(rivals)
+        ]

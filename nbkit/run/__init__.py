@@ -1,0 +1,1 @@
+"""What every notebook stands on: parameters, run folders, provenance, files. Imports nothing above it."""

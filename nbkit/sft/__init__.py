@@ -1,0 +1,1 @@
+"""Supervised fine-tuning (notebooks 03 and 04)."""

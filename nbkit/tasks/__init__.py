@@ -1,0 +1,1 @@
+"""What is asked and what is right: skills with exact answers, the embedded world, public sets."""

@@ -1,0 +1,263 @@
+"""Skills of the embedded world: what a task is, how it is drawn, split and verified.
+
+Used by 01 (documents), 03-06 (prompts) and 07 (evaluation). The skills themselves stand in
+`skill_bank.py`, the documents made from them in `world.py`. Every task carries a worked solution, a short
+answer and a verifier, so each stage can *measure* what it changed without a download.
+
+Splits hold by construction, for every seed (a task's key decides, not chance):
+    train         seen operands, seen wordings
+    operands      operands that no training document contains (for fact skills: unseen fact-wording pairs)
+    template      a wording that no training document uses
+    composition   more steps than trained (level 4), for the skills that have such a level
+
+    >>> task = draw("add", level=1, split="operands", rng=random.Random(0))
+    >>> verify(task, task.answer)
+    True
+"""
+
+import hashlib
+import random
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from nbkit.text.thought import split_thought
+from nbkit.text.tool_calls import called, parse_tool_call, same_calls, tool_call
+
+__all__ = ["parse_tool_call", "tool_call"]  # they belong to what a task is, so they are offered here too
+DOMAINS = ("math", "science", "code", "general", "agent")
+SPLITS = ("train", "operands", "template", "composition")
+HELD_OUT_ONE_IN = 8
+
+
+@dataclass(frozen=True)
+class Task:
+    """One question with its worked solution. `calls` are (arguments, expected) of code tasks, `tools` the
+    JSON schemas of the tools a model may call. `kind` chooses the verifier: text, number (the whole
+    answer), math (an answer inside prose), tool, code, or open (no single right answer: none)."""
+
+    skill: str
+    domain: str
+    level: int
+    split: str
+    question: str
+    steps: tuple[str, ...]
+    answer: str
+    kind: str = "text"
+    calls: tuple[tuple[tuple, object], ...] = ()
+    entry: str = ""
+    tools: tuple[str, ...] = ()
+
+    @property
+    def chain(self) -> str:
+        return "\n".join(self.steps)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a skill function returns: the template slots, the steps, the answer (and tests for code)."""
+
+    slots: dict
+    steps: list[str]
+    answer: object
+    calls: tuple = ()
+    entry: str = ""
+    free: tuple[str, ...] = ()  # slots that do not change the task, such as the name of a function
+
+
+@dataclass(frozen=True)
+class Skill:
+    name: str
+    domain: str
+    make: Callable[[random.Random, int], Draft]
+    templates: tuple[str, ...]
+    kind: str = "text"
+    levels: int = 1
+    composes: bool = False
+    fact: bool = False
+
+    def splits(self) -> tuple[str, ...]:
+        return SPLITS if self.composes else SPLITS[:3]
+
+
+@dataclass
+class Registry:
+    skills: dict[str, Skill] = field(default_factory=dict)
+
+    def add(self, domain: str, *templates: str, **options) -> Callable:
+        def register(make: Callable) -> Callable:
+            self.skills[make.__name__] = Skill(make.__name__, domain, make, templates, **options)
+            return make
+
+        return register
+
+
+REGISTRY = Registry()
+skill = REGISTRY.add
+
+
+def skills() -> dict[str, Skill]:
+    """All skills by name (fills the registry on first use)."""
+    from nbkit.tasks import bank  # noqa: F401  (importing it registers the skills)
+
+    return REGISTRY.skills
+
+
+def held_out(key: str) -> bool:
+    """Does this operand key belong to the held-out eighth? A pure function of the key, so that no seed can
+    leak it."""
+    return hashlib.sha256(key.encode()).digest()[0] % HELD_OUT_ONE_IN == 0
+
+
+def draw(name: str, level: int, split: str, rng: random.Random) -> Task:
+    """One task of a skill. Raises ValueError for an unknown skill or split, or a level the skill does not
+    have."""
+    known = skills()
+    if name not in known:
+        raise ValueError(f"skill: got {name!r}, wanted one of {sorted(known)}")
+    spec = known[name]
+    if split not in spec.splits():
+        raise ValueError(f"split: got {split!r} for skill {name!r}, wanted one of {spec.splits()}")
+    if split == "composition":
+        level = 4
+    elif not 1 <= level <= spec.levels:
+        raise ValueError(f"level: got {level} for skill {name!r}, wanted 1..{spec.levels}")
+    for _ in range(1000):
+        draft = spec.make(rng, level)
+        index = len(spec.templates) - 1 if split == "template" else rng.randrange(len(spec.templates) - 1)
+        operands = sorted((slot, value) for slot, value in draft.slots.items() if slot not in draft.free)
+        key = f"{name}|{operands}" + (f"|{index}" if spec.fact else "")
+        if split == "composition" or held_out(key) == (split == "operands"):
+            return Task(
+                name,
+                spec.domain,
+                level,
+                split,
+                spec.templates[index].format(**draft.slots),
+                tuple(draft.steps),
+                str(draft.answer),
+                spec.kind,
+                draft.calls,
+                draft.entry,
+            )
+    raise AssertionError(f"skill {name} has no task in split {split} at level {level}")
+
+
+def sample(
+    n: int,
+    split: str = "train",
+    seed: int = 0,
+    weights: dict[str, float] | None = None,
+    names: Iterable[str] | None = None,
+    max_level: int = 3,
+) -> list[Task]:
+    """`n` tasks. `weights` are domain shares (the report's 50/30/20, for example), met exactly up to
+    rounding; without them every skill is equally likely. Skills and levels rotate inside a domain, so that
+    small samples stay balanced. Raises ValueError when a domain is unknown or has no skill left."""
+    rng = random.Random(f"{seed}/{split}/{n}")
+    pool = [s for s in skills().values() if split in s.splits() and (names is None or s.name in set(names))]
+    if not pool:
+        raise ValueError(f"names: no skill of {sorted(names or [])} has a split {split!r}")
+    if weights is None:
+        counts, groups = [n], [pool]
+    else:
+        if unknown := set(weights) - set(DOMAINS):
+            raise ValueError(f"weights: unknown domain {sorted(unknown)}, wanted some of {DOMAINS}")
+        counts = largest_remainder(n, list(weights.values()))
+        groups = [[s for s in pool if s.domain == domain] for domain in weights]
+    tasks = []
+    for count, group in zip(counts, groups, strict=True):
+        if count and not group:
+            raise ValueError(
+                f"weights: no skill to draw {count} tasks of split {split!r} from; drop that domain's share"
+            )
+        order = rng.sample(group, len(group))
+        for i in range(count):
+            spec = order[i % len(order)]
+            tasks.append(draw(spec.name, rng.randint(1, min(spec.levels, max_level)), split, rng))
+    rng.shuffle(tasks)
+    return tasks
+
+
+def largest_remainder(total: int, shares: list[float]) -> list[int]:
+    """Split `total` into integers proportional to `shares`; they sum to `total` exactly."""
+    exact = [total * share / sum(shares) for share in shares]
+    counts = [int(x) for x in exact]
+    by_remainder = sorted(range(len(shares)), key=lambda i: (counts[i] - exact[i], i))
+    for i in by_remainder[: total - sum(counts)]:
+        counts[i] += 1
+    return counts
+
+
+def final_answer(response: str) -> str:
+    """What a response commits to: the text after the thought, or after the last 'Answer:' of a
+    document."""
+    text = split_thought(response)[1]
+    return text.rsplit("Answer:", 1)[-1].strip()
+
+
+def program(response: str) -> str:
+    """Where a response has its program: after the thought, and in a worked document without fences after the
+    line that begins with "Answer:". A program may print "Answer:" itself."""
+    text = split_thought(response)[1]
+    label = None if "```" in text else re.search(r"^Answer:", text, re.MULTILINE)
+    return text[label.end() :].strip() if label else text.strip()
+
+
+class InfraError(RuntimeError):
+    """The grader failed, not the answer: drop the sample, never count it as wrong."""
+
+
+def checkable(task: Task) -> bool:
+    """Has the task a verifier? Open questions can be trained on, not scored."""
+    return task.kind != "open"
+
+
+def verify(task: Task, response: str, jail=None) -> bool:
+    """Is the response's final answer right? Code runs in `jail` (required for kind 'code'; ValueError
+    without one). The tool calls must be the wanted ones in name and every argument, each as often, in any
+    order (docs/formats.md).
+
+    Raises ValueError for an open question, InfraError when the grader itself failed."""
+    if not checkable(task):
+        raise ValueError(
+            f"task of {task.skill}: open questions have no verifier, they can be trained on, not scored; "
+            "leave them out with nbkit.tasks.skills.checkable"
+        )
+    if task.kind == "number":
+        return _equivalent(final_answer(response), task.answer, jail)
+    if task.kind == "math":  # real questions: the answer stands somewhere in prose
+        from nbkit.verify.answers.extract.answer import extract_answer
+
+        return _equivalent(extract_answer(response), task.answer, jail)
+    if task.kind == "tool":
+        return same_calls(called(response), wanted_calls(task))
+    if task.kind == "code":
+        from nbkit.verify.code.blocks import extract_code
+        from nbkit.verify.code.grade import Call, grade
+
+        if jail is None:
+            raise ValueError("jail: code tasks run only in a jail; pass an open nbkit.verify.jail.jail.Jail")
+        calls = [Call(list(arguments), expected) for arguments, expected in task.calls]
+        result = grade(jail, extract_code(program(response), task.entry), task.entry, calls)
+        if result.status == "infra":
+            raise InfraError(f"the jail could not grade a {task.skill} answer: {result.detail}")
+        return result.status == "pass"
+    return final_answer(response).split() == task.answer.split()
+
+
+def wanted_calls(task: Task) -> list[dict]:
+    """The calls of a tool task's answer. Raises InfraError where it is none: then it pays nobody."""
+    calls = called(task.answer)
+    if calls is None:
+        raise InfraError(f"the answer {task.answer!r:.100} of the set is no tool call")
+    return calls
+
+
+def _equivalent(answer: str, gold: str, jail) -> bool:
+    from nbkit.verify.answers.compare import verdict
+
+    status = verdict(answer, gold, jail)
+    if status == "infra":
+        raise InfraError(f"the answer {gold!r} of the set is malformed, or the jail failed")
+    return status == "pass"

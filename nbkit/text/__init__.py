@@ -1,0 +1,1 @@
+"""Text and its forms: words, equations, chats, tool calls, tokens, rows of files."""

@@ -1,7 +1,0 @@
-"""Training: schedules, pre-training, SFT, distillation, RL, and the pairwise preference model."""
-
-import os
-
-# The trainers' maps take seconds; their bars would fill the notebooks. `datasets` reads this when imported.
-os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -1,0 +1,1 @@
+"""Does a final answer equal the reference?"""

@@ -1,0 +1,301 @@
+"""What a sentence states (for `extract.py`): its value, without the words around it.
+
+read_statement("therefore 72, in total, so she can pay")  # ("72", Certainty.VALUE)
+read_statement("The largest $n$ is 34.")  # ("34", Certainty.SENTENCE)
+last_value("We find that $x < 3$.")  # "x < 3"
+"""
+
+import re
+from enum import IntEnum
+
+from nbkit.verify.answers.extract.bounds import (
+    behind_denial,
+    denied_at,
+    instead,
+    qualified_from,
+    starts_with_bound,
+)
+from nbkit.verify.answers.extract.clauses import CJK, first_clause, starts_with_value
+from nbkit.verify.answers.extract.equations import TAIL, chain, formulas, has_words, without_formulas
+from nbkit.verify.answers.extract.marks import (
+    chosen_option,
+    first_labelled,
+    list_items,
+    named_option,
+    option_above,
+    several_options,
+)
+from nbkit.verify.answers.parse.unit_table import table
+
+_BOLD = re.compile(r"(?<!\S)\*\*([^\s*][^*]*)\*\*(?![\w(])")
+_CHEER = re.compile(r"(\*\*|\$)!(?=\s|$)")  # no factorial
+_EXCLAIMED = re.compile(r"([A-Za-z0-9])!(?=$|\s+[A-Z])")  # in a sentence no factorial either
+_DECORATION = " \t\r\n*`\"'“”「」：:→➡✅☑✔🎉👉🏆💡🔹🟢•★☆\ufe0f"
+_QUOTED = re.compile(r"^\s*\n[ \t]*(?:>[ \t]*)+")  # Markdown's sign of a quotation, not "greater than"
+_SPACED = re.compile("(?<=[0-9])[\u2009\u202f\u00a0\u2007](?=[0-9]{3}(?![0-9]))")  # thin spaces in thousands
+# Ordinary spaces in thousands: of several groups (1 234 567), or of one before a unit (1 200 people).
+_GROUPED = re.compile(
+    r"(?<![\w.,$\\^/])(?<![0-9] )[1-9][0-9]{0,2}"
+    r"(?: [0-9]{3}(?:(?: [0-9]{3})+(?![0-9])|(?=\.[0-9]| [A-Za-z]{2})))"
+    r"(?! [0-9]|/|,[0-9])"
+)
+_LIST_LABEL = re.compile(r"[ \t]{0,8}[0-9]{1,3}[.)][ \t]")
+_NUMBER = re.compile(
+    rf"(?m:^){_LIST_LABEL.pattern}"  # is skipped
+    r"|(?<![A-Za-z0-9_.\\^])[-−]?"
+    r"(?:(?:[1-9][0-9]{0,2}(?:['’][0-9]{3})+(?![0-9])|[0-9]+(?:,[0-9]+)*)(?:\.[0-9]+)?|\.[0-9]+)"
+    r"(?:\s?(?:×|\\times|\*)\s?10\^\{?-?[0-9]{1,9}\}?)?(?:[/:][0-9]+)*(?:%|π|°|√[0-9]+)?"
+)
+_BARE_LATEX = re.compile(
+    r"-?[0-9]{0,20}\\(?:[dtc]?frac\{[^{}\n]{1,200}\}\{[^{}\n]{1,200}\}|sqrt\{[^{}\n]{1,200}\})"
+)
+_MONEY = re.compile(r"[$€£¥]\s?([0-9][0-9.,]*)|([0-9][0-9.,]*)\s?[$€£¥](?![0-9])")
+_ADVERBS = re.compile(
+    r"(?:(?:either|maybe|perhaps|therefore|thus|hence|then|so|simply|just|indeed|obviously|clearly|definitely|certainly|surely"
+    r"|actually|now|also|of course|for sure|in fact|precisely|exactly|simplified to|equal to|equivalent to"
+    r"|given by|as follows|the following|found to be|the (?:number|value|integer|fraction|expression)"
+    r"|of the form|donc|bien|daher|somit|por lo tanto|entonces|quindi"
+    r"|所以|因此|就是|为|是)(?![A-Za-z])[,:]?\s{0,9}){1,6}",
+    re.IGNORECASE,
+)
+_NO_ANSWER = re.compile(  # how "the answer is …" goes on when it says something about the answer
+    r"(?:correct|right|wrong|incorrect|verified|confirmed|obtained|found|shown|given|calculated|computed"
+    r"|reached|derived|determined|as follows|in\b|clear|simplif|consistent|valid|reasonable|complete|above"
+    r"|below|here|what|that|this|the same|based|expressed|rounded|supposed|expected|now|already|always"
+    r"|indeed|easy|also|therefore|thus|checked|double|reported|written|boxed|to be|let'?s"
+    r"|let us|we |i |it |an? )",
+    re.IGNORECASE,
+)
+_PLAIN = re.compile(
+    r"(?:\\?[$€£¥]\s?)?(?:[A-Za-z](?:\([a-z]\))?\s?=\s?)?(?:[A-J]|\([A-J]\)"
+    r"|[-+−±]?[$€£¥]?(?:[0-9.,/:√π^%]{1,60}|[(\[{][^A-Zа-я()]{1,60}[)\]}]|[^\s]{0,30}[0-9\\π√][^\s]{0,60}))"
+    r"(?:\s{1,3}(?P<unit>[^\s]{1,30}))?"
+)
+_PART = re.compile(r"\s(?:of|by|from|when|where|after|based)\b")
+_EQUALS = re.compile(
+    r"\b(?:is|are|was|were|equals?|be|becomes|of|to|est|ist|es|são|sind|sont)\s{1,3}(?=\S)"
+    r"|(?:应该是|等于|是|为)\s?(?=\S)|(?<![<>!=:])=\s{0,3}(?=\S)"
+)
+_WITHOUT_VALUE = re.compile(r"(?:\b(?:is|are|equals|be)|[:=])[\s*]{0,9}$")
+_CONNECTIVES = re.compile(r"\b(?:and|or|y|et|und|ou)\b|[,;.&\s]|和|或")
+_NAME_NOISE = re.compile(r"\\(?:triangle|angle)(?![a-z])|_\{?\w+\}?")
+_OPTION = re.compile(
+    r"(?P<no>(?:\bnot|n't|never|\bcannot|不)\s{0,3})?(?:\bit'?s|\bis|\bbe|\b[Cc]hoose"
+    r"|\b[Pp]ick|\b[Ss]elect|\bgo with|\b[Ss]o,?"
+    r"|\b(?:[Hh]ence|[Tt]hus|[Tt]herefore),?|\boption"
+    r"|\bchoice|\banswer|\bbut|选择?|是)\s{0,3}(?P<nor>not\s{1,3})?\(?([A-HJ])\)?(?=[\s.,;:!。]|$)"
+    r"(?!\s(?:(?:is|was|are|looks|seems)\s)?"
+    r"(?:not|wrong|incorrect|false|cannot|can['’]?t|isn|impossible|fail|contradict|too)\b)"
+    r"|(?:^|[\s(])([A-HJ])\)?\s(?:is|seems|must be)\s(?:the\s)?(?:correct|right|valid|true|best|answer)"
+)
+_LEADING_OPTION = re.compile(
+    rf"\(?([A-HJ])(?:\)|[.:,。、](?=\s|$|[{CJK}])|"
+    rf"(?=[{CJK}]|\s(?:because|since)\s|\s[-–—]\s[^\W\d_]{{1,20}}\s[a-z]{{2}}))"
+)
+_LABELLED_OPTION = re.compile(r"(?:\([A-HJ]\)|[A-HJ][.):])\s")
+
+
+class Certainty(IntEnum):
+    """How plainly a statement commits to its answer."""
+
+    WORDS = 0  # words without a number or a formula
+    SENTENCE = 1  # a value somewhere in a sentence
+    VALUE = 2  # a value, at most with a unit
+
+
+DENIED = ("", Certainty.WORDS)  # "… is not 5": an answer that says only what it is not
+
+
+def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | None:
+    """The answer that the text behind a marker states, None when it states none ("... is verified").
+
+    `by_sign`: the marker ended with a colon ("Answer: correct"), so that any word may be the answer.
+    """
+    if items := list_items(text):
+        return _listed(items)
+    denied = behind_denial(text)
+    text = join_groups(_undecorated(text))
+    if adverbs := _ADVERBS.match(text):
+        text = _undecorated(text[adverbs.end() :]) or text
+    denied = behind_denial(text) if denied is None else denied
+    if denied is not None and starts_with_value(denied.lstrip("*` ")):
+        return read_statement(rest, by_sign) if (rest := instead(denied)) else DENIED
+    if block := _display(text):
+        return chain(block), Certainty.VALUE
+    if option := _stated_option(text.partition("\n")[0]):
+        return option, Certainty.VALUE
+    line, _, more = text.partition("\n")
+    if _WITHOUT_VALUE.search(line[-40:]) and more.strip():
+        return read_statement(f"\n{more}", by_sign)
+    line = line.strip("* ")
+    if not by_sign:
+        line = _EXCLAIMED.sub(r"\1", line)
+    clause = first_clause(line, cut=starts_with_value(line))
+    if starts_with_bound(line) and re.search(r"[0-9\\]", clause):
+        return tidy(clause), Certainty.WORDS
+    if starts_with_value(line):
+        plain = _is_plain(clause, line[len(clause) :])
+        return tidy(chain(clause)), Certainty.VALUE if plain else Certainty.SENTENCE
+    if value := value_in(clause):
+        return value, Certainty.SENTENCE
+    if not clause or (not by_sign and _NO_ANSWER.match(clause)):
+        return None
+    return tidy(clause), Certainty.WORDS
+
+
+def _listed(items: list[str]) -> tuple[str, Certainty]:
+    """One item, or the list of those at the beginning that are plain values."""
+    found = [read_statement(item, by_sign=True) or ("", Certainty.WORDS) for item in items]
+    values = [answer for answer, certainty in found if certainty == Certainty.VALUE]
+    if len(values) < 2 or found[1][1] != Certainty.VALUE:
+        return found[0]
+    plain = next((n for n, (_, certainty) in enumerate(found) if certainty != Certainty.VALUE), len(found))
+    return ", ".join(answer for answer, _ in found[:plain]), Certainty.VALUE
+
+
+def _stated_option(line: str) -> str:
+    """ "option C, Cecile" → C, "option C: 42" → (C) 42, "both A and C" → A and C."""
+    line = line.strip("* ")
+    if several := several_options(line.rstrip(".!* ")):
+        return several
+    if not (named := named_option(line)):
+        return ""
+    letter, rest = named
+    behind = re.match(r"[\s*]{0,3}(?:[:=(,]|which is|with)\s{0,3}(?:which is\s|that is\s|i\.e\.,?\s)?", rest)
+    value = first_clause(rest[behind.end() :], cut=True) if behind else ""
+    value = tidy(value.rstrip(")") if value.count("(") < value.count(")") else value)
+    return (
+        f"({letter}) {value}" if value and starts_with_value(value) and re.search("[0-9]", value) else letter
+    )
+
+
+def join_groups(text: str) -> str:
+    """Numbers without the spaces between their thousands."""
+    return _GROUPED.sub(lambda match: match[0].replace(" ", ""), _SPACED.sub("", text))
+
+
+def _is_plain(clause: str, behind: str) -> bool:
+    """A value with nothing or one known unit behind it: what may correct a box before it."""
+    if _PART.match(behind):
+        return False
+    value = _PLAIN.fullmatch(tidy(clause))
+    if value:
+        return not value["unit"] or value["unit"].rstrip(".") in table()
+    spans = formulas(clause)
+    unit = without_formulas(clause).strip(" .*")
+    if len(spans) != 1 or _is_name(spans[0][2]) or re.match(r"[<>≤≥≠]|\\(?:[lg]e|[lg]t|ne|not)", spans[0][2]):
+        return False
+    return spans[0][0] == 0 and (not unit or unit in table())
+
+
+def _undecorated(text: str) -> str:
+    text = _QUOTED.sub("\n", text)
+    text = _BOLD.sub(r"\1", _CHEER.sub(r"\1", text.lstrip()))
+    return re.sub(r"^```[a-z]{0,9}\n\s*", "", text.lstrip(_DECORATION))
+
+
+def tidy(text: str) -> str:
+    r"""Without emphasis, quotation marks and the full stop around it."""
+    text = text.strip().strip(_DECORATION).removesuffix("\\")
+    if "{" not in text:
+        text = text.rstrip("}")  # of a JSON object
+    return re.sub(r"(?<![.])[.。]$", "", text.strip(_DECORATION)).strip(_DECORATION).rstrip(">")
+
+
+def _display(text: str) -> str:
+    """The formula on lines of its own with which a text begins, on one line."""
+    if text.startswith((r"\[", "$$")):
+        first = next(iter(formulas(text)), None)
+        if first and first[0] == 0:
+            return " ".join(first[2].split())
+    if begins := re.match(r"\\begin\{([a-z]{1,20}\*?)\}", text):
+        end = text.find(f"\\end{{{begins[1]}}}")
+        if end > 0:
+            return " ".join(text[: end + len(begins[0]) - 2].split())
+    return ""
+
+
+def value_in(sentence: str) -> str:
+    """The value in a sentence that begins with words: behind its last "is" or "=", else its amount of money,
+    else its last value."""
+    spans = formulas(sentence)[-40:]
+    for verb in reversed(list(_EQUALS.finditer(sentence))[-40:]):
+        if any(start < verb.start() < end for start, end, _ in spans):
+            continue
+        rest = sentence[verb.end() :].lstrip("* ")
+        if starts_with_value(rest) and re.search(r"[0-9\\$]", rest):
+            return tidy(chain(first_clause(rest, cut=True)))
+    amounts = _MONEY.findall(without_formulas(sentence))
+    if len(amounts) == 1:
+        return "".join(amounts[0]).rstrip(".,")
+    return _last_in(sentence)
+
+
+def last_value(text: str) -> str:
+    """The answer of a text without a marker: its last line where that is a formula, else the last formula or
+    number in it, else the letter of an option, else the last line."""
+    text = join_groups(text[-TAIL:]).rstrip()
+    last_line = text.rpartition("\n")[2].strip()
+    line = _BOLD.sub(r"\1", last_line)
+    if (above := option_above(text)) and _option(line) in ("", above):
+        return above
+    spans = formulas(text)
+    if spans and not text[spans[-1][1] :].strip(" .。*") and "\n" in text[spans[-1][0] : spans[-1][1]]:
+        return chain(" ".join(spans[-1][2].split()))
+    if whole := _formula_line(line):
+        return whole
+    if (chosen := chosen_option(line)) and (option := _stated_option(chosen)):
+        return option
+    if not re.search(r"[0-9]", line) and (letter := _option(line)):
+        return letter
+    if text.strip() == last_line and (labelled := first_labelled(line)):
+        return labelled
+    if text.strip() == last_line and _LABELLED_OPTION.match(line) and len(line.split()) <= 6:
+        return line  # "(C) 12 km"
+    for bold in reversed(_BOLD.findall(last_line)):
+        if starts_with_value(bold) and re.search(r"[0-9]", bold):
+            return tidy(_last_in(bold))
+    return _last_in(text) or line
+
+
+def _formula_line(line: str) -> str:
+    """The answer on a line that holds formulas only, "" for any other line."""
+    spans = formulas(line)
+    if spans and not _CONNECTIVES.sub("", without_formulas(line)):
+        return line if len(spans) > 1 else chain(spans[0][2])
+    return "" if not line or has_words(line) else chain(line.strip("$ "))
+
+
+def _last_in(text: str) -> str:
+    """The last formula or number of a text; the bare name of a variable is neither."""
+    covered = formulas(text)
+    best = (-1, "", 0)
+    for start, end, content in covered:
+        if not _is_name(content):
+            best = (end, chain(content), start)
+    for pattern in (_NUMBER, _BARE_LATEX):
+        inner = 0
+        for number in pattern.finditer(text):
+            while inner < len(covered) and covered[inner][1] <= number.start():
+                inner += 1
+            in_formula = inner < len(covered) and covered[inner][0] < number.start()
+            if not in_formula and not _LIST_LABEL.fullmatch(number[0]) and number.end() > best[0]:
+                best = (number.end(), number[0], number.start())
+    end, value, start = best
+    if denied_at(text, start):
+        return ""
+    qualified = qualified_from(text, start)
+    return value if qualified < 0 else " ".join(text[qualified:end].split())
+
+
+def _is_name(formula: str) -> bool:
+    return not re.search(r"^-|[0-9=<>≤≥∈\\]", _NAME_NOISE.sub("", formula))
+
+
+def _option(line: str) -> str:
+    if several := several_options(line.rstrip(".! ")):
+        return several
+    if leading := _LEADING_OPTION.match(line):
+        return leading[1]
+    affirmed = [found for found in _OPTION.finditer(line) if not found["no"] and not found["nor"]]
+    return (affirmed[-1][3] or affirmed[-1][4]) if affirmed else ""

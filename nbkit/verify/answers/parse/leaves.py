@@ -1,0 +1,62 @@
+"""Cleaned text into a leaf: a formula with what may stand behind it (used by `reading.py`).
+
+read_leaf("33 1/3%")  # value 100/3, percent
+read_leaf("72 km/h")  # value 72, unit km/h
+read_leaf("2516_8")  # value 2516, unit "base 8"; read_leaf("3 p.m.") is 180 minutes, unit "p"
+"""
+
+import re
+from fractions import Fraction
+
+from nbkit.verify.answers.parse import formula, units
+from nbkit.verify.answers.parse.clean import FUNCTIONS
+from nbkit.verify.answers.parse.rational import exact
+from nbkit.verify.answers.parse.structures import Leaf
+
+_PERCENT = re.compile(r"(.*?) ?(?:%|per ?cent\b|pct\.?|percentage(?: points?)?)", re.IGNORECASE)
+_BASE = re.compile(r"(-?)((?=[A-F]*[0-9])[0-9A-F]+) ?_ ?\{? ?([0-9]{1,2}) ?\}?")
+_CLOCK = re.compile(r"([0-9]{1,2})(?: ?: ?([0-5][0-9]))?(?: ?([AaPp])\.? ?[Mm]\.?)?")
+
+
+def is_clock(text: str) -> re.Match | None:
+    """A time of day, not a ratio: 3:00, 05:30, 3 p.m."""
+    match = _CLOCK.fullmatch(text)
+    return match if match and (match[3] or match[2] == "00" or (match[2] and text[0] == "0")) else None
+
+
+def _number(text: str, value: int, label: str) -> Leaf:
+    unit = units.Unit(Fraction(1), None, frozenset({label})) if label else None
+    return Leaf(text, (str(value),), Fraction(value), unit)
+
+
+def _is_phrase(text: str) -> bool:
+    """Words such as "red" or "red car", which could pass for products of letters."""
+    runs = re.split("[ '-]", text) if re.fullmatch("[a-zA-Z]+(?:[ '-][a-zA-Z]+)*", text) else []
+    known = formula.NAMED.keys() | FUNCTIONS
+    return any(len(run) > 2 and re.search("[aeiouAEIOU]", run) for run in runs) and not known & set(runs)
+
+
+def read_leaf(text: str) -> Leaf:
+    """A formula with what may stand behind it: a percent sign, a unit, a label."""
+    text = text.strip()
+    if _is_phrase(text):
+        return Leaf(text)
+    if total := units.compound(text):
+        return Leaf(text, (str(total[0]),), total[0], total[1])
+    if match := _BASE.fullmatch(text):
+        value = int(match[2], 10 if match[2].isdigit() else 36) * (-1 if match[1] else 1)
+        return _number(text, value, f"base {int(match[3])}" if int(match[3]) != 10 else "")
+    if match := is_clock(text):
+        return _number(text, int(match[1]) * 60 + int(match[2] or 0), (match[3] or "").lower())
+    number = text.replace(" ", "") if re.fullmatch(r"[0-9]{1,3}(?: [0-9]{3})+", text) else text
+    if match := _PERCENT.fullmatch(number):
+        tokens = formula.parse(match[1])
+        return Leaf(text, tokens, tokens and exact(tokens), percent=True)
+    for head, unit in units.candidates(number):
+        tokens = formula.parse(head)
+        # sin 30° is no angle
+        inside = unit is not None and unit.powers == units.DEGREE and FUNCTIONS & set(tokens or ())
+        if tokens and not formula.variables(tokens) and not inside:
+            return Leaf(text, tokens, exact(tokens), unit)
+    tokens = formula.parse(number)
+    return Leaf(text, tokens, tokens and exact(tokens))

@@ -1,0 +1,297 @@
+"""Cleaned text into structures, by splitting it at the top level (used by `math.py`).
+
+read("x < 1 or x ≥ 3")  # Node("union", (Node("span", …), Node("span", …)))
+read("(3, 30°)")  # Node("tuple", (Leaf("3", …), Leaf("30°", …)), "()")
+"""
+
+import re
+from dataclasses import replace
+
+from nbkit.verify.answers.parse import formula, units
+from nbkit.verify.answers.parse.forms import read_congruence, read_matrix, read_sequence
+from nbkit.verify.answers.parse.leaves import is_clock, read_leaf
+from nbkit.verify.answers.parse.splitting import (
+    CLOSE,
+    NAME,
+    NAMED,
+    OPEN,
+    closes_at_end,
+    is_one_number,
+    join_thousands,
+    split,
+)
+from nbkit.verify.answers.parse.structures import Leaf, Node, as_region, is_infinite, is_region, span
+
+MAX_STRUCTURE = 1000  # characters
+_MAX_DEPTH = 8
+_EMPTY = re.compile(r"∅|⦃ ?⦄|no (?:real )?solutions?(?: exists?)?|none|empty set|无解", re.IGNORECASE)
+_REALS = re.compile(r"ℝ|all (?:real numbers|reals)|real numbers|实数|全体实数", re.IGNORECASE)
+_FLIP = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
+_WORD_SPLITS = re.compile(
+    r"(?<![^\W\d_])(or|and)(?![a-z])|(?<=[0-9)}])(or|and)(?=[a-zA-Z] ?=)|(或者?|和|以及|且)"
+)
+# The point A(1, 2), the column [1, 2]^T.
+_DRESSED = re.compile(r"(?:[A-Z]'? ?(?=\())?([(\[⟨].*,.*[)\]⟩])(?:\^ ?\{? ?(?:T|\\top) ?\}?)?")
+_DOMAIN_WORDS = (
+    rf"(?:where |for |with )?(?:(?:some |all |any |every )?{NAME} ?"
+    r"(?:∈ ?[ℤℕ][^=]*|(?:is )?an(?:y)? integer|any integer)"
+    rf"|(?:some |all |any |every |an )?integers? {NAME})"
+)
+_DOMAIN = re.compile(_DOMAIN_WORDS)
+_IN_DOMAIN = re.compile(
+    rf"([^()]{{1,200}}) (?:\((?:{_DOMAIN_WORDS})\)|(?=where |for |with )(?:{_DOMAIN_WORDS}))"
+)
+
+
+def read(text: str, depth: int = 0) -> Node | Leaf:
+    """The structure of a cleaned text; whatever has none is a Leaf."""
+    text = text.strip()
+    if depth > _MAX_DEPTH or len(text) > MAX_STRUCTURE or not text:
+        return Leaf(text)
+    if _EMPTY.fullmatch(text):
+        return Node("set")
+    if _REALS.fullmatch(text):
+        return span("(", read_leaf("-∞"), read_leaf("∞"), ")")
+    if "≈" in text:  # the exact value, where an approximation follows it
+        left, _, right = text.partition("≈")
+        return read(right if NAMED.fullmatch(left.strip()) else left, depth + 1)
+    if units.compound(text) or is_one_number(text):
+        return read_leaf(text)
+    if is_clock(text) or text == "…":
+        return read_leaf(text)
+    if text[0] == "∈":  # x belongs to it, without the x
+        return _region_first(read(text[1:], depth + 1))
+    if match := _IN_DOMAIN.fullmatch(text):  # x = 3 + 7k for k ∈ ℤ
+        return read(match[1], depth + 1)
+    if (node := read_congruence(text, lambda part: read(part, depth + 1))) is not None:
+        return node
+    if match := re.fullmatch(rf"({NAME}) ?≠ ?(.*)", text):  # also x ≠ 1, 2 and x ≠ 1, x ≠ 2
+        rest = re.sub(rf"(?<![a-zA-Z]){re.escape(match[1])} ?≠", " ", match[2])
+        if not re.search("[=<>≤≥≠]", rest) and (node := _without(read(rest, depth + 1), match[1])):
+            return node
+    if (match := _DRESSED.fullmatch(text)) and match[1] != text and closes_at_end(match[1]):
+        return read(match[1], depth + 1)
+    for reader in (
+        _read_list,
+        _read_union,
+        _read_except,
+        _read_relation,
+        _read_enclosed,
+        _read_signs,
+        _read_ratio,
+        _read_rows,
+    ):
+        if (node := reader(text, depth + 1)) is not None:
+            return node
+    return read_leaf(text)
+
+
+def _read_rows(text: str, depth: int) -> Node | Leaf | None:
+    return read_matrix(text, lambda cell: read(cell, depth))
+
+
+def _read_list(text: str, depth: int) -> Node | Leaf | None:
+    marked, joined = [], set()
+    for match in _WORD_SPLITS.finditer(text):
+        marked.append(match.span())
+        joined.add("or" if match[0][0] in "o或" else "and")
+    if not marked and ";" in text and (groups := split(join_thousands(text), ";")) and len(groups) > 1:
+        items = [read(group, depth) for group in groups if group.strip()]
+        if any(getattr(item, "kind", "") == "list" for item in items):  # x = 1, y = 2; x = 3, y = 4
+            return Node("list", tuple(_as_tuple(item) for item in items))
+    plain = text
+    for start, end in reversed(marked):
+        plain = plain[:start] + ";" + plain[end:]
+    parts = split(join_thousands(plain), ",;")
+    if parts is None or len(parts) < 2:
+        return None
+    parts = [part.strip() for part in parts if part.strip()]
+    kept = [part for part in parts if not _DOMAIN.fullmatch(part)] or parts
+    items = [read(part, depth) for part in kept]
+    if any(part == "…" for part in kept):
+        return read_sequence(items)
+    if len(items) == 1:
+        return items[0]
+    if all(is_region(item) for item in items):
+        return _join_regions(items, "or" in joined)
+    return Node("list", tuple(_flat(items, "list")))
+
+
+def _as_tuple(node: Node | Leaf) -> Node | Leaf:
+    return Node("tuple", node.items, "()") if getattr(node, "kind", "") == "list" else node
+
+
+def _flat(items: list, kind: str) -> list:
+    return [part for item in items for part in (item.items if getattr(item, "kind", "") == kind else [item])]
+
+
+def _join_regions(items: list, either: bool) -> Node:
+    """x < 1 or x > 3 is a union; x > 1 and x < 3 is one span."""
+    if not either and len(items) == 2 and all(item.kind == "span" for item in items):
+        lows = [item for item in items if is_infinite(item.items[1])]
+        highs = [item for item in items if is_infinite(item.items[0])]
+        if len(lows) == len(highs) == 1 and lows[0].name == highs[0].name:
+            (low, _), (_, high) = lows[0].items, highs[0].items
+            if low.value is None or high.value is None or low.value < high.value:
+                return Node("span", (low, high), lows[0].name, lows[0].sides[0] + highs[0].sides[1])
+    return Node("union", tuple(_flat(items, "union")))
+
+
+def _read_union(text: str, depth: int) -> Node | None:
+    text = re.sub(r"(?<=[\])⦄]) ?[Uu] ?(?=[\[(⦃])", "∪", text)
+    parts = split(text, "∪") if "∪" in text else None
+    if parts is None or len(parts) < 2:
+        return None
+    items = [_region_first(read(part, depth)) for part in parts]
+    if all(isinstance(item, Node) and item.kind == "set" for item in items):
+        return Node("set", tuple(_flat(items, "set")))
+    return Node("union", tuple(_flat(items, "union")))
+
+
+def _region_first(node: Node | Leaf) -> Node | Leaf:
+    return as_region(node) or node
+
+
+def _read_except(text: str, depth: int) -> Node | None:
+    """ℝ ∖ ⦃0, 1⦄ and "all real numbers except 0" as a union of spans."""
+    match = re.fullmatch(
+        r"(?:ℝ ?[∖-]|all (?:real numbers|reals)(?: \w)? except(?: for)?|\(-∞, ?∞\) ?[∖-]) ?(?:x = )?(.*)",
+        text,
+    )
+    return _without(read(match[1], depth), "") if match else None
+
+
+def _without(node: Node | Leaf, name: str) -> Node | None:
+    points = list(node.items) if isinstance(node, Node) and node.kind in ("set", "list") else [node]
+    if not all(isinstance(point, Leaf) for point in points):
+        return None
+    if len(points) > 1:
+        if any(point.value is None for point in points):
+            return None
+        points.sort(key=lambda point: point.value)
+    ends = [read_leaf("-∞"), *points, read_leaf("∞")]
+    spans = [span("(", low, high, ")", name) for low, high in zip(ends, ends[1:], strict=False)]
+    return Node("union", tuple(spans))
+
+
+def _read_relation(text: str, depth: int) -> Node | Leaf | None:
+    parts = split(text, "=<>≤≥≠∈")
+    if parts is None or len(parts) < 2 or not all(part.strip() for part in parts):
+        return None
+    parts, signs, at = [part.strip() for part in parts], [], 0
+    for part in split(text, "=<>≤≥≠∈")[:-1]:
+        at += len(part)
+        signs.append(text[at])
+        at += 1
+    if signs[-1] == "∈" and len(parts) == 2:
+        inner = _region_first(read(parts[1], depth))
+        return replace(inner, name=parts[0]) if is_region(inner) and inner.kind == "span" else inner
+    if set(signs) == {"="}:
+        return _read_equation(parts, depth)
+    leaves = [read_leaf(part) for part in parts]
+    if len(parts) == 3 and set(signs) in ({"<"}, {"≤"}, {"<", "≤"}, {">"}, {"≥"}, {">", "≥"}):
+        if signs[0] in ">≥":
+            leaves, parts, signs = leaves[::-1], parts[::-1], [_FLIP[sign] for sign in signs[::-1]]
+        if NAMED.fullmatch(parts[1]):
+            left, right = "([)]"[signs[0] == "≤"], ")]"[signs[1] == "≤"]
+            return span(left, leaves[0], leaves[2], right, parts[1])
+    if len(parts) == 2:
+        return _read_inequality(parts, signs[0], leaves)
+    return Leaf(text)
+
+
+def _read_equation(parts: list[str], depth: int) -> Node | Leaf:
+    left, right = parts[0], parts[-1]
+    value = formula.parse(right)
+    if len(parts) > 2 or (
+        value and not formula.variables(value) and re.fullmatch(r"(?:[0-9 +*/().^{}-]|mod(?:ulo)?\b)+", left)
+    ):  # a calculation that ends in its value
+        value = read(right, depth)
+        return Node("named", (value,), left) if NAMED.fullmatch(left) else value
+    if re.fullmatch(rf"\( ?{NAME}(?: ?, ?{NAME})+ ?\)", left):
+        return read(right, depth)
+    if NAMED.fullmatch(left):
+        return Node("named", (read(right, depth),), _name(left))
+    if NAMED.fullmatch(right) and not re.search(rf"(?<![a-zA-Z\\]){re.escape(right)}(?![a-zA-Z])", left):
+        return Node("named", (read(left, depth),), _name(right))
+    return Node("relation", (read_leaf(left), read_leaf(right)), "=")
+
+
+def _name(text: str) -> str:
+    """Without spaces, other than those between words."""
+    return text if re.fullmatch("[a-zA-Z]{3,}(?: [a-zA-Z]{2,})+", text) else text.replace(" ", "")
+
+
+def _read_inequality(parts: list[str], sign: str, leaves: list[Leaf]) -> Node | None:
+    for ours, other, direction in ((0, 1, sign), (1, 0, _FLIP.get(sign, sign))):
+        name, bound = parts[ours], leaves[other]
+        match = re.fullmatch(rf"\| ?({NAME}) ?(?:([+-]) ?([^|]+))?\|", name)
+        if match and direction != "≠" and bound.tokens:
+            return _read_distance(match, parts[other], direction)
+        if NAMED.fullmatch(name) and bound.tokens and "$" + name not in bound.tokens:
+            if direction == "≠":
+                return _without(bound, name)
+            left, right = ("[" if direction == "≥" else "("), ("]" if direction == "≤" else ")")
+            if direction in ">≥":
+                return span(left, bound, read_leaf("∞"), ")", name)
+            return span("(", read_leaf("-∞"), bound, right, name)
+    return Node("relation", tuple(leaves), sign)
+
+
+def _read_distance(match: re.Match, bound: str, sign: str) -> Node:
+    """|x - a| < b lies between a - b and a + b; |x - a| > b outside."""
+    centre = f"{'-' if match[2] == '+' else ''}({match[3] or '0'})"
+    low, high = read_leaf(f"{centre}-({bound})"), read_leaf(f"{centre}+({bound})")
+    closed = sign in "≤≥"
+    if sign in "<≤":
+        return span("[" if closed else "(", low, high, "]" if closed else ")", match[1])
+    outer = (
+        (read_leaf("-∞"), low, "(", "]" if closed else ")"),
+        (high, read_leaf("∞"), "[" if closed else "(", ")"),
+    )
+    return Node("union", tuple(span(left, a, b, right, match[1]) for a, b, left, right in outer))
+
+
+def _read_enclosed(text: str, depth: int) -> Node | Leaf | None:
+    first, last = text[0], text[-1]
+    if first + last in ("[)", "(]", "][") or first + last in ("]]", "[["):
+        parts = split(text[1:-1], ",;")
+        if parts and len(parts) == 2:
+            left, right = ("(" if first in "(]" else "["), (")" if last in ")[" else "]")
+            return span(left, read_leaf(parts[0]), read_leaf(parts[1]), right)
+        return None
+    if first not in OPEN or last != CLOSE[OPEN.index(first)] or first in "⌊⌈" or not closes_at_end(text):
+        return None
+    if first in "([⟨" and "±" in text:
+        return None
+    content = text[1:-1].strip()
+    if first == "⦃" and (parts := split(content, "|:")) and len(parts) == 2:
+        inner = read(parts[1], depth)
+        return inner if is_region(inner) else Leaf(text)
+    parts = split(join_thousands(content), ",;")
+    if parts is None or (len(parts) < 2 and first != "⦃"):
+        inner = read(content, depth) if content else Leaf(text)
+        return inner if isinstance(inner, Node) else None if first != "{" else inner
+    items = [read(part, depth) for part in parts]
+    if any(part.strip() == "…" for part in parts):
+        return read_sequence(items)
+    if first in "⦃{":
+        return Node("set", tuple(_flat(items, "list")))
+    if first == "[" and all(isinstance(item, Node) and item.kind == "tuple" for item in items):
+        return Node("matrix", tuple(item.items for item in items))
+    return Node("tuple", tuple(items), "[]" if first == "[" else "()")
+
+
+def _read_signs(text: str, depth: int) -> Node | None:
+    """2 ± √3 is the list of both."""
+    if "±" not in text and "∓" not in text:
+        return None
+    signs = [text.translate({ord("±"): a, ord("∓"): b}) for a, b in ("+-", "-+")]
+    return Node("list", tuple(_flat([read(one, depth) for one in signs], "list")))
+
+
+def _read_ratio(text: str, depth: int) -> Node | Leaf | None:
+    if ":" not in text or not (parts := split(text, ":")) or not 2 <= len(parts) <= 6 or not all(parts):
+        return None
+    shares = [read_leaf(f"({part})/({parts[-1]})") for part in parts[:-1]]
+    return shares[0] if len(shares) == 1 else Node("tuple", tuple(shares), ":")

@@ -1,0 +1,287 @@
+"""What an answer is made of, and how two of them compare part by part (used by `math.py`).
+
+`compare` walks two nodes (`reading.py` makes them from text) and asks `same` about leaves and relations. Both
+answer True, False or None: "these two need more than a look".
+
+    compare(read("⦃1, 2⦄"), read("2, 1"), same)  # True
+    compare(read("x > 3"), read("[3, ∞)"), same)  # False
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from nbkit.verify.answers.parse import formula, rational, units
+from nbkit.verify.answers.parse.clean import FUNCTIONS
+from nbkit.verify.answers.parse.names import same_names
+
+_MOST_RESIDUES = 10_000
+_COUNTING = {f"${letter}" for letter in "jklmnqrst"}  # the letters of x = 3 + 7k
+_MOST_PAIRS = 20_000  # of items that are compared: a hundred on either side, both ways
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A formula, number or phrase. `tokens` None: no formula. `value` is exact and small, or None."""
+
+    text: str
+    tokens: formula.Tokens | None = None
+    value: Fraction | float | None = None
+    unit: units.Unit | None = None
+    percent: bool = False
+
+    @property
+    def is_words(self) -> bool:
+        """A phrase rather than a formula that could not be read?"""
+        if re.fullmatch("[ℤℕℚℂ].?|[\u4e00-\u9fff]", self.text):
+            return True
+        runs = re.findall(r"(?<!\\)[^\W\d_]{2,}", re.sub(r"\\[a-zA-Z]+", " ", self.text))
+        return self.tokens is None and any(run not in FUNCTIONS for run in runs) and "\\" not in self.text
+
+
+@dataclass(frozen=True)
+class Node:
+    """kind: list (no order), set, tuple (name: its brackets), span (name: its variable; sides: "[)"), union,
+    matrix (items: rows), named (name = item), relation (name: the sign; items: both sides), sequence (a list
+    with dots), congruence (items: modulus, residue or list of them; name: what is congruent; sides: "mod" for
+    the remainder 17 mod 5, "?" for one that can be read in two ways)."""
+
+    kind: str
+    items: tuple = ()
+    name: str = ""
+    sides: str = ""
+
+
+Same = Callable[[object, object], bool | None]
+
+
+def is_region(node: object) -> bool:
+    return isinstance(node, Node) and node.kind in ("span", "union")
+
+
+def is_infinite(leaf: object) -> bool:
+    return isinstance(leaf, Leaf) and isinstance(leaf.value, float)
+
+
+def span(left: str, low: object, high: object, right: str, name: str = "") -> Node:
+    sides = ("(" if is_infinite(low) else left) + (")" if is_infinite(high) else right)
+    return Node("span", (low, high), name, sides)
+
+
+def as_region(node: object) -> Node | None:
+    if is_region(node):
+        return node
+    if isinstance(node, Node) and node.kind == "tuple" and len(node.items) == 2 and ":" not in node.name:
+        return span(node.name[0], *node.items, node.name[1])
+    return None
+
+
+def compare(ours: object, gold: object, same: Same) -> bool | None:
+    """Are two structures equal? None when that hangs on leaves that `same` cannot decide."""
+    if isinstance(ours, tuple) and isinstance(gold, tuple):  # rows of matrices
+        return _in_order(ours, gold, same)
+    if isinstance(ours, Leaf) and isinstance(gold, Leaf):
+        return same(ours, gold)
+    names = [node.kind if isinstance(node, Node) else "leaf" for node in (ours, gold)]
+    if "congruence" in names:
+        return _compare_congruences(ours, gold, same)
+    if "named" in names:
+        return _compare_named(ours, gold, same)
+    if "relation" in names:
+        pair = [_as_relation(node) for node in (ours, gold)]
+        if all(pair):
+            return same(*pair)
+    regions = as_region(ours), as_region(gold)
+    if all(regions) and ("span" in names or "union" in names):
+        return _compare_regions(*regions, same)
+    for kind in ("list", "set"):
+        if kind in names and names[0] != names[1]:
+            single = [
+                n.items[0] if isinstance(n, Node) and n.kind == kind and len(n.items) == 1 else n
+                for n in (ours, gold)
+            ]
+            if single != [ours, gold]:
+                return compare(*single, same)
+    if names[0] == names[1] == "sequence":
+        dots = [[getattr(item, "text", "") == "…" for item in node.items] for node in (ours, gold)]
+        return _in_order(ours.items, gold.items, same) if dots[0] == dots[1] else False
+    if names[0] == names[1] == "matrix":
+        return _in_order(ours.items, gold.items, same)
+    if set(names) == {"matrix", "tuple"}:
+        return _in_order(_vector(ours), _vector(gold), same)
+    if names[0] == names[1] == "tuple":
+        fits = ours.name == gold.name or (":" not in ours.name + gold.name and len(gold.items) != 2)
+        return _in_order(ours.items, gold.items, same) if fits else False
+    if set(names) == {"list", "tuple"}:
+        listed = ours.items if names[0] == "list" else gold.items
+        if len({item.name if isinstance(item, Node) else item for item in listed}) == 1:
+            return False  # x = 1, x = 2 are two solutions, not a point
+        return _in_order(ours.items, gold.items, same)
+    if set(names) <= {"list", "set"}:
+        return _any_order(ours.items, gold.items, same)
+    unread = any(isinstance(node, Leaf) and node.tokens is None for node in (ours, gold))
+    return same(ours, gold) if unread else False
+
+
+def _as_relation(node: object) -> Node | None:
+    """x > 3 was read as a span, x ≠ 2 as two; beside 2x > 6 or 2x ≠ 4 it is a relation again."""
+    if not isinstance(node, Node) or node.kind not in ("relation", "span", "union"):
+        return None
+    if node.kind == "union":
+        return _as_inequation(node)
+    if node.kind == "relation":
+        return node
+    ends = [at for at in (0, 1) if is_infinite(node.items[at])]
+    if len(ends) != 1 or not node.name:
+        return None
+    at = 1 - ends[0]
+    sign = "><"[at] if node.sides[at] in "()" else "≥≤"[at]
+    return Node("relation", (Leaf(node.name, formula.parse(node.name)), node.items[at]), sign)
+
+
+def _as_inequation(union: Node) -> Node | None:
+    if len(union.items) != 2 or not all(is_region(part) and part.kind == "span" for part in union.items):
+        return None
+    (low, left), (right, high) = (part.items for part in union.items)
+    name = union.items[0].name
+    without = left == right and is_infinite(low) and is_infinite(high)
+    if not (without and name) or [part.sides for part in union.items] != ["()", "()"]:
+        return None
+    return Node("relation", (Leaf(name, formula.parse(name)), left), "≠")
+
+
+def _vector(node: Node) -> tuple:
+    if node.kind == "tuple":
+        return node.items
+    rows = node.items
+    return rows[0] if len(rows) == 1 else tuple(row[0] if len(row) == 1 else row for row in rows)
+
+
+def _compare_regions(ours: Node, gold: Node, same: Same) -> bool | None:
+    spans = [node.items if node.kind == "union" else (node,) for node in (ours, gold)]
+    return _any_order(*spans, lambda a, b: _same_span(a, b, same), direct=True)
+
+
+def _same_span(ours: Node | Leaf, gold: Node | Leaf, same: Same) -> bool | None:
+    if not (is_region(ours) and is_region(gold)):
+        return compare(ours, gold, same)
+    if ours.sides != gold.sides:
+        return False
+    simple = [name for name in (ours.name, gold.name) if name and len(name) == 1]
+    if len(simple) == 2 and simple[0] != simple[1]:
+        return False
+    return _in_order(ours.items, gold.items, same)
+
+
+def _compare_named(ours: object, gold: object, same: Same) -> bool | None:
+    """y = 2x + 1 is 2x + 1, and 2x - y + 1 = 0; x = 1 is 1, but not y = 1."""
+    sides = [(node.kind if isinstance(node, Node) else "", node) for node in (ours, gold)]
+    kinds = [kind for kind, _ in sides]
+    values = [node.items[0] if kind == "named" else node for kind, node in sides]
+    plain = all(isinstance(value, Leaf) for value, kind in zip(values, kinds, strict=True) if kind == "named")
+    if "relation" in kinds:
+        return same(ours, gold) if plain else False
+    if kinds == ["named", "named"]:
+        fits = same_names(ours.name, gold.name)
+        if not fits:
+            return same(ours, gold) if fits is None and plain else False
+    return compare(*values, same)
+
+
+def _compare_congruences(ours: object, gold: object, same: Same) -> bool | None:
+    """x ≡ 3 (mod 7) is x ≡ 10 (mod 7); 3 (mod 7) without an x is 3 as well, and 17 mod 5 is 2."""
+    if not all(isinstance(node, Node) and node.kind == "congruence" for node in (ours, gold)):
+        plain, other = (gold, ours) if getattr(ours, "kind", "") == "congruence" else (ours, gold)
+        if (steps := _progression(plain)) and other.sides == "" and steps[0] in ("", other.name):
+            return _residues(other) == steps[1:]
+        known = _remainder(other) if other.sides or not other.name else None
+        if known is not None and other.name:  # x = 17 mod 5
+            known = Node("named", (known,), other.name)
+        if known is None:  # n mod 100 is neither n nor anything else that could be told
+            return False if other.name else same(ours, gold)
+        return compare(plain, known, same) if plain is ours else compare(known, plain, same)
+    if ours.name and gold.name and ours.name != gold.name:
+        return False
+    classes = [_residues(node) for node in (ours, gold)]
+    if all(classes):
+        (modulus, mine), (other, theirs) = classes
+        common = math.lcm(modulus, other)
+        if common > _MOST_RESIDUES:
+            return modulus == other and mine == theirs
+        spread = [{r + m * k for r in some for k in range(common // m)} for m, some in classes]
+        return spread[0] == spread[1]
+    return _in_order(ours.items, gold.items, same)
+
+
+def _progression(node: object) -> tuple[str, int, set[int]] | None:
+    """x = 3 + 7k, or 3 + 7k: (x, 7, {3}), the class of all those numbers, where the letter counts."""
+    named = isinstance(node, Node) and node.kind == "named"
+    value = node.items[0] if named else node
+    found = rational.linear(value.tokens) if isinstance(value, Leaf) and value.tokens else None
+    if found is None or found[0] not in _COUNTING or (named and "$" + node.name == found[0]):
+        return None
+    _, step, first = found
+    if step == 0 or step.denominator != 1 or first.denominator != 1:
+        return None
+    return node.name if named else "", abs(int(step)), {int(first) % abs(int(step))}
+
+
+def _remainder(node: Node) -> Leaf | Node | None:
+    """What 3 (mod 7), 1, 4 (mod 5) and 17 mod 5 are without their modulus; None where that is not known."""
+    classes = _residues(node)
+    if classes is None or node.sides == "?":
+        return None
+    residue = node.items[1]
+    parts = residue.items if isinstance(residue, Node) else (residue,)
+    if all(0 <= part.value < classes[0] for part in parts):
+        return residue
+    if node.sides != "mod" or isinstance(residue, Node):
+        return None
+    (rest,) = classes[1]
+    return Leaf(str(rest), (str(rest),), Fraction(rest))
+
+
+def _residues(node: Node) -> tuple[int, set[int]] | None:
+    """(modulus, residues below it) where all are whole numbers."""
+    modulus, residue = node.items
+    parts = residue.items if isinstance(residue, Node) and residue.kind in ("list", "set") else (residue,)
+    values = [part.value if isinstance(part, Leaf) else None for part in (modulus, *parts)]
+    if not all(type(value) is Fraction and value.denominator == 1 for value in values) or values[0] < 1:
+        return None
+    return int(values[0]), {int(value) % int(values[0]) for value in values[1:]}
+
+
+def _in_order(ours: tuple, gold: tuple, same: Same) -> bool | None:
+    if len(ours) != len(gold):
+        return False
+    verdict: bool | None = True
+    for one, other in zip(ours, gold, strict=True):
+        equal = compare(one, other, same)
+        if equal is False:
+            return False
+        verdict = None if equal is None else verdict
+    return verdict
+
+
+def _any_order(ours: tuple, gold: tuple, same: Same, direct: bool = False) -> bool | None:
+    """Every element of each side has an equal one on the other; repeats do not count. What is written alike
+    on both sides is not looked at again, and more than `_MOST_PAIRS` of the others are never equal."""
+    if bool(ours) != bool(gold):
+        return False
+    ask = same if direct else lambda a, b: compare(a, b, same)
+    ours, gold = tuple(dict.fromkeys(ours)), tuple(dict.fromkeys(gold))
+    mine, theirs = set(ours), set(gold)
+    rest, missing = [one for one in ours if one not in theirs], [other for other in gold if other not in mine]
+    if len(rest) * len(gold) + len(missing) * len(ours) > _MOST_PAIRS:
+        return False
+    table = [[ask(one, other) for other in gold] for one in rest]
+    table += [[ask(one, other) for one in ours] for other in missing]
+    verdict: bool | None = True
+    for row in table:
+        if True not in row:
+            if None not in row:
+                return False
+            verdict = None
+    return verdict

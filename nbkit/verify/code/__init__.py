@@ -1,0 +1,1 @@
+"""Is a program right? Blocks of an answer, tests, suites, mutants, synthetic tests."""

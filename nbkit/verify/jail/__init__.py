@@ -1,0 +1,1 @@
+"""Where code that a model wrote runs: confined, by value, or not at all."""

@@ -1,0 +1,157 @@
+"""What a jailed job answered, made from what it wrote; nothing it wrote is trusted (used by `jail.py`).
+
+read_calls({"calls": [{"value": ["i", "0x5"]}]}, calls=1)  # JailResult("ok", [5], "")
+"""
+
+import json
+import signal
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from nbkit.verify.jail.clock import Clock
+from nbkit.verify.jail.inside import jail_codec
+from nbkit.verify.jail.link import START_S, Cut, Job
+from nbkit.verify.jail.text import printable
+
+
+@dataclass(frozen=True)
+class CallError:
+    """One call raised, or returned something that is not plain data."""
+
+    detail: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", printable(self.detail))
+
+
+@dataclass(frozen=True)
+class JailResult:
+    """Outcome of one job.
+
+    status: "ok" (the code loaded; one entry per call), "error" (it did not load, died, or answered too much
+    or nonsense), "timeout" (wall or CPU limit) or "infra" (the jail failed: says nothing about the code).
+    values: for "ok", one plain value or `CallError` per call, or the standard output of a program, or True or
+    False of a check; otherwise empty.
+    """
+
+    status: Literal["ok", "error", "timeout", "infra"]
+    values: list
+    detail: str = ""
+
+    def __post_init__(self) -> None:  # the one gate for what a program can make us say about it
+        object.__setattr__(self, "detail", printable(self.detail))
+
+
+def read_calls(answer: dict, calls: int) -> JailResult:
+    """Decode what a dead job wrote; anything but a well-formed answer is the job's own fault."""
+    try:
+        if "error" in answer:
+            return JailResult("error", [], str(answer["error"])[:300])
+        values = [
+            CallError(str(item["error"])[:300]) if "error" in item else jail_codec.decode(item["value"])
+            for item in answer["calls"]
+        ]
+    except jail_codec.MALFORMED:
+        return JailResult("error", [], "the job ended with no valid answer")
+    if len(values) != calls:
+        return JailResult("error", [], f"{len(values)} answers to {calls} calls")
+    return JailResult("ok", values)
+
+
+def fault(cut: str, code: int, limit: int, wall_s: float) -> JailResult:
+    """What a job that gave no answer did wrong: the same words for the same program, however the race
+    between its end and our SIGKILL came out."""
+    if cut == "size":
+        return JailResult("error", [], f"answer longer than {limit} bytes")
+    if code == -signal.SIGXCPU:
+        return JailResult("timeout", [], "CPU limit")
+    if cut == "time":
+        return JailResult("timeout", [], f"wall limit of {wall_s:g} s")
+    if cut == "garbage" or code == -signal.SIGKILL:
+        return JailResult("error", [], "the job gave no valid answer")
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return JailResult("error", [], f"the job ended with {how} and no valid answer")
+
+
+def receive_all(job: Job, clock: Clock) -> bytes:
+    """An answer that may come in parts, which begin with "+" and add up to at most `job.limit` bytes. Raises
+    Cut."""
+    parts, room = [], job.limit
+    while (part := job.receive(clock.deadline())).startswith(b"+"):
+        parts.append(part[1:])
+        room -= len(part)
+        job.limit = max(room, 0)
+        clock.answered()
+    return b"".join([*parts, part])
+
+
+class Conversation:
+    """A test asks, a program answers, through us: everything the program says is decoded here first.
+
+    `ours` is the program's job ("serve"), `tests` the test's ("check"); every call may take `wall_s` within a
+    total that grows with them."""
+
+    def __init__(self, ours: Job, tests: Job, wall_s: float, numpy: bool = False) -> None:
+        self.ours, self.tests, self.wall_s, self.cut = ours, tests, wall_s, ""
+        self.clock, self._numpy = Clock(wall_s), numpy
+
+    def hold(self) -> JailResult | None:
+        """The result; None when the program did not answer, and `cut` says how."""
+        try:
+            answer = self._answer()
+            if "error" in answer:
+                return JailResult("error", [], answer["error"])
+            said = self._first_question()
+            self.clock = Clock(self.wall_s)  # the program has loaded, the test has: now they begin
+            while True:
+                if "broken" in said:
+                    return JailResult("infra", [], f"the test cannot be used: {str(said['broken'])[:300]}")
+                if "call" not in said:
+                    return JailResult("ok", [said["passed"] is True], str(said["detail"])[:300])
+                self.ours.send(said["call"], self.clock.deadline())
+                answer = self._answer()
+                self.clock.answered(1)
+                said = self._test(answer)
+        except Cut as cut:
+            self.cut = str(cut)
+        return None
+
+    def _first_question(self) -> dict:
+        """What the test says once it has loaded, for which a program cannot be blamed."""
+        try:
+            return json.loads(self.tests.receive(time.monotonic() + START_S))
+        except Cut as cut:
+            return {"broken": f"its job ended early: {cut}"}
+
+    def _test(self, answer: dict) -> dict:
+        """Hand the test an answer, hear what it says next. Whatever ends it now may be made of that
+        answer, so it is no way out of a fail."""
+        try:
+            self.tests.send(answer, self.clock.deadline())
+            return json.loads(self.tests.receive(self.clock.deadline()))
+        except Cut as cut:
+            if str(cut) == "time":
+                raise
+            how = "asked for more than it may" if str(cut) == "size" else "ended early"
+            return {"passed": False, "detail": f"with what the program answered, the test {how}"}
+
+    def _answer(self) -> dict:
+        try:
+            answer = json.loads(self.ours.receive(self.clock.deadline()))
+            if "error" not in answer:
+                return {"value": self._again(answer["value"])}
+            kinds = [str(kind)[:200] for kind in answer.get("kinds") or []][:20]
+            args = answer.get("args") and self._again(answer["args"])
+            return {"error": str(answer["error"])[:300], "kinds": kinds, "args": args}
+        except jail_codec.MALFORMED:
+            raise Cut("garbage") from None
+
+    def _again(self, data: object) -> list:
+        """Encoded anew by us: what a program wrote goes no further as it is."""
+        return jail_codec.encode(jail_codec.decode(data, build=self._hold), rich=True)
+
+    def _hold(self, tag: str, parts: tuple) -> jail_codec.Held:
+        if tag == "P" and not self._numpy:
+            raise ValueError("an array from a program without numpy")
+        return jail_codec.Held(tag, parts)

@@ -1,0 +1,175 @@
+"""The launcher: world sizes, a crashed rank's words, nothing alive afterwards, stale results not used."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from nbkit.pretrain import launch
+
+MODULE = """
+import json, os, signal, sys, time
+from pathlib import Path
+
+def main(argv=None):
+    path = Path((argv or sys.argv[1:])[0])
+    config = json.loads(path.read_text())
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    total = 1
+    if world > 1:
+        import torch, torch.distributed as dist
+        dist.init_process_group("gloo")
+        one = torch.ones(1)
+        dist.all_reduce(one)
+        total = int(one)
+        dist.destroy_process_group()
+    if config.get("crash") == rank:
+        raise RuntimeError(f"the words of rank {rank}")
+    if config.get("sleep"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        (path.parent / f"pid{rank}").write_text(str(os.getpid()))
+        time.sleep(60)
+    if rank == 0 and not config.get("silent"):
+        said = config.get("say", world)
+        (path.parent / "result.json").write_text(json.dumps({"world_size": said, "total": total}))
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    (tmp_path / "a_training_module.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "run").mkdir()
+    yield "a_training_module"
+    sys.modules.pop("a_training_module", None)
+
+
+def test_inline_runs_here_and_alone(module, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")  # as under someone's torchrun: not ours
+    assert launch.run(module, {}, tmp_path / "run") == {"world_size": 1, "total": 1}
+    assert os.environ["WORLD_SIZE"] == "4"
+
+
+def test_torchrun_starts_the_world_that_was_asked_for(module, tmp_path):
+    lines = []
+    found = launch.run(module, {}, tmp_path / "run", "torchrun", processes=2, report=lines.append)
+    assert found == {"world_size": 2, "total": 2}
+    assert "".join(lines) == (tmp_path / "run" / "launch.log").read_text()
+
+
+def test_a_crashed_rank_is_an_error_with_its_words(module, tmp_path):
+    """In torchrun's report, which ends the log: other ranks may print much between the crash and that."""
+    with pytest.raises(RuntimeError, match="exit code 1") as failure:
+        launch.run(module, {"crash": 1}, tmp_path / "run", "torchrun", processes=2)
+    report = str(failure.value).partition("Root Cause")[2]
+    assert "rank      : 1" in report and "RuntimeError: the words of rank 1" in report
+    assert "the words of rank 1" in (tmp_path / "run" / "launch.log").read_text()
+
+
+def test_a_result_of_an_earlier_run_is_not_taken(module, tmp_path):
+    (tmp_path / "run" / "result.json").write_text('{"world_size": 1, "total": 7}')
+    with pytest.raises(RuntimeError, match="ended without writing .*result.json"):
+        launch.run(module, {"silent": True}, tmp_path / "run")
+
+
+def test_a_smaller_world_than_asked_for_is_an_error(module, tmp_path):
+    with pytest.raises(RuntimeError, match="1 processes trained, 2 x 1 were asked for"):
+        launch.run(module, {"say": 1}, tmp_path / "run", "torchrun", processes=2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_rank_outlives_us(module, tmp_path, number):
+    """The ranks lead sessions of their own and, here, do not hear SIGTERM."""
+    folder = tmp_path / "run"
+    call = f"launch.run({module!r}, {{'sleep': 1}}, Path({str(folder)!r}), 'torchrun', 2)"
+    code = f"from nbkit import launch; from pathlib import Path; {call}"
+    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    pids = [folder / "pid0", folder / "pid1"]
+    wait(lambda: all(p.exists() and p.read_text() for p in pids), 60)
+    family = [int(p.read_text()) for p in pids] + [
+        child.pid for child in psutil.Process(parent.pid).children()
+    ]
+    assert len(family) == 3 and all(map(alive, family))
+    parent.send_signal(number)
+    assert parent.wait(30) != 0
+    wait(lambda: not any(map(alive, family)), 20)
+
+
+def wait(ready, seconds):
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # at any moment, also between two looks
+        return False
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("mpirun", 1, 1), "launcher: got 'mpirun'"),
+        (("inline", 2, 1), "'inline' is one process, got 2 x 1; use torchrun"),
+        (("torchrun", 0, 1), "wanted 1 or more"),
+        (("torchrun", 1, 2), "'torchrun' is one node, got 2; use srun"),
+        (("srun", 1, 2), "needs a Slurm job around it; get one with `sbatch`"),
+    ],
+)
+def test_launchers_that_do_not_fit_are_refused(options, message, tmp_path, monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_NODELIST", raising=False)
+    with pytest.raises(ValueError, match=message):
+        launch.run("json", {}, tmp_path, *options)
+
+
+def test_more_nodes_than_the_job_holds_are_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "n[1-2]")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    with pytest.raises(ValueError, match="nodes: got 3, this Slurm job holds 2; ask for --nodes 3"):
+        launch.run("json", {}, tmp_path, "srun", 1, 3)
+
+
+def test_the_command_of_srun(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "16")
+    monkeypatch.setenv("NBKIT_RDZV_HOST", "node1")
+    command = launch._torchrun("srun", 4, 2, tmp_path)
+    assert command[:7] == ["srun", "--nodes", "2", "--ntasks", "2", "--ntasks-per-node", "1"]
+    assert command[command.index("--cpus-per-task") + 1] == "16"
+    assert command == launch._torchrun("srun", 4, 2, tmp_path), "every node must find the same port"
+    assert command[command.index("--nproc_per_node") + 1] == "4" and "node1:" in command[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not shutil.which("sinfo") or subprocess.run(["sinfo"], capture_output=True).returncode != 0,
+    reason="no Slurm is up (../shared/slurm/up.sh starts one)",
+)
+def test_two_nodes_of_a_real_slurm(module, tmp_path):
+    code = (
+        "from nbkit import launch; from pathlib import Path; import json\n"
+        f"print(json.dumps(launch.run({module!r}, {{}}, Path({str(tmp_path / 'run')!r}), 'srun', 1, 2)))"
+    )
+    environment = os.environ | {"NBKIT_RDZV_HOST": "127.0.0.1"}
+    found = subprocess.run(
+        ["salloc", "--nodes", "2", sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout.splitlines()[-1]) == {"world_size": 2, "total": 2}
