@@ -18,8 +18,8 @@ import threading
 import time
 from pathlib import Path
 
-from nbkit.cli.live import CELL
 from nbkit.run.files import project_root, read_json, replace_text
+from nbkit.run.progress import CELL
 
 
 def own_kernel(folder: str) -> None:

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-CELL = ".cell"
 QUIET_S = 60.0  # after so long without news the line says so
 IDLE = 5.0  # percent of one core: less is called idle
 

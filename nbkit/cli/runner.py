@@ -20,7 +20,7 @@ from typing import Any, TextIO
 import psutil
 
 from nbkit.cli import calibrate, live
-from nbkit.cli.live import CELL, Line, News, Outcome, Pace, clock, gib
+from nbkit.cli.live import Line, News, Outcome, Pace, clock, gib
 from nbkit.run import files, progress, provenance
 
 __all__ = ["Line", "Outcome", "Pace", "clock", "expected", "gib", "lock", "outlook", "run_stage", "stop"]
@@ -114,7 +114,7 @@ def run_stage(
     corrected, words = (before, origin) if before is None else (before * pace.factor, pace.words())
     line = Line(stage, corrected, stream, origin=", ".join(filter(None, dict.fromkeys([origin, words]))))
     folder.mkdir(parents=True, exist_ok=True)
-    for old in ("_SUCCESS", progress.FILE, CELL):
+    for old in ("_SUCCESS", progress.FILE, progress.CELL):
         (folder / old).unlink(missing_ok=True)
     target = folder / f"{stage}.ipynb"
     command = [sys.executable, "-m", "nbkit.cli.execute", str(provenance.notebook_path(stage)), str(target)]
@@ -165,7 +165,7 @@ def _watch(
         while process.poll() is None:
             size, cpu_s = _measure(seen)
             peak, now = max(peak, size), time.monotonic() - started
-            said = (_read(folder / name) for name in (CELL, progress.FILE))
+            said = (_read(folder / name) for name in (progress.CELL, progress.FILE))
             update(now, size, news.text(now, *said, cpu_s))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.2 if time.monotonic() - started < 5 else 1.0)

@@ -1,9 +1,9 @@
 """The stage plan of a profile without training it: `nbkit plan`. Steps, tokens and epochs of every pool, and
 the learning rate at every boundary, by the very functions that 02 trains with."""
 
-from nbkit.filter.mixture import POOLS, report_budgets, stage_plan
 from nbkit.pretrain.order import SampleOrder
 from nbkit.pretrain.plan import Stage, check, describe, fg_wsd, learning_rate, total_tokens, vanilla
+from nbkit.pretrain.proportions import POOLS, report_budgets, stage_plan
 from nbkit.run import params
 
 

@@ -17,7 +17,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from nbkit.filter.mixture import POOLS, apportion
+from nbkit.pretrain.proportions import POOLS, apportion
 
 # x: share of the stage that is over, from 0 to 1; the value is the share of the way from lr_from to lr_to
 SHAPES = {
@@ -102,7 +102,7 @@ def fg_wsd(
     decay_rope_base: float | None = None,
     decay_shape: str = "linear",
 ) -> list[Stage]:
-    """The FG-WSD plan from the rows of `nbkit.filter.mixture.stage_plan`, rounded to whole steps of
+    """The FG-WSD plan from the rows of `nbkit.pretrain.proportions.stage_plan`, rounded to whole steps of
     `batch_tokens`.
 
     Each stage becomes a whole number of steps (one at least), and takes from every pool a whole number of

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from nbkit.dpd.pairs import SIDES
 from nbkit.models.chat_ids import token_ids_of
 from nbkit.models.engine import user_prompt
 from nbkit.run import progress
@@ -34,7 +33,9 @@ def conversations(pairs: Sequence[dict], seed: int = 0) -> list[list[dict]]:
     chats = []
     for i, pair in enumerate(pairs):
         flipped = rng.random() < 0.5
-        prompt, good, bad = (text_of(pair[key], f"pairs[{i}].{key}") for key in ("prompt", *SIDES))
+        prompt, good, bad = (
+            text_of(pair[key], f"pairs[{i}].{key}") for key in ("prompt", "chosen", "rejected")
+        )
         first, second = (bad, good) if flipped else (good, bad)
         chats.append(
             [

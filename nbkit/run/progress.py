@@ -31,6 +31,7 @@ from typing import Any
 from nbkit.run import files
 
 FILE = ".progress"
+CELL = ".cell"  # beside it: what the executor says of the cell that runs
 VARIABLE = "NBKIT_PROGRESS"  # the file, for the training processes that a notebook starts
 _EVERY = 1.0  # seconds between two writes, unless the words change
 _SAY_RESUMED = 90.0  # seconds

@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nbkit.cli.live import CELL
 from nbkit.run import files, params, progress, provenance
 from nbkit.run.files import plain
 from nbkit.run.opening import open_folder, seed_everything, set_precision
@@ -29,7 +28,15 @@ from nbkit.run.provenance import code_of, fingerprint, notebook_hash, status_of
 __all__ = ["Run", "begin", "code_of", "end", "fingerprint", "notebook_hash", "status_of"]
 _SLOT = "_nbkit_run"
 _PLAIN = (bool, int, float, str, list, tuple, dict, set, type(None))
-_RESERVED = {"_SUCCESS", "manifest.json", "metrics.json", "code.diff", "resources.json", progress.FILE, CELL}
+_RESERVED = {
+    "_SUCCESS",
+    "manifest.json",
+    "metrics.json",
+    "code.diff",
+    "resources.json",
+    progress.FILE,
+    progress.CELL,
+}
 
 
 def begin(namespace: dict[str, Any], stage: str) -> Run:

@@ -176,3 +176,11 @@ def load_pool(path: str | Path) -> np.ndarray:
     if rows_NS.ndim != 2 or rows_NS.dtype not in (np.uint16, np.uint32):
         raise ValueError(f"{path}: want uint16/uint32 rows (N, S), got {rows_NS.dtype} {rows_NS.shape}")
     return rows_NS
+
+
+def whole_tokens(name: str, value: int) -> int:
+    """A token count as Python's exact integer: numpy's would overflow unnoticed inside a Fraction. Raises
+    ValueError for other numbers."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise ValueError(f"{name}={value}: want a whole number of tokens, 0 or more")
+    return int(value)

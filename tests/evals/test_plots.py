@@ -16,6 +16,7 @@ from nbkit.evals.evaluate import Evaluation, difference_by, evaluate, solution_l
 from nbkit.evals.score import Estimate
 from nbkit.models.engine import Completion
 from nbkit.pretrain.plan import Stage
+from nbkit.pretrain.plan_figure import plan_figure
 from nbkit.tasks.skills import Task, sample
 from nbkit.tasks.world import base_prompt, worked
 
@@ -60,7 +61,7 @@ def test_unknown_form():
 def test_every_figure_is_labelled():
     e = Estimate(0.5, 0.4, 0.6, 10)
     figures = [
-        plots.schedule([Stage("warmup", {"hq": 1}, 0.0, 1.0), Stage("decay", {"hq": 9}, 1.0, 0.1)]),
+        plan_figure([Stage("warmup", {"hq": 1}, 0.0, 1.0), Stage("decay", {"hq": 9}, 1.0, 0.1)]),
         plots.histograms({"a": [0, 1, 2], "b": [1]}, "score", {"hq": 1.0}),
         plots.curves({"a": ([1, 2, 3], [3, 2, 1])}, "step", "loss", smooth=2, log_y=True),
         plots.bars({"a": e, "b": e}, "share", reference="a"),

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from nbkit.cli import main
-from nbkit.filter import dedup, mixture, scorer
+from nbkit.filter import dedup, pools, scorer
 from nbkit.filter.contamination import decontaminate
 from nbkit.filter.corpus import pipeline
 from nbkit.filter.corpus.inputs import Corpus
@@ -142,7 +142,7 @@ def test_the_same_decisions_as_in_memory(inputs, saved, tmp_path, docs):
     columns = np.array([[row[name] for name in scorer.NAMES] for row in scored])
     np.testing.assert_allclose(columns, scores["dimensions"], atol=1e-5)
     assert [row["n_tokens"] for row in scored] == tokens.tolist()
-    label = mixture.pools([row["score"] for row in scored], tokens, 4000, 5000, [doc["id"] for doc in kept])
+    label = pools.pools([row["score"] for row in scored], tokens, 4000, 5000, [doc["id"] for doc in kept])
     assert [row["decision"] for row in scored] == label.tolist()
     for name in ("hq", "mq"):
         wanted = [doc["id"] for doc, own in zip(kept, label, strict=True) if own == name]
@@ -314,7 +314,7 @@ score = st.one_of(st.sampled_from([0.0, -0.0, 1.0, -1.0, 1.0 + 2**-52]), st.floa
 
 
 @given(st.lists(st.tuples(score, st.integers(0, 50)), min_size=1, max_size=40), st.data())
-def test_cuts_are_those_of_mixture_pools(tmp_path_factory, rows, data):
+def test_cuts_are_those_of_pools(tmp_path_factory, rows, data):
     folder = tmp_path_factory.mktemp("cuts")
     scores, tokens = [row[0] for row in rows], [row[1] for row in rows]
     hq = data.draw(st.integers(0, sum(tokens)))
@@ -331,7 +331,7 @@ def test_cuts_are_those_of_mixture_pools(tmp_path_factory, rows, data):
         decide({"id": own, "score": value, "reason": None}, cuts)
         for own, value in zip(ids, scores, strict=True)
     ]
-    assert found == mixture.pools(scores, tokens, hq, mq, ids).tolist()
+    assert found == pools.pools(scores, tokens, hq, mq, ids).tolist()
 
 
 @given(st.lists(score, min_size=2, max_size=2))

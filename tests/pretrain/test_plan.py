@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbkit.filter.mixture import stage_plan
 from nbkit.pretrain.order import SampleOrder, permute
 from nbkit.pretrain.plan import (
     Stage,
@@ -23,6 +22,7 @@ from nbkit.pretrain.plan import (
     vanilla,
     wsd,
 )
+from nbkit.pretrain.proportions import stage_plan
 
 ROW, BATCH = 8, 64
 PLAN = [

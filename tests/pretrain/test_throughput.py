@@ -6,9 +6,9 @@ import pytest
 import tiny
 import torch
 
-from nbkit.filter.mixture import stage_plan
 from nbkit.pretrain import dry_run, throughput
 from nbkit.pretrain.plan import Stage, fg_wsd, learning_rate, total_tokens
+from nbkit.pretrain.proportions import stage_plan
 from nbkit.run import params
 
 

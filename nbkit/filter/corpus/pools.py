@@ -1,4 +1,4 @@
-"""From the scores of a corpus to its pools, as datatrove steps: `mixture.pools` for any size. Used by
+"""From the scores of a corpus to its pools, as datatrove steps: `nbkit.filter.pools` for any size. Used by
 pipeline.py.
 
     FindCuts       one task     cuts.json                          the score and id where each budget ends
@@ -41,7 +41,7 @@ def sort_keys(scores: np.ndarray) -> np.ndarray:
 
 
 class FindCuts(PipelineStep):
-    """One task: how far down the scores two token budgets reach, as `mixture.pools` has it.
+    """One task: how far down the scores two token budgets reach, as `nbkit.filter.pools` has it.
 
     Best first, equal scores in the order of their ids: "hq" while the running total stays within hq_tokens,
     then "mq" while it stays within both. Exact at any size: four histograms of 2^16 bins find the 64 bits of

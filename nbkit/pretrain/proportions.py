@@ -1,18 +1,17 @@
-"""From scores to pools to a stage plan: which documents are kept, how often and when they are seen.
+"""The report's proportions as whole sequences: how much of each pool every stage of pre-training reads.
 
 Notebook 01 builds the plan, notebook 02 follows it. Figures are the report's, in units of its 23T training
 tokens: warmup 0.1, diversity-enriched 12.4, high-quality 6.5, decay 4; 12.5 of filtered text of which 6.5
-are high quality; 15% synthetic (report.md, "Pre-training data" and "FG-WSD"). Shape legend: D documents.
+are high quality; 15% synthetic (report.md, "Pre-training data" and "FG-WSD").
 
     budget = report_budgets(23_000_000)                       # {'filtered': 12_500_000, 'hq': 6_500_000, ...}
-    label_D = pools(score_D, n_tokens_D, budget["hq"], budget["mq"])
     plan = stage_plan(23_000_000, 256, {"hq": 6_500_000, "mq": 6_000_000, "synthetic": 1_800_000})
 """
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-import numpy as np
+from nbkit.text.tokenizer import whole_tokens
 
 # Trillions of tokens in the report. Fractions keep the sequence accounting exact.
 STAGES = {
@@ -26,104 +25,11 @@ FILTERED, HIGH_QUALITY = Fraction("12.5"), Fraction("6.5")
 POOLS = ("hq", "mq", "synthetic")
 
 
-def _tokens(name: str, value: int) -> int:
-    """A token count as Python's exact integer: numpy's would overflow unnoticed inside a Fraction. Raises
-    ValueError for other numbers."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ValueError(f"{name}={value}: want a whole number of tokens, 0 or more")
-    return int(value)
-
-
 def report_budgets(total: int) -> dict[str, int]:
     """Tokens of the unique pools when `total` are trained: filtered 12.5/23, hq 6.5/23, mq the rest."""
-    total = _tokens("total", total)
+    total = whole_tokens("total", total)
     filtered, hq = (round(total * part / TRAINED) for part in (FILTERED, HIGH_QUALITY))
     return {"filtered": filtered, "hq": hq, "mq": filtered - hq}
-
-
-def pools(
-    scores: Sequence[float],
-    n_tokens: Sequence[int],
-    hq_tokens: int,
-    mq_tokens: int,
-    ids: Sequence[str] | None = None,
-) -> np.ndarray:
-    """Label every document "hq", "mq" or "drop" by score thresholds that two token budgets set.
-
-    Best first: "hq" while the running total stays within hq_tokens, then "mq" while it stays within
-    hq_tokens + mq_tokens. Ties fall in the order of `ids`, so that the same documents are kept whatever
-    order the workers handed them over in; without ids, in document order. No document is split, so a pool
-    may fall short of its budget by less than the one document that no longer fitted. Raises ValueError when
-    the budgets exceed what the documents hold, or an id occurs twice.
-    """
-    score_D, tokens_D = np.asarray(scores, float), np.asarray(n_tokens)
-    if score_D.shape != tokens_D.shape or score_D.ndim != 1:
-        raise ValueError(
-            f"scores and n_tokens need one number per document: {score_D.shape}, {tokens_D.shape}"
-        )
-    if not np.isfinite(score_D).all():
-        raise ValueError("scores hold NaN or infinity: score every document first")
-    if len(tokens_D) and (tokens_D.dtype.kind not in "iu" or tokens_D.min() < 0):
-        raise ValueError("n_tokens holds negative or fractional counts: want whole numbers of tokens")
-    hq_tokens, mq_tokens = _tokens("hq_tokens", hq_tokens), _tokens("mq_tokens", mq_tokens)
-    held = int(tokens_D.sum())
-    if hq_tokens + mq_tokens > held:
-        raise ValueError(
-            f"the budgets ask for {hq_tokens + mq_tokens:,} tokens (hq {hq_tokens:,} + mq {mq_tokens:,}) but "
-            f"the documents hold {held:,}: add documents or lower the training tokens"
-        )
-    order = _best_first(score_D, ids)
-    running = np.cumsum(tokens_D[order])
-    label_D = np.empty(len(score_D), dtype="<U4")
-    label_D[order] = np.where(
-        running <= hq_tokens, "hq", np.where(running <= hq_tokens + mq_tokens, "mq", "drop")
-    )
-    return label_D
-
-
-def _best_first(score_D: np.ndarray, ids: Sequence[str] | None) -> np.ndarray:
-    if ids is None:
-        return np.argsort(-score_D, kind="stable")
-    id_D = np.asarray(ids)
-    if id_D.shape != score_D.shape or len(np.unique(id_D)) != len(id_D):
-        raise ValueError(
-            f"ids: got {id_D.shape}, {len(np.unique(id_D))} of them different; want a different one for each "
-            f"of {len(score_D)} documents"
-        )
-    return np.lexsort((id_D, -score_D))
-
-
-def waterfall(
-    raw: int, deduplicated: int, decontaminated: int, filtered: int, high_quality: int
-) -> list[dict]:
-    """Tokens left after each filter, their shares of raw and previous, and the report's trillions.
-
-    Raises ValueError when a step holds more tokens than the one before it.
-    """
-    steps = (
-        ("raw", raw, None),
-        ("deduplicated", deduplicated, None),
-        ("decontaminated", decontaminated, None),
-        ("filtered (hq + mq)", filtered, float(FILTERED)),
-        ("high quality (hq)", high_quality, float(HIGH_QUALITY)),
-    )
-    rows, before = [], raw
-    for step, tokens, report in steps:
-        if not 0 <= tokens <= before:
-            raise ValueError(
-                f"waterfall: {step} holds {tokens:,} tokens, over {before:,} before it; filters remove"
-            )
-        rows.append(
-            {
-                "step": step,
-                "tokens": int(tokens),
-                "of_raw": tokens / raw if raw else 0.0,
-                "of_previous": tokens / before if before else 0.0,
-                "report_trillions": report,
-            }
-        )
-        before = tokens
-    return rows
 
 
 def apportion(total: int, weights: Sequence[Fraction | int]) -> list[int]:
@@ -160,8 +66,8 @@ def stage_plan(
     completed by the end of the stage. Raises ValueError when the pools are too small for the plan or a pool
     would be read over `max_epochs` times.
     """
-    total_tokens, seq_len = _tokens("total_tokens", total_tokens), _tokens("seq_len", seq_len)
-    pools = {pool: _tokens(f"pool {pool!r}", held) for pool, held in pools.items()}
+    total_tokens, seq_len = whole_tokens("total_tokens", total_tokens), whole_tokens("seq_len", seq_len)
+    pools = {pool: whole_tokens(f"pool {pool!r}", held) for pool, held in pools.items()}
     _check_plan(total_tokens, seq_len, pools, synthetic_share, decay_synthetic, max_epochs)
     n_sequences = total_tokens // seq_len
     sizes = dict(zip(STAGES, apportion(n_sequences, list(STAGES.values())), strict=True))

@@ -8,32 +8,36 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nbkit.filter import mixture
 from nbkit.pretrain import plan as schedule
+from nbkit.pretrain import proportions
 from nbkit.pretrain.order import SampleOrder
 
 POOLS = {"hq": 6_500_000, "mq": 6_000_000, "synthetic": 1_800_000}
 
 
 def test_report_budgets_are_the_reports_proportions():
-    assert mixture.report_budgets(23_000_000) == {"filtered": 12_500_000, "hq": 6_500_000, "mq": 6_000_000}
-    odd = mixture.report_budgets(1001)
+    assert proportions.report_budgets(23_000_000) == {
+        "filtered": 12_500_000,
+        "hq": 6_500_000,
+        "mq": 6_000_000,
+    }
+    odd = proportions.report_budgets(1001)
     assert odd["hq"] + odd["mq"] == odd["filtered"] == 544
     with pytest.raises(ValueError, match="total=-1"):
-        mixture.report_budgets(-1)
+        proportions.report_budgets(-1)
     with pytest.raises(ValueError, match=r"total=23000000000000\.0: want a whole number"):
-        mixture.report_budgets(23e12)
+        proportions.report_budgets(23e12)
 
 
 @settings(deadline=None)
 @given(total=st.integers(0, 10**18))
 def test_budgets_keep_the_reports_proportions_within_rounding(total):
     """In integers: 12.5 : 6.5 : 23 is 125 : 65 : 230. A rounded share is half a token off at most."""
-    budget = mixture.report_budgets(total)
+    budget = proportions.report_budgets(total)
     assert budget["hq"] + budget["mq"] == budget["filtered"] <= total and min(budget.values()) >= 0
     assert 2 * abs(230 * budget["filtered"] - 125 * total) <= 230
     assert 2 * abs(230 * budget["hq"] - 65 * total) <= 230
-    assert mixture.report_budgets(np.int64(total)) == budget
+    assert proportions.report_budgets(np.int64(total)) == budget
 
 
 @settings(max_examples=300, deadline=None)
@@ -43,128 +47,16 @@ def test_budgets_keep_the_reports_proportions_within_rounding(total):
 )
 def test_apportion_is_exact_and_within_one_of_each_share(total, weights):
     assume(sum(weights) > 0)
-    counts = mixture.apportion(total, weights)
+    counts = proportions.apportion(total, weights)
     assert sum(counts) == total and min(counts) >= 0
     for count, weight in zip(counts, weights, strict=True):
         assert abs(count - total * Fraction(weight) / sum(map(Fraction, weights))) < 1
         assert count <= max(c for c, w in zip(counts, weights, strict=True) if w >= weight)
 
 
-def test_pools_by_hand():
-    labels = mixture.pools([0.1, 0.9, 0.5, 0.7, 0.2], [10, 10, 10, 10, 10], hq_tokens=25, mq_tokens=15)
-    assert labels.tolist() == ["drop", "hq", "mq", "hq", "mq"]
-    # Equal scores fall in document order, so that a rerun gives the same pools.
-    assert mixture.pools([1, 1, 1], [5, 5, 5], 5, 5).tolist() == ["hq", "mq", "drop"]
-
-
-DOCS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 40)), min_size=1, max_size=30)
-SHARES = st.tuples(st.floats(0, 0.5), st.floats(0, 0.5))
-
-
-def by_hand(scores, tokens, ids, hq_tokens, mq_tokens):
-    """The definition, one document after the other; the first that does not fit closes its pool."""
-    labels, held, closed = {}, 0, 0
-    for _, name, size in sorted((-s, i, t) for s, i, t in zip(scores, ids, tokens, strict=True)):
-        held += size
-        closed = max(closed, (held > hq_tokens) + (held > hq_tokens + mq_tokens))
-        labels[name] = ("hq", "mq", "drop")[closed]
-    return labels
-
-
-@settings(max_examples=200, deadline=None)
-@given(docs=DOCS, shares=SHARES, data=st.data())
-def test_pools_follow_the_definition_whatever_the_order_of_documents(docs, shares, data):
-    ids = data.draw(st.lists(st.text(max_size=3), min_size=len(docs), max_size=len(docs), unique=True))
-    scores, tokens = zip(*docs, strict=True)
-    budgets = [int(share * sum(tokens)) for share in shares]
-    wanted = by_hand(scores, tokens, ids, *budgets)
-    order = data.draw(st.permutations(range(len(docs))))
-    got = mixture.pools(
-        [scores[i] for i in order], [tokens[i] for i in order], *budgets, ids=[ids[i] for i in order]
-    )
-    assert {ids[i]: label for i, label in zip(order, got, strict=True)} == wanted
-
-
-@settings(max_examples=200, deadline=None)
-@given(sizes=st.lists(st.integers(0, 40), min_size=1, max_size=30), shares=SHARES, data=st.data())
-def test_without_ties_no_id_is_needed(sizes, shares, data):
-    budgets = [int(share * sum(sizes)) for share in shares]
-    order = np.array(data.draw(st.permutations(range(len(sizes)))))
-    ranked = mixture.pools(-np.arange(len(sizes)), sizes, *budgets)
-    assert (mixture.pools(-order, np.array(sizes)[order], *budgets) == ranked[order]).all()
-
-
-@settings(max_examples=200, deadline=None)
-@given(docs=DOCS, shares=SHARES)
-def test_pools_respect_budgets_and_order(docs, shares):
-    scores, tokens = (np.array(column) for column in zip(*docs, strict=True))
-    hq_tokens, mq_tokens = (int(share * tokens.sum()) for share in shares)
-    labels = mixture.pools(scores, tokens, hq_tokens, mq_tokens)
-    kept_hq, kept = tokens[labels == "hq"].sum(), tokens[labels != "drop"].sum()
-    assert hq_tokens - tokens.max() <= kept_hq <= hq_tokens
-    assert hq_tokens + mq_tokens - tokens.max() <= kept <= hq_tokens + mq_tokens
-    rank = np.select([labels == "hq", labels == "mq"], [2, 1], 0)
-    assert (np.diff(rank[np.argsort(-scores, kind="stable")]) <= 0).all(), "no better document is worse off"
-
-
-@settings(max_examples=100, deadline=None)
-@given(docs=DOCS, over=st.integers(1, 10**6), hq_share=st.floats(0, 1))
-def test_a_budget_above_the_corpus_is_refused_by_any_split(docs, over, hq_share):
-    scores, tokens = zip(*docs, strict=True)
-    wanted = sum(tokens) + over
-    hq_tokens = int(wanted * hq_share)
-    with pytest.raises(ValueError, match=f"ask for {wanted:,} tokens .* hold {sum(tokens):,}"):
-        mixture.pools(scores, tokens, hq_tokens, wanted - hq_tokens)
-
-
-def test_pools_refuse_ids_that_do_not_tell_documents_apart():
-    with pytest.raises(ValueError, match=r"ids: got \(2,\), 1 of them different"):
-        mixture.pools([1, 2], [10, 10], 10, 10, ids=["a", "a"])
-    with pytest.raises(ValueError, match="each of 2 documents"):
-        mixture.pools([1, 2], [10, 10], 10, 10, ids=["a", "b", "c"])
-
-
-def test_pools_of_trillions_are_exact():
-    """12.5T tokens in documents of a narrow integer type: the running total is wider than they are."""
-    tokens = np.full(12_500, 10**9, dtype=np.int32)
-    labels = mixture.pools(-np.arange(12_500), tokens, 6_500 * 10**9, 6_000 * 10**9)
-    assert [(labels == name).sum() for name in ("hq", "mq", "drop")] == [6_500, 6_000, 0]
-
-
-@pytest.mark.parametrize(
-    ("tokens", "hq_tokens", "message"),
-    [
-        ([10, 10.5], 10, "negative or fractional"),
-        ([10, -1], 5, "negative or fractional"),
-        ([10, 10], -1, "hq_tokens=-1"),
-        ([10, 10], 1e1, r"hq_tokens=10\.0"),
-    ],
-)
-def test_pools_count_whole_tokens_only(tokens, hq_tokens, message):
-    with pytest.raises(ValueError, match=message):
-        mixture.pools([1, 2], tokens, hq_tokens, 0)
-
-
-def test_pools_refuse_a_budget_above_the_corpus():
-    with pytest.raises(ValueError, match=r"ask for 30 tokens .* hold 20"):
-        mixture.pools([1, 2], [10, 10], 20, 10)
-    with pytest.raises(ValueError, match="NaN"):
-        mixture.pools([1, float("nan")], [10, 10], 10, 10)
-
-
-def test_waterfall_by_hand():
-    rows = mixture.waterfall(100, 80, 60, 30, 12)
-    assert [row["tokens"] for row in rows] == [100, 80, 60, 30, 12]
-    assert [row["of_previous"] for row in rows] == pytest.approx([1, 0.8, 0.75, 0.5, 0.4])
-    assert [row["of_raw"] for row in rows] == pytest.approx([1, 0.8, 0.6, 0.3, 0.12])
-    assert rows[3]["report_trillions"] == 12.5
-    with pytest.raises(ValueError, match="decontaminated holds 81"):
-        mixture.waterfall(100, 80, 81, 30, 12)
-
-
 def test_stage_plan_at_the_reports_size_by_hand():
     """23,000 sequences of 1000 tokens: the report's trillions become thousands of sequences."""
-    plan = {row["stage"]: row for row in mixture.stage_plan(23_000_000, 1000, POOLS)}
+    plan = {row["stage"]: row for row in proportions.stage_plan(23_000_000, 1000, POOLS)}
     assert {stage: row["sequences"] for stage, row in plan.items()} == {
         "warmup": 100,
         "diversity": 12_400,
@@ -200,7 +92,7 @@ def test_stage_plan_accounts_for_every_sequence(
 ):
     total = n_sequences * seq_len + extra % seq_len
     pools = {"hq": int(total * hq_share), "mq": total, "synthetic": total}
-    plan = mixture.stage_plan(total, seq_len, pools, synthetic_share, decay_synthetic, max_epochs=9)
+    plan = proportions.stage_plan(total, seq_len, pools, synthetic_share, decay_synthetic, max_epochs=9)
     assert sum(row["sequences"] for row in plan) == n_sequences
     assert sum(row["tokens"] for row in plan) == n_sequences * seq_len
     for row, trillions in zip(plan, ("0.1", "12.4", "6.5", "4"), strict=True):
@@ -225,8 +117,8 @@ def test_the_reports_own_figures_are_exact_to_the_token(whole):
     """23T tokens counted one by one: 15% is 3.45T synthetic, of which decay reads half its 4T; the other
     1.45T leave 11.05T of the opening 12.5T to hq and mq, 6.5 : 6."""
     pools = {name: whole(held) for name, held in REPORT_POOLS.items()}
-    plan = mixture.stage_plan(whole(23 * TRILLION), whole(1), pools)
-    billions = [[row[name] / 10**9 for name in ("sequences", *mixture.POOLS)] for row in plan]
+    plan = proportions.stage_plan(whole(23 * TRILLION), whole(1), pools)
+    billions = [[row[name] / 10**9 for name in ("sequences", *proportions.POOLS)] for row in plan]
     assert billions == [
         [100, 45.968, 42.432, 11.6],
         [12_400, 5_700.032, 5_261.568, 1_438.4],
@@ -235,7 +127,7 @@ def test_the_reports_own_figures_are_exact_to_the_token(whole):
     ]
     epochs = plan[-1]["epochs"]
     assert epochs == pytest.approx({"hq": 14.246 / 6.5, "mq": 0.884, "synthetic": 1.0}, rel=1e-15)
-    assert all(type(row[name]) is int for row in plan for name in ("sequences", "tokens", *mixture.POOLS))
+    assert all(type(row[name]) is int for row in plan for name in ("sequences", "tokens", *proportions.POOLS))
 
 
 @settings(max_examples=200, deadline=None)
@@ -243,22 +135,22 @@ def test_the_reports_own_figures_are_exact_to_the_token(whole):
     total=st.integers(10**7, 10**18),
     seq_len=st.integers(1, 10_000),
     lost=st.tuples(st.floats(0, 0.05), st.floats(0, 0.05)),
-    order=st.permutations(mixture.POOLS),
+    order=st.permutations(proportions.POOLS),
 )
 def test_the_upper_pool_is_read_twice_or_more_and_the_lower_pool_once_at_most(total, seq_len, lost, order):
     """Whatever the size of the run, and also when the pools fall a little short of their budgets."""
-    budget = mixture.report_budgets(total)
+    budget = proportions.report_budgets(total)
     held = {
         name: budget[name] - int(budget[name] * part) for name, part in zip(("hq", "mq"), lost, strict=True)
     }
     held["synthetic"] = total // 10
-    plan = mixture.stage_plan(total, seq_len, held)
+    plan = proportions.stage_plan(total, seq_len, held)
     rounding = 2 * seq_len / budget["mq"]
     assert plan[-1]["epochs"]["hq"] >= 2
     assert plan[-1]["epochs"]["mq"] <= 1 + rounding
-    assert mixture.stage_plan(total, seq_len, {name: held[name] for name in order}) == plan
+    assert proportions.stage_plan(total, seq_len, {name: held[name] for name in order}) == plan
     assert [row["stage"] for row in plan] == ["warmup", "diversity", "high_quality", "decay"]
-    for name in mixture.POOLS:
+    for name in proportions.POOLS:
         passes = [row["epochs"][name] for row in plan]
         assert passes == sorted(passes), "epochs accumulate"
 
@@ -267,9 +159,9 @@ def test_the_upper_pool_is_read_twice_or_more_and_the_lower_pool_once_at_most(to
 @given(n_sequences=st.integers(300, 3000), seed=st.integers(0, 9), share=st.floats(0.02, 0.3))
 def test_planned_epochs_are_those_the_training_order_makes(n_sequences, seed, share):
     """The order that 02 trains on, counted sequence by sequence, against the plan's epochs."""
-    budget = mixture.report_budgets(n_sequences)
+    budget = proportions.report_budgets(n_sequences)
     held = {"hq": budget["hq"], "mq": budget["mq"], "synthetic": max(1, n_sequences // 12)}
-    plan = mixture.stage_plan(n_sequences * 8, 8, {name: 8 * n for name, n in held.items()}, share)
+    plan = proportions.stage_plan(n_sequences * 8, 8, {name: 8 * n for name, n in held.items()}, share)
     arm = schedule.fg_wsd(plan, 1.0, 0.1, batch_tokens=8, seq_len=8)
     found = SampleOrder(arm, held, 8, seed)
     whole = np.concatenate([found.units(start, 8) for start in range(0, len(found), 8)])
@@ -312,11 +204,11 @@ def test_planned_epochs_are_those_the_training_order_makes(n_sequences, seed, sh
 def test_stage_plan_refuses(change, message):
     arguments = {"total_tokens": 23_000_000, "seq_len": 1000, "pools": POOLS} | change
     with pytest.raises(ValueError, match=message):
-        mixture.stage_plan(**arguments)
+        proportions.stage_plan(**arguments)
 
 
 def test_stage_plan_without_synthetic():
-    plan = mixture.stage_plan(
+    plan = proportions.stage_plan(
         1_000_000, 100, {"hq": 400_000, "mq": 400_000, "synthetic": 0}, synthetic_share=0
     )
     assert sum(row["hq"] + row["mq"] for row in plan) == 10_000
