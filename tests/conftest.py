@@ -15,7 +15,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMAS = """
 from dataclasses import dataclass
-from nbkit.params import Common, par
+from nbkit.run.params import Common, par
 
 
 @dataclass(frozen=True)

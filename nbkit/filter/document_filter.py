@@ -1,7 +1,7 @@
 """The document filter: 20 quality scores and the similarity to seeds, combined by weights learned on labels.
 
 Notebook 01 fits it on samples; pipeline.py applies the saved filter to a corpus. Shape legend: D documents,
-K = 21 features (the dimensions of quality.py in order, then the similarity times 9).
+K = 21 features (the dimensions of scorer.py in order, then the similarity times 9).
 
     combination = Combination.fit(features_DK, label_D)        # labels 0-9 of a labelled sample
     document_filter = DocumentFilter(scorer, index, combination)

@@ -216,7 +216,7 @@ def _line_structure(view: _View) -> int:
 class Dimension:
     """One scored property: name, group ("content" or "format"), written criterion (what 0 and 9 mean) and the
     rule that applies it. `relational`: it compares parts of a document with each other, which no bag of words
-    can; the rule itself then scores the whole corpus (quality.py)."""
+    can; the rule itself then scores the whole corpus (scorer.py)."""
 
     name: str
     group: str

@@ -1,5 +1,5 @@
 """Fast decoding on transformers models: a key-value cache written in place, one prefill per unique prompt,
-attention of one query token on a CPU, the draw of the next token. Used by generate.py.
+attention of one query token on a CPU, the draw of the next token. Used by engine.py.
 
 Shape legend: B rows, U unique prompts, H heads, K key-value heads, G = H / K, T tokens, D head width, V
 vocabulary.

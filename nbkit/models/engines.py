@@ -1,4 +1,4 @@
-"""The engines of generate.py beside transformers: vLLM in this process, and any OpenAI-compatible endpoint.
+"""The engines of engine.py beside transformers: vLLM in this process, and any OpenAI-compatible endpoint.
 Used by 04.
 
     teacher = engine("https://openrouter.ai/api/v1", "qwen/qwen3-8b", cache="teacher.sqlite")

@@ -1,7 +1,7 @@
 """Skills of the embedded world: what a task is, how it is drawn, split and verified.
 
 Used by 01 (documents), 03-06 (prompts) and 07 (evaluation). The skills themselves stand in
-`skill_bank.py`, the documents made from them in `world.py`. Every task carries a worked solution, a short
+`bank/`, the documents made from them in `world.py`. Every task carries a worked solution, a short
 answer and a verifier, so each stage can *measure* what it changed without a download.
 
 Splits hold by construction, for every seed (a task's key decides, not chance):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import io
 import json
-import os
 import sys
 import threading
 from pathlib import Path
@@ -169,7 +168,7 @@ def test_outside_a_run_nothing_is_written(tmp_path, monkeypatch):
 def test_slow_imports_are_named_and_only_the_outermost(line, tmp_path, monkeypatch):
     package = tmp_path / "nbkit_slow_example"
     package.mkdir()
-    seen = "from nbkit import progress\nseen = [str(p) for p in progress._parts]\n"
+    seen = "from nbkit.run import progress\nseen = [str(p) for p in progress._parts]\n"
     (package / "inner.py").write_text(seen)
     (package / "__init__.py").write_text(seen + "from . import inner\n")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -330,27 +329,27 @@ def test_every_cell_of_the_notebooks_has_words_that_fit_the_line(path):
 # --- which code reports ---------------------------------------------------------------------------------
 
 REPORTS = {  # file: functions in which something takes seconds at `small`
-    "data/dedup.py": ["deduplicate"],
-    "data/contamination.py": ["decontaminate", "evaluation_texts"],
-    "data/world.py": ["corpus", "natural_text", "eval_texts", "synthetic"],
-    "data/tokens.py": ["train_tokenizer", "_ids"],
-    "data/filter.py": ["fit", "signals"],
-    "data/quality.py": ["fit"],
-    "data/annotators.py": ["annotate_all"],
-    "evals/tasks.py": ["verdicts", "evaluate", "solution_loss"],
-    "evals/long_context.py": ["token_losses", "passkey", "look_up"],
-    "generate.py": ["sample_ids"],
-    "endpoint.py": ["complete"],
-    "refine.py": ["refine", "_add"],
-    "reconstruct.py": ["reconstruct"],
-    "stage.py": ["input", "once", "publish"],
-    "train/common.py": ["run_training"],
-    "train/models.py": ["load", "save"],
-    "train/pretrain.py": ["train", "main"],
-    "train/pretrain_trainer.py": ["_save_checkpoint", "evaluate", "on_step_begin"],
-    "train/throughput.py": ["matmul_peak"],
-    "train/teacher_cache.py": ["build"],
-    "train/preference.py": ["_first_wins"],
+    "filter/dedup.py": ["deduplicate"],
+    "filter/contamination.py": ["decontaminate", "evaluation_texts"],
+    "tasks/world.py": ["corpus", "natural_text", "eval_texts", "synthetic"],
+    "text/tokenizer.py": ["train_tokenizer", "_ids"],
+    "filter/document_filter.py": ["fit", "signals"],
+    "filter/scorer.py": ["fit"],
+    "filter/annotators.py": ["annotate_all"],
+    "evals/evaluate.py": ["verdicts", "evaluate", "solution_loss"],
+    "pretrain/long_context.py": ["token_losses", "passkey", "look_up"],
+    "models/engine.py": ["sample_ids"],
+    "models/endpoint.py": ["complete"],
+    "refine/loop.py": ["refine", "_add"],
+    "refine/reconstruct.py": ["reconstruct"],
+    "run/stage.py": ["input", "once", "publish"],
+    "models/training.py": ["run_training"],
+    "models/load.py": ["load", "save"],
+    "pretrain/job.py": ["train", "main"],
+    "pretrain/trainer.py": ["_save_checkpoint", "evaluate", "on_step_begin"],
+    "pretrain/throughput.py": ["matmul_peak"],
+    "dpd/teacher_cache.py": ["build"],
+    "rl/judge.py": ["_first_wins"],
 }
 
 
@@ -541,4 +540,4 @@ def test_a_full_line_fits_a_terminal_of_a_hundred_columns():
 
 
 def test_nothing_of_the_live_line_changes_a_fingerprint():
-    assert set(closure.DISPLAY) == {os.path.basename(m.__file__) for m in (calibrate, live, progress)}
+    assert closure.DISPLAY == ("run/progress.py",)

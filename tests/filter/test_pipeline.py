@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from nbkit.cli import main
+from nbkit.cli.main import main
 from nbkit.filter import dedup, pools, scorer
 from nbkit.filter.contamination import decontaminate
 from nbkit.filter.corpus import pipeline
@@ -180,8 +180,8 @@ def test_new_budgets_reuse_the_scores_and_anything_else_does_not(inputs, saved, 
 
 KILLED = """
 import os, sys
-from nbkit.data import corpus_score, corpus_dedup, corpus_pools
-from nbkit.data.pipeline import filter_corpus
+from nbkit.filter.corpus import score as corpus_score; from nbkit.filter.corpus import dedup as corpus_dedup; from nbkit.filter.corpus import pools as corpus_pools
+from nbkit.filter.corpus.pipeline import filter_corpus
 kind, inputs, saved, out, evals = sys.argv[1:]
 module, name, after = {
     "sketch": (corpus_dedup, "atomic_file", 20),

@@ -306,7 +306,7 @@ def test_a_cache_that_cannot_be_opened_is_no_damage(server, tmp_path):
 
 CHILD = """
 import sys
-from nbkit.endpoint import Endpoint
+from nbkit.models.endpoint import Endpoint
 questions = [[{"role": "user", "content": str(i)}] for i in range(40)]
 Endpoint(sys.argv[1], "tiny", concurrency=2, cache=sys.argv[2]).complete(questions)
 """

@@ -84,7 +84,7 @@ def test_passing_errors_are_retried_and_lasting_ones_lose_nothing_else(server, t
 
 CHILD = """
 import sys
-from nbkit.engines import engine
+from nbkit.models.engines import engine
 prompts = [[{"role": "user", "content": str(i)}] for i in range(20)]
 engine(sys.argv[1], "tiny", concurrency=2, cache=sys.argv[2]).sample(prompts, n=2)
 """

@@ -137,7 +137,7 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from torch.distributed.tensor import DTensor
 
-from nbkit.train import pretrain
+from nbkit.pretrain import job as pretrain
 
 
 class Trainer(pretrain.PretrainTrainer):

@@ -93,7 +93,7 @@ def test_no_rank_outlives_us(module, tmp_path, number):
     """The ranks lead sessions of their own and, here, do not hear SIGTERM."""
     folder = tmp_path / "run"
     call = f"launch.run({module!r}, {{'sleep': 1}}, Path({str(folder)!r}), 'torchrun', 2)"
-    code = f"from nbkit import launch; from pathlib import Path; {call}"
+    code = f"from nbkit.pretrain import launch; from pathlib import Path; {call}"
     parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     pids = [folder / "pid0", folder / "pid1"]
     wait(lambda: all(p.exists() and p.read_text() for p in pids), 60)
@@ -161,7 +161,7 @@ def test_the_command_of_srun(monkeypatch, tmp_path):
 )
 def test_two_nodes_of_a_real_slurm(module, tmp_path):
     code = (
-        "from nbkit import launch; from pathlib import Path; import json\n"
+        "from nbkit.pretrain import launch; from pathlib import Path; import json\n"
         f"print(json.dumps(launch.run({module!r}, {{}}, Path({str(tmp_path / 'run')!r}), 'srun', 1, 2)))"
     )
     environment = os.environ | {"NBKIT_RDZV_HOST": "127.0.0.1"}

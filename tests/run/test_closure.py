@@ -94,21 +94,22 @@ def test_imports_in_every_form_are_followed(package, tmp_path):
         for name in found
         if "odd" not in name  # what nbkit/__init__.py itself imports
     }
-    assert "stage.py" in found
+    assert "run/stage.py" in found
 
 
 def test_every_module_that_runs_is_among_those_hashed():
     """Jobs of the jail load their modules by path, training processes are started by name."""
     hashed = closure.module_hashes(ROOT / "notebooks/06_rl.ipynb")
     parts = ["worker", "job", "confine", "codec", "copies", "home", "math", "balls", "points", "wasm_host"]
-    assert {f"verify/jail_{part}.py" for part in parts} <= set(hashed)
-    assert "train/pretrain.py" in closure.module_hashes(ROOT / "notebooks/02_pretrain.ipynb")
-    assert "claims.yaml" in closure.module_hashes(ROOT / "notebooks/07_eval.ipynb")
+    assert {f"verify/jail/inside/jail_{part}.py" for part in parts} <= set(hashed)
+    assert "pretrain/job.py" in closure.module_hashes(ROOT / "notebooks/02_pretrain.ipynb")
+    assert "evals/claims.yaml" in closure.module_hashes(ROOT / "notebooks/07_eval.ipynb")
 
 
 def test_no_notebook_depends_on_the_command_line():
     reached = set().union(*(closure.module_hashes(p) for p in (ROOT / "notebooks").glob("*.ipynb")))
-    assert not reached & {"cli.py", "runner.py", "execute.py", "report.py", "seeds.py", *closure.DISPLAY}
+    assert not reached & set(closure.DISPLAY)
+    assert not [name for name in reached if name.startswith("cli/")]
 
 
 def test_comments_and_docstrings_anywhere_make_nothing_stale(published, package):
@@ -122,14 +123,14 @@ def test_comments_and_docstrings_anywhere_make_nothing_stale(published, package)
 
 
 def test_one_operator_in_a_module_of_05_makes_it_and_what_follows_stale(published, package):
-    edit(package / "train/dpd_loss.py", "start + chunk", "start - chunk")
+    edit(package / "dpd/loss.py", "start + chunk", "start - chunk")
     assert states() == ["complete"] * 4 + ["stale"] * 3
-    assert status_of("05", "smoke")[1] == "nbkit changed: train/dpd_loss.py"
+    assert status_of("05", "smoke")[1] == "nbkit changed: dpd/loss.py"
     assert status_of("07", "smoke")[1].startswith("its input 06_rl is stale: its input 05_dpd is stale")
 
 
 def test_a_changed_module_of_every_notebook_makes_all_stale(published, package):
-    edit(package / "files.py", "value - value", "value + value")
+    edit(package / "run/files.py", "value - value", "value + value")
     assert states() == ["stale"] * 7
 
 

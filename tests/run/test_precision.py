@@ -17,7 +17,13 @@ from nbkit.run.schemas import SCHEMAS, Computing
 
 ROOT = Path(__file__).resolve().parents[2]
 # The files that train and generate; together they take seconds.
-FAST = ["test_generate.py", "test_sft.py", "test_rl.py", "test_throughput.py", "test_rope.py"]
+FAST = [
+    "models/test_engine.py",
+    "sft/test_sft.py",
+    "rl/test_grpo.py",
+    "pretrain/test_throughput.py",
+    "pretrain/test_rope.py",
+]
 
 
 @pytest.fixture

@@ -20,13 +20,13 @@ import sys, types
 for name, folder in (("nbkit", sys.argv[1]), ("nbkit.verify", sys.argv[1] + "/verify")):
     sys.modules[name] = package = types.ModuleType(name)
     package.__path__ = [folder]
-from nbkit.verify.code import Call, grade
-from nbkit.verify.jail import Jail
-from nbkit.verify.jail_pool import JailPool
-from nbkit.verify.jail_tiers import available
+from nbkit.verify.code.grade import Call, grade
+from nbkit.verify.jail.jail import Jail
+from nbkit.verify.jail.pool import JailPool
+from nbkit.verify.jail.tiers import available
 """
 # Self-tests take most of the start of a worker.
-QUICK = "from nbkit.verify import jail_canary\njail_canary.jobs = lambda *_: []\n"
+QUICK = "from nbkit.verify.jail import canary as jail_canary\njail_canary.jobs = lambda *_: []\n"
 NOBODY = {"user": 65534, "group": 65534, "extra_groups": [], "cwd": "/", "env": {}}
 
 

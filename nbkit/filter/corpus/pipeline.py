@@ -10,7 +10,7 @@ trains the filter, `nbkit filter` calls this.
 A fingerprint covers the filter, the inputs (path, size, time of change), the settings and the code of
 nbkit/data: whatever changes, nothing older is reused. Tasks and workers change no result. The same call goes
 on after a kill. Memory is that of one batch of documents and the filter, per worker; only `FindDuplicates`
-and equal scores at a cut (corpus_dedup.py, corpus_pools.py) need more.
+and equal scores at a cut (dedup.py, pools.py) need more.
 """
 
 import contextlib

@@ -3,7 +3,7 @@
 Generated code is hostile. It never runs in this process, and what decides about it never enters the jail:
 code and inputs go in, tagged values come out (`jail_codec.py`), and the job is dead and reaped before
 anyone looks at them. A warm worker forks one confined process per job, a few milliseconds each. There is no
-unjailed mode: where nothing can confine (`jail_tiers.py`), `SandboxUnavailable` is raised.
+unjailed mode: where nothing can confine (`tiers.py`), `SandboxUnavailable` is raised.
 
     with Jail() as jail:
         jail.call("def add(a, b): return a + b", "add", [[2, 3]])  # JailResult("ok", [5], "")
@@ -12,7 +12,7 @@ unjailed mode: where nothing can confine (`jail_tiers.py`), `SandboxUnavailable`
         jail.run("print(int(input()) + 1)", "41\n")  # JailResult("ok", ["42\n"], "")
         jail.eval("F(1, 3) + F(1, 6)")  # JailResult("ok", [Fraction(1, 2)], "")
 
-One Jail runs one job at a time (calls from several threads queue up); `jail_pool.py` runs several. It may be
+One Jail runs one job at a time (calls from several threads queue up); `pool.py` runs several. It may be
 used in any thread, and outlives the one that opened it; in a forked child it starts a worker of its own.
 """
 
@@ -58,7 +58,7 @@ class Jail:
 
     Args:
         wall_s: seconds from the start of a job's code to its end, and for each further answer within a total
-            that grows with the number of calls (`jail_clock.py`); waiting for a processor does not count.
+            that grows with the number of calls (`clock.py`); waiting for a processor does not count.
         memory_mb: MiB of address space a job may add to the warm worker's.
         output_bytes: largest answer (all calls of a job together, encoded) that is read; the same for what a
             program prints.

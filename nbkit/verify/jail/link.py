@@ -7,7 +7,7 @@ A worker opens jobs; a job is a conversation that ends with its death:
     raw = job.receive(time.monotonic() + 2.0)
     code = job.end()                     # dead and reaped; negative numbers are signals, as in subprocess
 
-`ForkWorker` is the Linux one (`jail_worker.py`); `jail_wasm.py` has the same two classes for WebAssembly.
+`ForkWorker` is the Linux one (`jail_worker.py`); `wasm.py` has the same two classes for WebAssembly.
 """
 
 import contextlib

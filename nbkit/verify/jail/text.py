@@ -1,4 +1,4 @@
-"""Text that a jailed program had a hand in, made fit for logs, tokenizers and databases (`jail_answers.py`).
+"""Text that a jailed program had a hand in, made fit for logs, tokenizers and databases (`results.py`).
 
 printable("bad \\x1b[31m \\ud800")  # the same with the escapes written out: 'bad \\\\x1b[31m \\\\ud800'
 """

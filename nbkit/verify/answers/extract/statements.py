@@ -1,4 +1,4 @@
-"""What a sentence states (for `extract.py`): its value, without the words around it.
+"""What a sentence states (for `answer.py`): its value, without the words around it.
 
 read_statement("therefore 72, in total, so she can pay")  # ("72", Certainty.VALUE)
 read_statement("The largest $n$ is 34.")  # ("34", Certainty.SENTENCE)

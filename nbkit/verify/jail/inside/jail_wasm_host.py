@@ -1,4 +1,4 @@
-"""One job in WebAssembly, first to last (started by `jail_wasm.py`).
+"""One job in WebAssembly, first to last (started by `verify/jail/wasm.py`).
 
 Run as `python -P -s -B jail_wasm_host.py SETTINGS LIFELINE PARENT`. SETTINGS is JSON: {"module": path of
 python.wasm, "boot": source, "memory": bytes}; LIFELINE is a descriptor whose other end only the parent holds,
