@@ -1,1 +1,1 @@
-"""The command line: it starts, watches and reports runs. Nothing here changes a result; it is never hashed."""
+"""The command line: it starts, watches and reports runs. It changes no result and is never hashed."""

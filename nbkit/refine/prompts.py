@@ -1,7 +1,7 @@
 """How the models of the refinement loop are asked, role by role. Used by 04.
 
-TRAINED is for a model that was tuned for the roles (teacher_data.py) and as short as it gets; GENERAL tells an
-instruction-tuned model in words what its answer must look like. Both lead to answers of one form.
+TRAINED is for a model that was tuned for the roles (teacher_data.py) and as short as it gets; GENERAL tells
+an instruction-tuned model in words what its answer must look like. Both lead to answers of one form.
 """
 
 from collections.abc import Sequence

@@ -53,8 +53,8 @@ def opening(entries: Sequence[Entry]) -> str:
 
 
 def long_documents(n: int, seed: int = 0, entries: int = 16, look_ups: int = 9) -> list[dict]:
-    """`n` documents in the form of `nbkit.tasks.world.corpus`; between two look-ups stands one worked question
-    of the training split."""
+    """`n` documents in the form of `world.corpus`; between two look-ups stands one worked question of the
+    training split."""
     rng, docs = random.Random(f"long/{seed}"), []
     tasks = iter(sample(max(1, n * look_ups), "train", seed + 31_337))
     for i in range(n):

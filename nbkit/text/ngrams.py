@@ -1,4 +1,4 @@
-"""Hashed words and word n-grams of many texts at once, in numpy: the features of filter/scorer.py and retrieval.py.
+"""Hashed words and word n-grams of many texts at once, in numpy: features of the filter.
 
 scikit-learn's HashingVectorizer makes a Python string per n-gram and reads about 1 MB/s with word 1-2-grams
 and character 3-grams; here one pass over the bytes hashes every word. Shape legend: D texts, T words in all

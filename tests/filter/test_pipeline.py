@@ -180,13 +180,13 @@ def test_new_budgets_reuse_the_scores_and_anything_else_does_not(inputs, saved, 
 
 KILLED = """
 import os, sys
-from nbkit.filter.corpus import score as corpus_score; from nbkit.filter.corpus import dedup as corpus_dedup; from nbkit.filter.corpus import pools as corpus_pools
+from nbkit.filter.corpus import dedup, pools, score
 from nbkit.filter.corpus.pipeline import filter_corpus
 kind, inputs, saved, out, evals = sys.argv[1:]
 module, name, after = {
-    "sketch": (corpus_dedup, "atomic_file", 20),
-    "score": (corpus_score, "write_rows", 2),
-    "pools": (corpus_pools, "write_rows", 2),
+    "sketch": (dedup, "atomic_file", 20),
+    "score": (score, "write_rows", 2),
+    "pools": (pools, "write_rows", 2),
 }[kind]
 real, calls = getattr(module, name), []
 def dying(*arguments):

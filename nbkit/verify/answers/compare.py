@@ -1,6 +1,6 @@
 """Decide whether an answer equals the reference (notebooks 04, 06 and 07).
 
-Cheap and exact paths first, in this process: cleaned text (`verify/answers/parse/clean.py`), exact numbers with percent signs
+Cheap and exact paths first, in this process: cleaned text (`clean.py`), exact numbers with percent signs
 and units (`units.py`), letters of multiple choice, structures part by part (`structures.py`). What is left
 are formulas. Only what the grammar of `formula.py` covers goes on, as plain tokens, into the jail. There
 sympy and Math-Verify's parser evaluate each side in a job of its own (`values.py`): a tower such as 9^9^9 can

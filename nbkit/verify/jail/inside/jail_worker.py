@@ -1,4 +1,4 @@
-"""The jailed side of `nbkit.verify.jail.jail` on Linux: a warm worker that forks one confined process per job.
+"""The jailed side of `jail.py` on Linux: a warm worker that forks one confined process per job.
 
 Run as `python -P -s -S -B jail_worker.py SETTINGS` with an empty environment and the control socket as
 descriptor 0. SETTINGS is JSON: {"cpu_s", "landlock", "math": null or folders that hold sympy and
