@@ -220,8 +220,9 @@ def sensitivity(parameters: Mapping[str, Mapping[float, Estimate]], chosen: Mapp
 
 
 def forest(groups: Mapping[str, Mapping[str, Mapping]], effect: str):
-    """Differences over seeds: group -> name -> a value of cli/seed_stats.over_seeds, one row each. Diamond and
-    bar: mean with interval (none where all seeds are equal), coloured where it excludes zero; dots: seeds."""
+    """Differences over seeds: group -> name -> a value of `over_seeds` (seed_stats.py), one row each. Diamond
+    and bar: mean with interval (none where all seeds are equal), coloured where it excludes zero; dots: the
+    seeds."""
     rows = [(group, name, value) for group, names in groups.items() for name, value in names.items()]
     at = np.arange(len(rows)) + 0.5 * np.cumsum([0, *(a[0] != b[0] for a, b in itertools.pairwise(rows))])
     fig, axis = plt.subplots(figsize=(8, 0.36 * (at[-1] + 1) + 1.2))

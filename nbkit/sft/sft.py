@@ -3,8 +3,8 @@ seeing each other. Used by 03-06.
 
 A conversation is a list of messages, or {"messages": [...], "tools": [...]} where tools are offered, in any
 form that docs/formats.md names (text/conversations.py brings them to one). Tool definitions, questions and
-tool results (role "tool") are read; what the assistant writes is learned: its <think>, its answer, its tool calls
-and the <|im_end|> with which it stops.
+tool results (role "tool") are read; what the assistant writes is learned: its <think>, its answer, its tool
+calls and the <|im_end|> with which it stops.
 
 Two ways of packing, the same loss and gradients (tests/sft/test_sft.py):
 - in rows of `max_length` tokens: per-conversation `position_ids` and no attention mask, from which
