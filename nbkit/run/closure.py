@@ -2,8 +2,8 @@
 
 A notebook depends on the modules that its cells import and on whatever those import in turn, inside functions
 too. Two kinds of text count as imports, because that is how a program is started by name or by path: the
-dotted name of a module (`"nbkit.pretrain.job"`), and the name of a file in the same folder
-(`"jail_worker.py"`, `"claims.yaml"`).
+dotted name of a module (`"nbkit.pretrain.job"`), and the path of a file from the same folder
+(`"inside/jail_worker.py"`, `"claims.yaml"`).
 
 The hash of a Python file is taken over its syntax tree without docstrings; comments, blank lines and the
 layout are not in the tree. Any other file is hashed as it is.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from nbkit.run import files
 PACKAGE = Path(__file__).parent.parent
 # What a notebook imports, but which only shows a run: editing these changes no result.
 DISPLAY = ("run/progress.py",)
+_FILE_NAME = re.compile(r"(\w+/)*\w+\.\w+")
 _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -122,7 +124,6 @@ def _packages(name: str) -> set[str]:
 
 
 def _beside(text: str, folder: Path) -> Iterator[str]:
-    """The file in `folder` that `text` names, if it is the name of one."""
-    plain = text.replace("_", "").replace(".", "").isalnum()
-    if plain and len(text) < 100 and "." in text[1:] and (folder / text).is_file():
+    """The file under `folder` that `text` names, if it is the path of one."""
+    if len(text) < 100 and _FILE_NAME.fullmatch(text) and (folder / text).is_file():
         yield (folder / text).relative_to(PACKAGE).as_posix()

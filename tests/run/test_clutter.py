@@ -160,7 +160,7 @@ def test_a_glob_passes_over_copies_of_what_it_looks_for(tmp_path):
 
 def test_nothing_the_kit_writes_has_such_a_name():
     """Names in quotes anywhere in the package, and those in the manifests of the committed reference runs."""
-    package = Path(files.__file__).parent
+    package = Path(files.__file__).parents[1]
     quoted = {
         name
         for path in package.rglob("*.py")

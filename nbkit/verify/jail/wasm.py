@@ -223,7 +223,7 @@ class WasmWorker:
         }
         boot = f"SOURCES = {sources!r}\n{_BOOT}"
         settings = {"module": str(_module()), "boot": boot, "memory": (memory_mb + _BASE_MB) << 20}
-        host = str(_HERE / "jail_wasm_host.py")
+        host = str(Path(__file__).parent / "inside/jail_wasm_host.py")
         self._command = [sys.executable, "-P", "-s", "-B", host, json.dumps(settings)]
         self._job: WasmJob | None = None
         self._next: Host | None = None
