@@ -7,9 +7,8 @@ import numpy as np
 
 from nbkit.evals.evaluate import Evaluation
 from nbkit.evals.score import Estimate, avg_at_k, estimate
+from nbkit.text.chat import END_THINK, THINK, split_thought
 from nbkit.text.equations import equations
-from nbkit.text.thought import split_thought
-from nbkit.text.tokenizer import END_THINK, THINK
 
 
 def chain(text: str) -> str:

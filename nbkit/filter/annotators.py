@@ -21,7 +21,7 @@ from nbkit.filter.scorer import NAMES
 from nbkit.models.endpoint import Endpoint
 from nbkit.models.replies import Completion
 from nbkit.run import progress
-from nbkit.text.thought import split_thought
+from nbkit.text.chat import split_thought
 
 Scores = dict[str, int]
 _SCALE = "whole number from 0 to 9"

@@ -18,7 +18,7 @@ from math import exp
 from nbkit.models.engine import Completion, Engine, user_turn
 from nbkit.refine.checklist import Item
 from nbkit.refine.draft_checks import CHECKS, JailFailed, last_number, parsed
-from nbkit.text.thought import split_thought
+from nbkit.text.chat import split_thought
 from nbkit.verify.answers.extract.answer import extract_answer
 from nbkit.verify.code.blocks import extract_code
 

@@ -12,8 +12,8 @@ import warnings
 from fractions import Fraction
 
 from nbkit.refine.checklist import BRACKETS
+from nbkit.text.chat import split_thought
 from nbkit.text.equations import stated
-from nbkit.text.thought import split_thought
 from nbkit.text.tool_calls import called
 from nbkit.verify.answers.extract.answer import extract_answer
 from nbkit.verify.code.blocks import extract_code

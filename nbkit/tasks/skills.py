@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from nbkit.text.thought import split_thought
+from nbkit.text.chat import split_thought
 from nbkit.text.tool_calls import called, parse_tool_call, same_calls, tool_call
 
 __all__ = ["parse_tool_call", "tool_call"]  # they belong to what a task is, so they are offered here too

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from nbkit.run import progress
 from nbkit.tasks.skills import SPLITS, Task, sample
-from nbkit.text.thought import split_thought
+from nbkit.text.chat import split_thought
 
 Conversation = list[dict] | dict  # messages, or {"messages", "tools"} where a task offers tools
 TIERS = {"clean": 0.30, "bare": 0.15, "wrong": 0.12, "chatter": 0.18, "boilerplate": 0.10, "duplicate": 0.15}

@@ -20,9 +20,10 @@ from transformers import PreTrainedTokenizerFast
 
 from nbkit.run import progress
 from nbkit.run.files import atomic_write
+from nbkit.text.chat import END_THINK, THINK
 
 PAD, EOS, IM_START, IM_END = "<pad>", "<eos>", "<|im_start|>", "<|im_end|>"
-THINK, END_THINK, TOOL_CALL, END_TOOL_CALL = "<think>", "</think>", "<tool_call>", "</tool_call>"
+TOOL_CALL, END_TOOL_CALL = "<tool_call>", "</tool_call>"
 SPECIAL_TOKENS = (PAD, EOS, IM_START, IM_END, THINK, END_THINK, TOOL_CALL, END_TOOL_CALL)
 # Control tokens vanish in decode(skip_special_tokens=True); thinking and tool calls stay (answer text).
 CONTROL_TOKENS = SPECIAL_TOKENS[:4]

@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from nbkit.text.thought import END_THINK, THINK, split_thought
+from nbkit.text.chat import END_THINK, THINK, split_thought
 
 OPEN, CLOSE, ANSWER = "<tool_call>", "</tool_call>", "Answer:"
 
@@ -118,7 +118,7 @@ def parse_tool_call(text: str) -> dict | None:
 def called(response: str) -> list[dict] | None:
     """The calls that are the whole answer of a response; None when it says anything else.
 
-    The answer begins after the thought (nbkit.text.thought; at the last </think>, if what follows it is no
+    The answer begins after the thought (nbkit.text.chat; at the last </think>, if what follows it is no
     calls), or after the "Answer:" of a worked document. An opened thought that never closes has no answer."""
     text = response.strip()
     if text.startswith(OPEN):

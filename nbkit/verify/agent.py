@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nbkit.text.thought import split_thought
+from nbkit.text.chat import split_thought
 from nbkit.verify.answers.parse.clean import acceptable, clean
 from nbkit.verify.jail.jail import Jail
 from nbkit.verify.jail.results import JailResult

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from nbkit.cli.main import main
+from nbkit.cli import main
 from nbkit.filter import dedup, pools, scorer
 from nbkit.filter.contamination import decontaminate
 from nbkit.filter.corpus import pipeline

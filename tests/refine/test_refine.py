@@ -426,10 +426,9 @@ def test_modules_of_the_loop_cannot_reach_reference_answers(module):
     found = imported(f"nbkit.refine.{module}", set())
     assert not [name for name in found if name.startswith((*GOLD, "nbkit.evals"))]
     verifiers = {name.removeprefix("nbkit.verify.") for name in found if name.startswith("nbkit.verify.")}
-    # "thought" reads text alone: where a response begins to answer
-    assert verifiers <= {"code", "jail", "math", "suites", "thought"}, (
-        "tools that are handed everything they compare"
-    )
+    tools = {"answers", "answers.compare", "answers.extract", "answers.extract.answer", "jail", "jail.jail"}
+    tools |= {"code", "code.blocks", "code.grade", "code.suites"}
+    assert verifiers <= tools, "tools that are handed everything they compare"
     assert GOLD[0] in imported("nbkit.refine.teacher_data", set()), "the walk finds what is there"
 
 

@@ -30,7 +30,7 @@ from nbkit.sft.sft import encode
 from nbkit.tasks import partial, world
 from nbkit.tasks.skills import Task, final_answer, program, verify
 from nbkit.text import equations
-from nbkit.text.thought import split_thought
+from nbkit.text.chat import split_thought
 from nbkit.text.tool_calls import called, parse_tool_call, parse_tool_calls, tool_call
 from nbkit.verify import extract_answer, extract_code, verdict
 
@@ -129,8 +129,8 @@ ENTRIES = {
     "verify.extract_code, tags": lambda t: extract_code(f"<code>{t}</code>{t}<code>\n{t}"),
     "verify.extract_code, indented": lambda t: extract_code(f"{t}\n\n    {t}\n\n    def f(): {t}"),
     "verify.extract_code, imports": lambda t: extract_code(f"import a\nb = {t!r}\na.b\n{t}\n\na.b", "b"),
-    "verify.thought": lambda t: split_thought(f"<think>{t}</think>'{t}"),
-    "verify.thought, not opened": lambda t: split_thought(f"{t}\n```{t}"),
+    "chat": lambda t: split_thought(f"<think>{t}</think>'{t}"),
+    "chat, not opened": lambda t: split_thought(f"{t}\n```{t}"),
     "verify.verdict": lambda t: verdict(t, "5"),
     "verify.verdict, a reference": lambda t: verdict("5", t),
     "verify.verdict, words behind": lambda t: verdict(f"5 ({t})", "5"),

@@ -12,7 +12,7 @@ import re
 import symtable
 from collections.abc import Sequence
 
-from nbkit.text.thought import split_thought
+from nbkit.text.chat import split_thought
 from nbkit.verify.code.fences import PYTHON, Block, fences
 from nbkit.verify.code.own_imports import without_own_imports
 from nbkit.verify.code.pieces import (

@@ -16,7 +16,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nbkit.text.thought import split_thought
+from nbkit.text.chat import split_thought
 from nbkit.verify.code.grade import Call, grade, same
 from nbkit.verify.code.mutants import mutants
 from nbkit.verify.jail.jail import Jail

@@ -6,7 +6,7 @@ from nbkit.evals.reasoning import chain
 from nbkit.filter import annotators
 from nbkit.refine.critique import split_response
 from nbkit.tasks import skills, world
-from nbkit.text.thought import split_thought
+from nbkit.text.chat import split_thought
 from nbkit.text.tool_calls import called, tool_call
 from nbkit.verify import extract_code
 
