@@ -65,7 +65,7 @@ def sample_pairs(
     **sampling,
 ) -> list[dict]:
     """One pair of every task that can be graded, scored by its verifier (nbkit.tasks.partial): the best of
-    counts[0] teacher samples, the worst of counts[1] samples of the *current* student. Raises InfraError
+    counts[0] teacher samples, the worst of counts[1] samples of the *current* student. Raises GraderError
     where the jail fails on more than a hundredth of the tasks."""
     prompts = [render(tokenizer, prompt_of(task)) for task in tasks]
     good = teacher.sample(prompts, counts[0], seed=2 * seed, **sampling)

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from nbkit.run import progress
-from nbkit.tasks.skills import InfraError, Task, verify
+from nbkit.tasks.skills import Task, verify
 from nbkit.text.equations import equations
+from nbkit.verify.errors import GraderError
 
 _RESULT = re.compile(r"= ?(-?\d+(?:\.\d+)?)\D*$")
 
@@ -36,7 +37,7 @@ def all_lead(tasks: Sequence[Task], chains: Sequence[tuple[str, str]], jail) -> 
     for i, (task, (chain, solution)) in enumerate(progress.each(pairs, "checking chains", len(tasks))):
         try:
             found[i] = leads(task, chain, solution, jail)
-        except InfraError:
+        except GraderError:
             found[i] = np.ma.masked
     return found
 

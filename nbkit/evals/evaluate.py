@@ -15,8 +15,9 @@ import torch
 from nbkit.evals.score import Estimate, avg_at_k, estimate, paired_difference
 from nbkit.models.engine import Completion, Engine
 from nbkit.run import progress
-from nbkit.tasks.skills import InfraError, Task, verify
+from nbkit.tasks.skills import Task, verify
 from nbkit.tasks.world import base_prompt, prompt_of, worked
+from nbkit.verify.errors import GraderError
 
 
 def verdicts(
@@ -30,7 +31,7 @@ def verdicts(
     another `grade` than `verify`, such as `partial_credit`, its scores: float.
 
     A question on which the grader itself fails is masked whole: it is neither right nor wrong, so it
-    belongs in no mean. Lost questions are logged. Raises InfraError with the first reason once they are
+    belongs in no mean. Lost questions are logged. Raises GraderError with the first reason once they are
     more than the share `infra_limit` of all: then the jail is broken, or failures may favour a model."""
     if not 0 <= infra_limit <= 1:
         raise ValueError(f"infra_limit: got {infra_limit}, wanted a share from 0 to 1")
@@ -40,11 +41,11 @@ def verdicts(
     for q, (task, group) in enumerate(progress.each(pairs, "grading", len(tasks))):
         try:
             right_QK[q] = [text is not None and grade(task, text, jail) for text in group]
-        except InfraError as error:
+        except GraderError as error:
             right_QK[q] = np.ma.masked
             reasons.append(f"{task.skill}: {error}")
             if len(reasons) / len(tasks) > infra_limit:
-                raise InfraError(
+                raise GraderError(
                     f"the grader failed on {len(reasons)} of the first {q + 1} of {len(tasks)} questions, "
                     f"over infra_limit={infra_limit:g} of all; mend the jail or the set; first reason: "
                     f"{reasons[0]}"

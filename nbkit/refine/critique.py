@@ -17,12 +17,11 @@ from math import exp
 
 from nbkit.models.engine import Completion, Engine, user_turn
 from nbkit.refine.checklist import Item
-from nbkit.refine.draft_checks import CHECKS, JailFailed, last_number, parsed
+from nbkit.refine.draft_checks import CHECKS, last_number, parsed
 from nbkit.text.chat import split_thought
 from nbkit.verify.answers.extract.answer import extract_answer
 from nbkit.verify.code.blocks import extract_code
 
-__all__ = ["JailFailed"]  # what `inspect` raises
 _VERDICT = re.compile(r"(?:verdict\W+)?(right|wrong)\b\W*(.*)", re.I)
 
 
@@ -108,7 +107,7 @@ def committed(text: str, items: Sequence[Item]) -> str:
 
 
 def inspect(items: Sequence[Item], draft: Completion, jail) -> list[Critique]:
-    """Form and tool checks of one draft. Raises JailFailed when the jail could not run its code."""
+    """Form and tool checks of one draft. Raises GraderError when the jail could not run its code."""
     chain, answer = split_response(draft.text)
     found = []
     for item in items:

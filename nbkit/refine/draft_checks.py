@@ -19,16 +19,13 @@ from nbkit.verify.answers.extract.answer import extract_answer
 from nbkit.verify.code.blocks import extract_code
 from nbkit.verify.code.grade import grade
 from nbkit.verify.code.suites import mbpp_calls
+from nbkit.verify.errors import GraderError
 from nbkit.verify.jail.results import CallError
 
 _NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
 _LONGEST = 1000  # characters of a number, as of an answer; Python refuses to read 4,301 digits
 _LONGEST_PROGRAM = 100_000  # characters; the parser of Python takes minutes for some longer ones
 _SAMPLES = (3, [2, 1], "ab")  # one input that a function accepts will do: its type is unknown
-
-
-class JailFailed(RuntimeError):
-    """The jail failed, not the draft: no verdict on it may be taken from that."""
 
 
 def numbers(text: str) -> list[Fraction]:
@@ -137,7 +134,7 @@ def _runs(draft, chain, answer, value, jail) -> str:
     count = len(function.args.args) if function else 1
     results = [jail.call(extract_code(answer), value[0], [[sample] * count]) for sample in _SAMPLES]
     if any(r.status == "infra" for r in results):
-        raise JailFailed(f"the jail could not run a draft: {results[0].detail}")
+        raise GraderError(f"the jail could not run a draft: {results[0].detail}")
     ran = any(r.status == "ok" and not isinstance(r.values[0], CallError) for r in results)
     return "" if ran else "does not run"
 
@@ -148,7 +145,7 @@ def _tests(draft, chain, answer, value, jail) -> str:
         return ""  # a test that cannot be run without trusting the program says nothing
     verdict = grade(jail, extract_code(answer), *tests)
     if verdict.status == "infra":
-        raise JailFailed(f"the jail could not test a draft: {verdict.detail}")
+        raise GraderError(f"the jail could not test a draft: {verdict.detail}")
     return "" if verdict.status == "pass" else f"fails: {verdict.detail[:80] or value[0]}"
 
 

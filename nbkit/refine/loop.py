@@ -21,10 +21,10 @@ from pathlib import Path
 from nbkit.models.engine import Completion, Engine, count_stops, user_turn
 from nbkit.refine.checklist import Item, checklist
 from nbkit.refine.critique import Critique, Review, committed, inspect, judge, mean_opinion, sound, vote
-from nbkit.refine.draft_checks import JailFailed
 from nbkit.refine.prompts import TRAINED, Prompts, judge_request, revision_request
 from nbkit.run import progress
 from nbkit.text.conversations import printable
+from nbkit.verify.errors import GraderError
 
 SAMPLING = {"temperature": 0.6, "top_p": 0.95}  # the report's
 LOST = 0.01  # share of drafts or requests that may get lost, counted, before a call fails
@@ -161,8 +161,8 @@ def refine(
     """The loop over all questions at once. Each teacher drafts `candidates` times and the current model once;
     every draft is inspected, judged and voted on; the first teacher revises the best one from its critique.
     A revision joins the drafts, so it replaces the best one only if it is better. Drafts that the jail fails
-    on are dropped and counted. Raises ValueError without questions or teachers, JailFailed or Unanswered when
-    over 1% got lost."""
+    on are dropped and counted. Raises ValueError without questions or teachers, GraderError or Unanswered
+    when over 1% got lost."""
     if not questions or not teachers:
         raise ValueError(f"got {len(questions)} questions and {len(teachers)} teachers, wanted at least one")
     start, spent = time.perf_counter(), Spent()
@@ -198,7 +198,7 @@ def refine(
     if dropped:
         spent.stops["dropped: the jail failed"] = dropped
     if dropped > LOST * sum(len(pool.drafts) for pool in pools):
-        raise JailFailed(f"the jail failed on {dropped} drafts, over 1% of all: mend it, then run again")
+        raise GraderError(f"the jail failed on {dropped} drafts, over 1% of all: mend it, then run again")
     spent.close(start)
     return [pool.result() for pool in pools], spent
 
@@ -229,7 +229,7 @@ def _add(pools, groups, author: str, *, judges, jail, prompts: Prompts, max_new_
         for completion in group:
             try:
                 new.append((pool, completion, inspect(pool.items, completion, jail)))
-            except JailFailed:
+            except GraderError:
                 dropped += 1
     requests = [judge_request(pool.question, draft.text, pool.items, prompts) for pool, draft, _ in new]
     lists = [pool.items for pool, _, _ in new]

@@ -18,10 +18,10 @@ from functools import partial
 from nbkit.models.engine import Completion, Engine, user_turn
 from nbkit.refine.checklist import Item, checklist
 from nbkit.refine.critique import committed, inspect, judge
-from nbkit.refine.draft_checks import JailFailed
 from nbkit.refine.loop import LOST, SAMPLING, Spent
 from nbkit.refine.prompts import TRAINED, Prompts, judge_request
 from nbkit.run import progress
+from nbkit.verify.errors import GraderError
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def reconstruct(
     seed: int = 0,
 ) -> tuple[list[Reconstruction], Spent]:
     """One reconstruction per (question, solution), greedily; each is checked until something rejects it. Of
-    `continuations` samples by every continuer, all must reach the solution. Raises JailFailed or Unanswered
+    `continuations` samples by every continuer, all must reach the solution. Raises GraderError or Unanswered
     when over 1% got lost."""
     start, spent = time.perf_counter(), Spent()
     turns = [user_turn(prompts.complete.format(question=question, solution=s)) for question, s in solved]
@@ -103,7 +103,7 @@ def reconstruct(
             built[i] = replace(built[i], rejected=reason)
     lost = sum(candidate.reason == "the jail failed" for candidate in built)
     if lost > LOST * len(built):
-        raise JailFailed(f"the jail failed on {lost} of {len(built)} chains: mend it, then run again")
+        raise GraderError(f"the jail failed on {lost} of {len(built)} chains: mend it, then run again")
     spent.close(start)
     return built, spent
 
@@ -111,7 +111,7 @@ def reconstruct(
 def _complaint(response: str, items: Sequence[Item], jail) -> str:
     try:
         critiques = inspect(items, Completion(response, []), jail)
-    except JailFailed as reason:
+    except GraderError as reason:
         return f"the jail failed: {reason}"
     return next((critique.comment for critique in critiques if not critique.met), "")
 

@@ -22,8 +22,9 @@ from nbkit.refine.critique import Critique, Review, split_response
 from nbkit.refine.loop import Refined, refine
 from nbkit.refine.prompts import TRAINED, judge_request, revision_request
 from nbkit.run import progress
-from nbkit.tasks.skills import InfraError, Task, verify
+from nbkit.tasks.skills import Task, verify
 from nbkit.tasks.world import answer_turn, instruction
+from nbkit.verify.errors import GraderError
 
 _KEPT = 0.7  # share of wrong drafts whose critique has a judge's part: at work a judge misses some
 _FALSE = 0.15  # share of right drafts that a judge condemns: at work it errs that way too
@@ -45,7 +46,7 @@ def own_drafts(
     )
     graded = []
     for task, found in progress.each(zip(tasks, drafted, strict=True), "grading drafts", len(tasks)):
-        with contextlib.suppress(InfraError):  # the grader failed: no label, no lesson
+        with contextlib.suppress(GraderError):  # the grader failed: no label, no lesson
             graded.append((task, found, [verify(task, review.text, jail) for review in found.drafts]))
     return tuple(map(list, zip(*graded, strict=True))) if graded else ([], [], [])
 

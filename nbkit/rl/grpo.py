@@ -37,7 +37,7 @@ def pass_rates(
     infra_limit: float = 0.01,
 ) -> np.ndarray:
     """avg@n of each task under the policy, shape (P,). Temperature 1, as the rollouts that follow. NaN where
-    the grader failed: no band holds it. Raises InfraError for more of these than `infra_limit` of all."""
+    the grader failed: no band holds it. Raises GraderError for more of these than `infra_limit` of all."""
     completions = generator.sample(prompts, n, max_new_tokens, temperature=1.0, seed=seed)
     texts = [[c.text if c.stopped else None for c in group] for group in completions]
     return verdicts(tasks, texts, jail, infra_limit).mean(1).filled(np.nan)

@@ -8,10 +8,11 @@
 1 is exactly what `verify` calls right.
 """
 
-from nbkit.tasks.skills import InfraError, Task, program, verify, wanted_calls
+from nbkit.tasks.skills import Task, program, verify, wanted_calls
 from nbkit.text.tool_calls import called, same_tools
 from nbkit.verify.code.blocks import extract_code
 from nbkit.verify.code.grade import Call, share_passed
+from nbkit.verify.errors import GraderError
 
 RIGHT_TOOL = 0.5
 
@@ -22,7 +23,7 @@ def partial_credit(task: Task, response: str, jail) -> float:
         calls = [Call(list(arguments), expected) for arguments, expected in task.calls]
         share = share_passed(jail, extract_code(program(response), task.entry), task.entry, calls)
         if share is None:
-            raise InfraError(f"the jail could not grade a {task.skill} answer")
+            raise GraderError(f"the jail could not grade a {task.skill} answer")
         return share
     if verify(task, response, jail):
         return 1.0

@@ -204,10 +204,6 @@ def program(response: str) -> str:
     return text[label.end() :].strip() if label else text.strip()
 
 
-class InfraError(RuntimeError):
-    """The grader failed, not the answer: drop the sample, never count it as wrong."""
-
-
 def checkable(task: Task) -> bool:
     """Has the task a verifier? Open questions can be trained on, not scored."""
     return task.kind != "open"
@@ -218,7 +214,7 @@ def verify(task: Task, response: str, jail=None) -> bool:
     without one). The tool calls must be the wanted ones in name and every argument, each as often, in any
     order (docs/formats.md).
 
-    Raises ValueError for an open question, InfraError when the grader itself failed."""
+    Raises ValueError for an open question, GraderError when the grader itself failed."""
     if not checkable(task):
         raise ValueError(
             f"task of {task.skill}: open questions have no verifier, they can be trained on, not scored; "
@@ -227,7 +223,8 @@ def verify(task: Task, response: str, jail=None) -> bool:
     if task.kind == "number":
         return _equivalent(final_answer(response), task.answer, jail)
     if task.kind == "math":  # real questions: the answer stands somewhere in prose
-        from nbkit.verify.answers.extract.answer import extract_answer
+        from nbkit.verify.errors import GraderError
+from nbkit.verify.answers.extract.answer import extract_answer
 
         return _equivalent(extract_answer(response), task.answer, jail)
     if task.kind == "tool":
@@ -241,16 +238,16 @@ def verify(task: Task, response: str, jail=None) -> bool:
         calls = [Call(list(arguments), expected) for arguments, expected in task.calls]
         result = grade(jail, extract_code(program(response), task.entry), task.entry, calls)
         if result.status == "infra":
-            raise InfraError(f"the jail could not grade a {task.skill} answer: {result.detail}")
+            raise GraderError(f"the jail could not grade a {task.skill} answer: {result.detail}")
         return result.status == "pass"
     return final_answer(response).split() == task.answer.split()
 
 
 def wanted_calls(task: Task) -> list[dict]:
-    """The calls of a tool task's answer. Raises InfraError where it is none: then it pays nobody."""
+    """The calls of a tool task's answer. Raises GraderError where it is none: then it pays nobody."""
     calls = called(task.answer)
     if calls is None:
-        raise InfraError(f"the answer {task.answer!r:.100} of the set is no tool call")
+        raise GraderError(f"the answer {task.answer!r:.100} of the set is no tool call")
     return calls
 
 
@@ -259,5 +256,5 @@ def _equivalent(answer: str, gold: str, jail) -> bool:
 
     status = verdict(answer, gold, jail)
     if status == "infra":
-        raise InfraError(f"the answer {gold!r} of the set is malformed, or the jail failed")
+        raise GraderError(f"the answer {gold!r} of the set is malformed, or the jail failed")
     return status == "pass"

@@ -10,7 +10,8 @@ from nbkit.dpd import pairs
 from nbkit.dpd.pairs import broken_rule, filter_pairs, pair_up, sample_pairs
 from nbkit.dpd.trainer import tokenized
 from nbkit.models.engine import Completion
-from nbkit.tasks.skills import InfraError, Task
+from nbkit.tasks.skills import Task
+from nbkit.verify.errors import GraderError
 
 GOOD = {"prompt": "2+2?", "chosen": "4<e>", "rejected": "5<e>", "chosen_score": 1.0, "rejected_score": 0.25}
 RULES = dict(
@@ -147,10 +148,10 @@ def test_a_question_that_the_jail_could_not_grade_makes_no_pair(monkeypatch):
 
 def test_a_broken_jail_is_no_reason_to_drop_pairs_in_silence(monkeypatch):
     def broken(task, text, jail):
-        raise InfraError("no worker")
+        raise GraderError("no worker")
 
     monkeypatch.setattr(pairs, "partial_credit", broken)
-    with pytest.raises(InfraError, match="no worker"):
+    with pytest.raises(GraderError, match="no worker"):
         sample_pairs(TASKS, tiny.tokenizer(), Says("1"), Says("2"), None, counts=(1, 1), stop="", seed=0)
 
 

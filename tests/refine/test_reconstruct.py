@@ -7,8 +7,8 @@ from test_refine import Scripted
 
 from nbkit.evals.chains import all_lead, leads
 from nbkit.refine import reconstruct, teacher_data
-from nbkit.refine.draft_checks import JailFailed
-from nbkit.tasks.skills import InfraError, Task, sample
+from nbkit.tasks.skills import Task, sample
+from nbkit.verify.errors import GraderError
 
 QUESTION = "What is 3 + 4?"
 WRITTEN = "Summary: one step\n<think>3 + 4 = 7</think>"
@@ -53,7 +53,7 @@ def test_a_jail_that_fails_is_an_error_and_no_verdict_on_chains():
         def call(self, code, name, arguments):
             return SimpleNamespace(status="infra", detail="out of workers", values=[])
 
-    with pytest.raises(JailFailed, match="failed on 1 of 1 chains"):
+    with pytest.raises(GraderError, match="failed on 1 of 1 chains"):
         build(
             "Summary: x\n<think>as asked</think>",
             solution="def f(x): return x",
@@ -127,7 +127,7 @@ def test_chains_that_do_not_lead_by_hand():
 
 def test_what_cannot_be_graded_is_masked(monkeypatch):
     def broken(task, response, jail=None):
-        raise InfraError("no workers")
+        raise GraderError("no workers")
 
     monkeypatch.setattr("nbkit.evals.chains.verify", broken)
     fact = Task("capital", "general", 1, "train", "q", ("Egypt: Cairo",), "Cairo")
@@ -140,7 +140,7 @@ def test_drafts_that_cannot_be_graded_teach_nothing(jail, monkeypatch):
 
     def verify(task, response, jail=None):
         if task is tasks[1]:
-            raise InfraError("no workers")
+            raise GraderError("no workers")
         return True
 
     monkeypatch.setattr(teacher_data, "verify", verify)

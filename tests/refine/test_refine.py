@@ -25,6 +25,7 @@ from nbkit.tasks import sets
 from nbkit.tasks.skills import Task, sample
 from nbkit.tasks.world import instruction
 from nbkit.text.conversations import SURROGATE
+from nbkit.verify.errors import GraderError
 
 GOOD = "<think>3 + 4 = 7</think>7"
 OFF = "<think>3 + 4 = 8</think>8"
@@ -328,7 +329,7 @@ def test_drafts_that_the_jail_fails_on_are_dropped_and_counted(jail):
         return "<think>x</think>def f(x): return x"
 
     question = "Write a Python function f that returns x."
-    with pytest.raises(critique.JailFailed, match="failed on 2 drafts"):
+    with pytest.raises(GraderError, match="failed on 2 drafts"):
         run(Scripted(answer), jail=Broken(), question=question, candidates=2, rounds=0)
 
 
@@ -427,7 +428,7 @@ def test_modules_of_the_loop_cannot_reach_reference_answers(module):
     assert not [name for name in found if name.startswith((*GOLD, "nbkit.evals"))]
     verifiers = {name.removeprefix("nbkit.verify.") for name in found if name.startswith("nbkit.verify.")}
     tools = {"answers", "answers.compare", "answers.extract", "answers.extract.answer", "jail", "jail.jail"}
-    tools |= {"code", "code.blocks", "code.grade", "code.suites"}
+    tools |= {"code", "code.blocks", "code.grade", "code.suites", "errors"}
     assert verifiers <= tools, "tools that are handed everything they compare"
     assert GOLD[0] in imported("nbkit.refine.teacher_data", set()), "the walk finds what is there"
 

@@ -8,7 +8,8 @@ import torch
 from nbkit.models.engine import Completion, Generator, user_prompt
 from nbkit.rl import judge as preference
 from nbkit.rl.grpo import grpo, pass_rates, within_band
-from nbkit.tasks.skills import InfraError, Task, sample
+from nbkit.tasks.skills import Task, sample
+from nbkit.verify.errors import GraderError
 
 
 def test_the_band_is_strict_on_both_sides():
@@ -49,7 +50,7 @@ def test_a_question_the_grader_fails_on_has_no_rate_and_no_band():
     rates = pass_rates(Seven(), ["p"] * 3, [good, bad, good], 4, 8, 0, None, infra_limit=0.5)
     assert np.array_equal(rates, [0.5, np.nan, 0.5], equal_nan=True)
     assert within_band(rates).tolist() == [True, False, True]
-    with pytest.raises(InfraError, match="failed on 1 of the first 2 of 3 questions"):
+    with pytest.raises(GraderError, match="failed on 1 of the first 2 of 3 questions"):
         pass_rates(Seven(), ["p"] * 3, [good, bad, good], 4, 8, 0, None)
 
 

@@ -4,8 +4,9 @@ import pytest
 
 from nbkit.tasks import partial
 from nbkit.tasks.partial import partial_credit
-from nbkit.tasks.skills import InfraError, Task, verify
+from nbkit.tasks.skills import Task, verify
 from nbkit.text.tool_calls import tool_call
+from nbkit.verify.errors import GraderError
 
 CALLS = (((2,), 4), ((3,), 9), ((0,), 0), ((1,), 1))
 SQUARE = Task("square", "code", 1, "train", "Square x.", (), "", "code", CALLS, "f")
@@ -55,7 +56,7 @@ def test_one_job_runs_all_calls_so_that_what_one_breaks_stays_broken(jail):
 def test_an_endless_loop_scores_nothing_and_a_jail_that_fails_gives_no_score(jail, monkeypatch):
     assert partial_credit(SQUARE, "def f(x):\n    while True: pass", jail) == 0.0
     monkeypatch.setattr(partial, "share_passed", lambda *args: None)
-    with pytest.raises(InfraError, match="could not grade a square answer"):
+    with pytest.raises(GraderError, match="could not grade a square answer"):
         partial_credit(SQUARE, "def f(x): return x * 2", jail)
     with pytest.raises(ValueError, match="jail"):
         partial_credit(SQUARE, "def f(x): return x * 2", None)

@@ -11,6 +11,7 @@ import tiny
 from nbkit.evals.evaluate import evaluate, verdicts
 from nbkit.models.engine import Completion
 from nbkit.tasks import skills, world
+from nbkit.verify.errors import GraderError
 from nbkit.verify.jail.jail import Jail
 from nbkit.verify.jail.tiers import SandboxUnavailable, probe
 
@@ -170,7 +171,7 @@ def test_evaluation_questions_differ_and_a_smaller_set_begins_a_larger_one(split
 
 
 def test_a_grader_failure_is_not_a_wrong_answer():
-    with pytest.raises(skills.InfraError):
+    with pytest.raises(GraderError):
         skills.verify(UNGRADABLE, "7")
 
 
@@ -195,7 +196,7 @@ def test_nothing_is_logged_when_nothing_fails_and_no_task_is_no_error(caplog):
 def test_the_limit_of_grader_failures_is_a_share_of_all_questions(failures, of):
     tasks = [UNGRADABLE] * failures + [GRADABLE] * (of - failures)
     assert verdicts(tasks, [["7"]] * of, None).mean() == 1.0
-    with pytest.raises(skills.InfraError, match=rf"failed on {failures + 1} of .* {of} questions.* x: the"):
+    with pytest.raises(GraderError, match=rf"failed on {failures + 1} of .* {of} questions.* x: the"):
         verdicts([UNGRADABLE] + tasks[:-1], [["7"]] * of, None)
     with pytest.raises(ValueError, match="infra_limit: got 2"):
         verdicts(tasks, [["7"]] * of, None, infra_limit=2)
@@ -214,7 +215,7 @@ def test_evaluation_leaves_grader_failures_out_of_every_mean():
     assert (result.infra, whole.infra) == (2, 0) and result.graded == [0, 2]
     assert len(result.correct_QK) == 4, "rows stay those of the tasks"
     assert result.summary() == whole.summary() | {"infra": 2}, "a domain with no graded question has no score"
-    with pytest.raises(skills.InfraError, match="failed on 1 of"):
+    with pytest.raises(GraderError, match="failed on 1 of"):
         evaluate(Seven(), [GRADABLE, UNGRADABLE], "chat", None, k=2)
 
 

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from nbkit.tasks.partial import partial_credit
-from nbkit.tasks.skills import InfraError, Task, program, verify
+from nbkit.tasks.skills import Task, program, verify
 from nbkit.text.tool_calls import called, parse_tool_call, parse_tool_calls, tool_call
+from nbkit.verify.errors import GraderError
 
 
 def task(answer: str) -> Task:
@@ -168,7 +169,7 @@ def test_what_is_no_strict_json_is_no_call(arguments):
 )
 def test_an_answer_of_the_set_that_is_no_call_pays_nobody(answer):
     for given in (answer, PARIS, "nonsense"):
-        with pytest.raises(InfraError, match="of the set is no tool call"):
+        with pytest.raises(GraderError, match="of the set is no tool call"):
             verify(task(answer), given)
 
 
