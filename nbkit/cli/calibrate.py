@@ -159,7 +159,7 @@ def measure() -> dict[str, float]:
     products are multiplied by the number of threads, as large ones use all. A tiny model gains little."""
     import torch
 
-    from nbkit.run import precision
+    from nbkit.run import precision  # with torch, which a project without models may lack
 
     gpu, threads = torch.cuda.is_available(), torch.get_num_threads()
     device, clock = ("cuda", time.perf_counter) if gpu else ("cpu", time.process_time)

@@ -19,6 +19,7 @@ from nbkit.tasks import sources
 from nbkit.tasks.skills import DOMAINS, Task, checkable, held_out, largest_remainder, sample, skills
 from nbkit.tasks.world import eval_tasks
 from nbkit.text.tool_calls import parse_tool_call, tool_call
+from nbkit.verify.code.suites import mbpp_calls
 
 REAL_DOMAINS = {
     "gsm8k": "math",
@@ -169,8 +170,6 @@ def _math(name: str, split: str, row: Mapping) -> Task:
 def _mbpp(name: str, split: str, row: Mapping) -> Task | None:
     """None for the few rows whose asserts are not calls with literal arguments and answers, or need a setup.
     MBPP has no reasoning: the one step reads the signature off the example that the question shows."""
-    from nbkit.verify.code.suites import mbpp_calls
-
     parsed = mbpp_calls(row["tests"])
     if parsed is None or row["setup"] or any(isinstance(call.args, str) for call in parsed[1]):
         return None

@@ -23,6 +23,11 @@ from dataclasses import dataclass, field
 
 from nbkit.text.chat import split_thought
 from nbkit.text.tool_calls import called, parse_tool_call, same_calls, tool_call
+from nbkit.verify.answers.compare import verdict
+from nbkit.verify.answers.extract.answer import extract_answer
+from nbkit.verify.code.blocks import extract_code
+from nbkit.verify.code.grade import Call, grade
+from nbkit.verify.errors import GraderError
 
 __all__ = ["parse_tool_call", "tool_call"]  # they belong to what a task is, so they are offered here too
 DOMAINS = ("math", "science", "code", "general", "agent")
@@ -223,16 +228,10 @@ def verify(task: Task, response: str, jail=None) -> bool:
     if task.kind == "number":
         return _equivalent(final_answer(response), task.answer, jail)
     if task.kind == "math":  # real questions: the answer stands somewhere in prose
-        from nbkit.verify.errors import GraderError
-from nbkit.verify.answers.extract.answer import extract_answer
-
         return _equivalent(extract_answer(response), task.answer, jail)
     if task.kind == "tool":
         return same_calls(called(response), wanted_calls(task))
     if task.kind == "code":
-        from nbkit.verify.code.blocks import extract_code
-        from nbkit.verify.code.grade import Call, grade
-
         if jail is None:
             raise ValueError("jail: code tasks run only in a jail; pass an open nbkit.verify.jail.jail.Jail")
         calls = [Call(list(arguments), expected) for arguments, expected in task.calls]
@@ -252,8 +251,6 @@ def wanted_calls(task: Task) -> list[dict]:
 
 
 def _equivalent(answer: str, gold: str, jail) -> bool:
-    from nbkit.verify.answers.compare import verdict
-
     status = verdict(answer, gold, jail)
     if status == "infra":
         raise GraderError(f"the answer {gold!r} of the set is malformed, or the jail failed")

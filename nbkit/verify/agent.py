@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from nbkit.text.chat import split_thought
+from nbkit.text.tool_calls import parse_tool_call
 from nbkit.verify.answers.parse.clean import acceptable, clean
 from nbkit.verify.jail.jail import Jail
 from nbkit.verify.jail.results import JailResult
@@ -124,8 +125,6 @@ def _quoted(answer: object) -> str | None:
 
 def _code(reply: str) -> str | None:
     """The program of a well-formed call of the tool; None when there is none."""
-    from nbkit.text.tool_calls import parse_tool_call  # not at the top: skills imports the verifiers
-
     call = parse_tool_call(reply)
     if call is None or call["name"] != "python" or not isinstance(call["arguments"], dict):
         return None

@@ -61,7 +61,7 @@ def write(result: dict[str, Any], home: Path) -> list[Path]:
 def _figures(result: dict[str, Any], home: Path) -> list[Path]:
     import matplotlib
 
-    matplotlib.use("agg")
+    matplotlib.use("agg")  # before pyplot, which plots imports
     from nbkit.evals import plots
 
     rows, figures = {row["id"]: row for row in result["claims"]}, {}

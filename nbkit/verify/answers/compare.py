@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable
 from typing import Literal
 
+from nbkit.verify.agent import judge
 from nbkit.verify.answers.extract.answer import extract_answer
 from nbkit.verify.answers.parse.clean import acceptable, balanced, clean
 from nbkit.verify.answers.parse.reading import read
@@ -67,8 +68,6 @@ def verdict(
     except _TEXT_FAULTS:  # no text may raise in a trainer
         return "fail" if _reads(wanted) else "infra"
     if why == "unread" and model is not None and jail is not None:
-        from nbkit.verify.agent import judge
-
         return judge(prediction, gold, model, jail).status
     return status
 
