@@ -48,6 +48,7 @@ lab: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(if $(NOTEBOOKS),$(STRIP) --verify $(NOTEBOOKS))
 
 # Two processes of one thread each: on two cores that takes half the time, and more threads only get in their way.
