@@ -140,5 +140,11 @@ def jail(request: pytest.FixtureRequest):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The notebooks first: they take longest, and the other process has the rest of the tests meanwhile."""
-    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+    """The two runs of all notebooks first: they take longest, and the other process does the rest meanwhile.
+    (A process is given its next file when two tests are left, which must not be these.)"""
+    items.sort(
+        key=lambda item: (
+            item.path.name != "test_notebooks.py",
+            "smoke" not in getattr(item, "fixturenames", ()),
+        )
+    )
