@@ -28,7 +28,7 @@ from scipy import stats
 
 from nbkit.text.rows import read_rows
 from nbkit.verify import Call, Jail, JailPool, grade, grade_humaneval, grade_mbpp, mbpp_calls
-from nbkit.verify.code import mutants
+from nbkit.verify.code.mutants import mutants
 from nbkit.verify.code.synthesis import Suite, synthesize
 from nbkit.verify.jail.tiers import available
 

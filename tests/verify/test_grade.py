@@ -28,8 +28,8 @@ from nbkit.verify import (
     mbpp_calls,
     mutation_score,
 )
-from nbkit.verify.code import mutants
 from nbkit.verify.code.grade import same
+from nbkit.verify.code.mutants import mutants
 
 DATA = Path(os.environ.get("NBKIT_DATA_DIR") or Path(__file__).resolve().parents[3] / "shared" / "data")
 ADD = "def add(a, b): return a + b"
