@@ -102,6 +102,8 @@ def _message(turn: Any, name: str, may_be_empty: bool) -> dict:
     return message
 
 
+# What others call the arguments of a call: read as none, they would be lost without a word.
+_OTHER_NAMES = {"parameters", "params", "input", "args", "kwargs"}
 _CONSUMED = {*_REASONING, *_BLOCKS, "from", "value", "function_call", "tool_calls", "refusal"}
 
 
@@ -183,6 +185,10 @@ def tool_calls(calls: Sequence, name: str) -> list[dict]:
         inner = call.get("function", call) if isinstance(call, Mapping) else call
         if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str) or not inner["name"]:
             raise ValueError(f"{where}: got {call!r:.80}, wanted {{'function': {{'name', 'arguments'}}}}")
+        if "arguments" not in inner and (other := sorted(_OTHER_NAMES & inner.keys())):
+            raise ValueError(
+                f"{where}.{other[0]}: wanted the arguments of the call under 'arguments'; rename it"
+            )
         arguments = inner.get("arguments")
         if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
             arguments = {}  # a tool without parameters

@@ -182,6 +182,10 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:"}}
         (calls(call(arguments='{"a": 1, "a": 2}')), r".*a key occurs twice"),
         (calls(call(arguments="9" * 5000)), r".*tool_calls\[0\].arguments"),
         (calls(call(arguments="[" * 100_000)), r".*nested too deeply"),
+        *(
+            (calls({"name": "f", key: {"x": 1}}), rf".*tool_calls\[0\].{key}: wanted the arguments")
+            for key in ("parameters", "params", "input", "args", "kwargs")
+        ),
         (calls(call(name="")), r".*tool_calls\[0\]: got"),
         (calls("f()"), r".*tool_calls\[0\]: got 'f\(\)'"),
         ({"from": "function_call", "value": "f(1)"}, r".*messages\[1\]: got 'f\(1\)', wanted a call as JSON"),

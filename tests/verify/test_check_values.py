@@ -226,3 +226,23 @@ def test_setups_of_calls(jail):
     assert grade_mbpp(jail, code, row).status == "pass"
     assert grade_mbpp(jail, code.replace("1 + n", "2 + n"), row).status == "fail"
     assert grade(jail, "def f(): return 0.1", "f", [Call([], Decimal("0.5"))]).status == "fail"
+
+
+@pytest.mark.parametrize(
+    ("raised", "caught"),
+    [
+        ("try: int('a')\n    except ValueError as e: raise ValueError(e)", "ValueError"),
+        ("raise TypeError('bad', type(x))", "TypeError"),
+        ("raise TypeError(KeyError(1))", "TypeError"),
+        ("raise KeyError(object())", "KeyError"),
+        ("import decimal; decimal.Decimal('x')", "decimal.InvalidOperation"),
+        ("raise ZeroDivisionError(lambda: 1, 2)", "ZeroDivisionError"),
+        ("raise OSError(2, type(x))", "OSError"),
+    ],
+)
+def test_exceptions_arrive_by_class_whatever_they_carry(jail, raised, caught):
+    code = f"def f(x):\n    {raised}"
+    lines = ["try:", "    c(1)", f"except {caught}:", "    pass", "else:", "    assert False"]
+    assert check(jail, code, *lines, before="import decimal").status == "pass"
+    other = [line.replace(caught, "IndexError") for line in lines]
+    assert check(jail, code, *other, before="import decimal").status == "fail"

@@ -151,12 +151,21 @@ def _serve(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
 
 
 def _raised(error: BaseException, inside: types.SimpleNamespace) -> dict:
-    """What the test's side needs to raise the same again."""
+    """What the test's side needs to raise the same again. An argument that cannot cross by value, such as
+    another exception or a class, crosses as its text."""
     try:
-        args = inside.codec.encode(error.args, rich=True)
+        args = inside.codec.encode(tuple(_crossing(arg, inside) for arg in error.args), rich=True)
     except BaseException:
         args = None
     return {"error": inside.home.describe(error), "kinds": inside.copies.kinds_of(error), "args": args}
+
+
+def _crossing(value: object, inside: types.SimpleNamespace) -> object:
+    try:
+        inside.codec.encode(value, rich=True)
+    except BaseException:
+        return str(value)[:1000]
+    return value
 
 
 class _Unusable(BaseException):
