@@ -2,6 +2,6 @@
 
 import sys
 
-from nbkit.cli.main import main
+from nbkit.cli.commands import main
 
 sys.exit(main())

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from nbkit.cli import calibrate, runner
-from nbkit.cli.main import main
+from nbkit.cli.commands import main
 from nbkit.run import files
 from nbkit.run.provenance import status_of
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from nbkit.cli import main, runner
+from nbkit.cli import commands, runner
 
 ROOT = Path(__file__).resolve().parents[2]
 EARLY = ("install.py", "nbkit/__init__.py")  # what an old Python reads first
@@ -99,8 +99,8 @@ def test_a_package_that_is_missing_is_named(project, capsys, monkeypatch):
     def absent(*_):
         raise ModuleNotFoundError("No module named 'psutil'", name="psutil")
 
-    monkeypatch.setattr(main, "_status", absent)
-    assert main.main(["status", "--profile", "tiny"]) == 2
+    monkeypatch.setattr(commands, "_status", absent)
+    assert commands.main(["status", "--profile", "tiny"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "lacks the package 'psutil'" in line and "make" in line and "install.py" in line
 
@@ -109,9 +109,9 @@ def test_a_fault_of_our_own_keeps_its_traceback(project, monkeypatch):
     def wrong(*_):
         raise ModuleNotFoundError("No module named 'nbkit.x'", name="nbkit.x")
 
-    monkeypatch.setattr(main, "_status", wrong)
+    monkeypatch.setattr(commands, "_status", wrong)
     with pytest.raises(ModuleNotFoundError):
-        main.main(["status", "--profile", "tiny"])
+        commands.main(["status", "--profile", "tiny"])
 
 
 # --- pip ------------------------------------------------------------------------------------------------
@@ -299,7 +299,7 @@ def test_the_command_line_needs_no_module_of_one_system():
     code = (
         "import psutil, sys\n"  # psutil itself needs `resource` on Linux
         "sys.modules.update(fcntl=None, resource=None, termios=None, pwd=None, grp=None)\n"
-        "import nbkit, nbkit.cli.main, nbkit.cli.runner, nbkit.cli.execute\n"
+        "import nbkit, nbkit.cli.commands, nbkit.cli.runner, nbkit.cli.execute\n"
         "import nbkit.cli.study.seeds, nbkit.cli.report\n"
         "print(nbkit.run.provenance.peak_rss_mb())"
     )

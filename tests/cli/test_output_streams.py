@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from test_cli import play
 
+from nbkit.cli import commands as cli
 from nbkit.cli import filter_command
-from nbkit.cli import main as cli
-from nbkit.cli.main import main
+from nbkit.cli.commands import main
 from nbkit.run import files
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nbkit.cli import report
-from nbkit.cli.main import main
+from nbkit.cli.commands import main
 from nbkit.run import files
 
 

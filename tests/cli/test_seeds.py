@@ -19,7 +19,7 @@ import pytest
 from conftest import USE_PARAMETERS, notebook
 from scipy import stats
 
-from nbkit.cli.main import main
+from nbkit.cli.commands import main
 from nbkit.cli.study import seed_report, seeds
 from nbkit.cli.study.seed_stats import breakdown, claim_rows, collect, over_seeds
 from nbkit.cli.study.token_efficiency import summarise, tokens_to_match

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from nbkit.cli import main
+from nbkit.cli import commands
 from nbkit.filter import dedup, pools, scorer
 from nbkit.filter.contamination import decontaminate
 from nbkit.filter.corpus import pipeline
@@ -391,21 +391,21 @@ def test_command_line(inputs, saved, tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("NBKIT_DATA_DIR", raising=False)
     common = ["filter", "--filter", str(saved), "--out", str(tmp_path / "out"), "--no-decontamination"]
     budgets = ["--hq-tokens", "4000", "--mq-tokens", "5000"]
-    assert main.main([*common, "--inputs", inputs, *budgets, "--tasks", "2"]) == 0
+    assert commands.main([*common, "--inputs", inputs, *budgets, "--tasks", "2"]) == 0
     shown = capsys.readouterr().out
     assert "duplicate_near" in shown and "pools-" in shown and f"{N}" in shown
-    assert main.main([*common, "--inputs", str(tmp_path / "no*"), *budgets]) == 2
+    assert commands.main([*common, "--inputs", str(tmp_path / "no*"), *budgets]) == 2
     assert "matches no file" in capsys.readouterr().err
-    assert main.main([*common, "--inputs", inputs, *budgets, "-x", "time"]) == 2
+    assert commands.main([*common, "--inputs", inputs, *budgets, "-x", "time"]) == 2
     assert "write -x KEY=VALUE" in capsys.readouterr().err
     options = ["--executor", "slurm", "-x", "time=10:00:00", "-x", "partition=cpu", "-x", "mem_per_cpu_gb=4"]
     given = {}
     monkeypatch.setattr(
         pipeline, "filter_corpus", lambda *_, **settings: given.update(settings) or {"folder": "x"}
     )
-    assert main.main([*common, "--inputs", inputs, *budgets, *options]) == 0
+    assert commands.main([*common, "--inputs", inputs, *budgets, *options]) == 0
     assert given["executor_options"] == {"time": "10:00:00", "partition": "cpu", "mem_per_cpu_gb": 4}
     assert "submitted" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        main.main(["filter", "--help"])
+        commands.main(["filter", "--help"])
     assert "--on-bad" in capsys.readouterr().out

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from nbkit.cli import planning
-from nbkit.cli.main import main
+from nbkit.cli.commands import main
 from nbkit.run import params
 from nbkit.run.params import Common, coerce, par
 from nbkit.run.yaml_text import Unclear, read_mapping, read_scalar, read_value
