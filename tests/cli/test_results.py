@@ -133,3 +133,18 @@ def test_python_in_pages_imports_what_there_is(page):
                 for alias in node.names:
                     if not hasattr(module, alias.name):
                         importlib.import_module(f"{node.module}.{alias.name}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_and_modules_named_in_pages_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:nbkit|tests|benchmarks|params|notebooks)/[\w./-]*)`", text):
+        assert (ROOT / name).exists(), name
+    for module in re.findall(r"`(nbkit(?:\.\w+)+)`", text):
+        parts = module.split(".")
+        assert any(
+            (ROOT / "/".join(parts[:end])).with_suffix(suffix).exists()
+            for end in (len(parts), len(parts) - 1)
+            for suffix in ("", ".py")
+            if end > 1
+        ), module

@@ -28,10 +28,15 @@ _HELD_OUT = {"held_out": "held-out pairs", "math-verify's tests": "Math-Verify's
 def sources(reference: Reference) -> str:
     """Which commit and machine made which file."""
     rows = [
-        [f"`{s.file}`", s.commit if s.recorded else f"{s.commit} (added the file)", s.machine, s.note]
+        [
+            f"`outputs/reference/{s.file}`",
+            s.commit if s.recorded else f"{s.commit} (added the file)",
+            s.machine,
+            s.note,
+        ]
         for s in reference.sources()
     ]
-    return table(["file in outputs/reference/", "commit", "machine", "note"], rows)
+    return table(["file", "commit", "machine", "note"], rows)
 
 
 def data_filter(reference: Reference) -> str:
