@@ -39,7 +39,9 @@ def times(reference: Reference) -> str:
     ]
     heads = ["run", *(stage[:2] for stage in usual["small"]), "all, minutes", "machine"]
     cells = [[name, *map(clock, t.values()), f"{sum(t.values()) / 60:.0f}", place] for name, t, place in rows]
-    return table(heads, cells)
+    busy = reference.read("timings_fp32.json")["cpu_minutes"]
+    note = f"Minutes and seconds, install not counted. The fp32 run took {busy} minutes of processor time."
+    return table(heads, cells) + "\n\n" + note
 
 
 def the_ladder(reference: Reference) -> str:
@@ -57,7 +59,7 @@ def the_ladder(reference: Reference) -> str:
             "complete a document; from the cold start on, models answer in chat. The cold "
             "start trains math, science and code only; the 10x baseline had no other "
             "fine-tuning. All rows from the cold start on were measured before 03, 04 and 05 "
-            "were deepened, the RL rows also before 06 had its synthetic test functions. The "
+            "were extended, the RL rows also before 06 had its synthetic test functions. The "
             "sizes and the budget of `small` were settled after pilots that looked at unseen "
             "operands.",
             ladder.summary(reference),
