@@ -21,9 +21,9 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write what changed, or with --check only say so; returns the exit code."""
-    # pandas, scipy and yaml behind these pages would slow down every other command
-    from nbkit.cli.results import ladder
-    from nbkit.cli.results.reference import Reference
+    # What the pages need (scipy, pandas) would slow down every other command.
+    from nbkit.cli.results import ladder  # noqa: PLC0415 (slow)
+    from nbkit.cli.results.reference import Reference  # noqa: PLC0415 (slow)
 
     root = files.project_root()
     reference = Reference(root / "outputs" / "reference")
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def pages(root: Path, reference: Any) -> dict[Path, str]:
     """path -> the text it should hold. Raises ValueError outside a checkout, where there is no README."""
-    from nbkit.cli.results import page  # as above
+    from nbkit.cli.results import page  # noqa: PLC0415 (slow)
 
     readme = root / "README.md"
     if not readme.is_file():

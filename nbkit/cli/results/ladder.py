@@ -50,10 +50,9 @@ def summary(reference: Reference) -> str:
 
 def figure(reference: Reference) -> Any:
     """A matplotlib figure of the ladder, made to be read at half a page's width."""
-    # matplotlib takes a second to import: only who draws waits for it
-    import matplotlib.pyplot as plt
+    import matplotlib.pyplot as plt  # noqa: PLC0415 (slow, needed to draw only)
 
-    from nbkit.evals import plots
+    from nbkit.evals import plots  # noqa: PLC0415 (with matplotlib)
 
     ladder, baseline = steps(reference)
     colour, other = plots.COLOURS[0], plots.COLOURS[4]
