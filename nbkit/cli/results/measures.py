@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nbkit.cli.results.reference import Reference
-from nbkit.cli.results.text import percent, points, share, table
+from nbkit.cli.results.text import percent, plain, points, share, table
 
 _PAIRS = {
     "convincing_args": "arguments, 32 topics",
@@ -43,22 +43,16 @@ def data_filter(reference: Reference) -> str:
     """The embedded world's planted truth, people's judgement, source tiers."""
     planted = reference.read("small/01_data_mix.json")["measured"]
     public = reference.read("smollm2/01_data_mix.json")
+    # People: which of two texts is better.
     pairs = [[words, *(share(public["human"][name][way]) for name in _PAIRS)] for way, words in _WAYS.items()]
     gains = [
         [way, *(points(public["human"][name][way]) for name in _PAIRS)]
         for way in ("content minus format", "0-9 minus binary label", "0-9 minus binary decision")
     ]
-    tiers = [
-        [
-            way,
-            *(
-                f"{found[way]['mean']:.2f} [{found[way]['low']:.2f}, {found[way]['high']:.2f}]"
-                for found in groups
-            ),
-        ]
-        for groups in [list(public["tiers"].values())]
-        for way in groups[0]
-    ]
+    # Weak labels: tiers of the sources.
+    groups = list(public["tiers"].values())
+    tiers = [[way, *(plain(found[way]) for found in groups)] for way in groups[0]]
+    # What each step of the filter leaves.
     waterfall = [
         [row["step"], f"{row['tokens']:,}", percent(row["of_raw"], 1)]
         for row in reference.read("small/01_data_mix.json")["waterfall"]
@@ -83,8 +77,10 @@ def data_filter(reference: Reference) -> str:
 def verifiers(reference: Reference) -> str:
     """The jail's rates, code graded, answers compared."""
     jail, graders = reference.read("benchmarks/jail.json"), reference.read("benchmarks/graders.json")
+    # How fast the jail is.
     rates = [[f"`{tier}`", rate, jail["rounds"][tier]] for tier, rate in jail["jobs_per_s"].items()]
     low, high = jail["slowest_and_fastest_round_of_bubblewrap"]
+    # How often code and answers are misjudged.
     graded, made = graders["graded"], graders["synthetic"]
     failed = graded["mutants_that_python_fails"]
     mean, below, above = (f"{100 * x:.2f}" for x in graded["share_we_fail"])
@@ -94,6 +90,7 @@ def verifiers(reference: Reference) -> str:
         for name, words in _HELD_OUT.items()
         for who, found in answers[name].items()
     ]
+    heads = ["set", "verifier", "n", "agreement"]
     return "\n\n".join(
         [
             f"Jobs per second of one worker, medians of rounds of {jail['jobs_per_round']:,} "
@@ -108,18 +105,7 @@ def verifiers(reference: Reference) -> str:
             f"tests catch {made['caught_by_synthetic_tests']:,} of {made['wrong_programs']:,} "
             f"wrong programs, the human asserts {made['caught_by_human_asserts']:,}.",
             "Answers, 95% intervals:",
-            table(
-                [
-                    "set",
-                    "verifier",
-                    "n",
-                    "agreement",
-                    "pays wrong answers",
-                    "refuses right ones",
-                    "median ms",
-                ],
-                rows,
-            ),
+            table([*heads, "pays wrong answers", "refuses right ones", "median ms"], rows),
         ]
     )
 
@@ -135,6 +121,7 @@ def real_model(reference: Reference) -> str:
         reference.read(f"smollm2/{name}.json") for name in ("03_sft_cold_start", "04_sft_overall")
     )
     distilled = reference.read("smollm2/05_dpd.json")
+    # 03: accuracy and form before and after.
     rows = []
     for domain, words in (("math", "GSM8K"), ("code", "MBPP")):
         before, after = (start["results"][arm]["by_domain"][domain] for arm in ("before", "cold_start"))
@@ -142,6 +129,7 @@ def real_model(reference: Reference) -> str:
         rows.append([f"03: {words}", share(before, 1), share(after, 1), change, before["n"]])
     form = [start["results"][arm]["form"]["right form"] for arm in ("before", "cold_start")]
     rows.append(["03: right form", *(share(one) for one in form), "", form[0]["n"]])
+    # 04: its own solutions; 05: each method after the same start.
     rounds = refined["rounds"]
     first, last = rounds["teacher's first sample"], rounds["revision 1"]
     rows.append(

@@ -18,6 +18,11 @@ def share(estimate: Mapping[str, Any], digits: int = 0, key: str = "mean") -> st
     return f"{mean}% [{low}, {high}]"
 
 
+def plain(estimate: Mapping[str, Any]) -> str:
+    """A number that is no share with its 95% interval: "0.69 [0.66, 0.72]"."""
+    return f"{estimate['mean']:.2f} [{estimate['low']:.2f}, {estimate['high']:.2f}]"
+
+
 def percent(value: float, digits: int = 0) -> str:
     """A plain share: "79%"."""
     return f"{100 * value:.{digits}f}%"

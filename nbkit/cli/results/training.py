@@ -80,9 +80,11 @@ def all_claims(reference: Reference) -> str:
 def pretraining(reference: Reference) -> str:
     """FG-WSD against vanilla WSD, long context, kills, speed."""
     study = reference.read("claims/claims.json")
+    # The two claims over seeds, and what FG-WSD saves in tokens.
     chosen = [row for row in study["claims"] if row["id"] in ("fg-wsd-base", "fg-wsd-sft")]
     rows = [[r["claim"], points(r), p_value(r["p_t"]), r["n"], per_seed(r)] for r in chosen]
     efficiency = study["token_efficiency"]["tokens_to_match"]["words"]
+    # The map: the same comparison where clean text is scarce, and where it is not.
     scarce = reference.read("claims/fg_map.json")
     where = []
     for name, words in _CONDITIONS.items():
@@ -178,6 +180,7 @@ def dpd(reference: Reference) -> str:
     """DPD against its parts, by the teacher's answer, by weights; the memory of its loss."""
     study = reference.read("claims/dpd.json")
     seeds = study["seeds_of_05"]
+    # Accuracy of every method, then the differences that the claims are about.
     answered = [[words, percent(mean(s["answered"][arm] for s in seeds), 1)] for arm, words in _ARMS.items()]
     rows = [[r["claim"], points(r), p_value(r["p_t"]), per_seed(r)] for r in study["claims"]]
     rows += [
@@ -187,6 +190,7 @@ def dpd(reference: Reference) -> str:
             ("dpo_minus_checkpoint", "DPO alone minus the checkpoint"),
         )
     ]
+    # Where the teacher is right and where it is wrong; other weights and betas.
     split = study["by"]["dpd-teacher-wrong"]
     by_teacher = [
         [_ARMS[arm], *(points(split[side][arm]) for side in ("teacher right", "teacher wrong"))]
