@@ -1,4 +1,4 @@
-"""The command line: `nbkit run | status | verify | report | plan | claims | filter`.
+"""The command line: `nbkit run | status | verify | report | plan | claims | filter | results`.
 
     nbkit run --profile smoke                 all stages; what is up to date is skipped
     nbkit run --profile small --from 03       stages 03 to the last
@@ -6,6 +6,7 @@
     nbkit plan --profile full                 stages, steps, tokens and learning rates of 02, without training
     nbkit claims --seeds 0-4 --stages 01,02   the claims over seeds, with intervals and verdicts
     nbkit filter --help                       the filter of notebook 01 over a corpus of your own
+    nbkit results                             the committed measurements as docs/results.md
 
 Exit codes: 0 done, 1 a stage failed or an artifact differs, 2 wrong usage or parameters or an upstream stage
 is missing, 130 Ctrl-C, 141 nobody reads the output any more (`| head`), 143 SIGTERM.
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from nbkit.cli import claims_command, filter_command, planning
+from nbkit.cli.results import command as results_command
 from nbkit.run import files, params, provenance
 
 
@@ -130,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     about = "run stages once per seed, then judge the claims over the seeds"
     claims_command.add(add("claims", claims_command.run, about))
     filter_command.add(commands)
+    results_command.add(commands)
     return parser
 
 

@@ -1,0 +1,133 @@
+"""One row per claim of the ledger (evals/claims.yaml): the committed measurement and its verdict.
+
+The verdict is computed by nbkit.evals.claims from interval and seeds. One row is not in the ledger:
+FG-WSD where clean text is scarce. Pilots chose that condition, so its verdict is "exploratory" whatever
+its interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from nbkit.cli.results import text
+from nbkit.cli.results.reference import Reference
+from nbkit.cli.study.seed_stats import over_seeds
+from nbkit.evals import claims
+
+ORDER = ("reproduced", "trend", "exploratory", "not reproduced")
+# What the README shows: the claims of the report, and beside each its control. The page has all of them.
+CHIEF = (
+    "dpd",
+    "sft-continued",
+    "content-over-format",
+    "cold-start-scaling",
+    "refinement",
+    "fg-wsd-scarce",
+    "fg-wsd-base",
+    "fg-wsd-sft",
+    "fine-over-binary",
+    "cold-start-equal-steps",
+    "reconstruction",
+    "dpd-against-sft",
+    "rl",
+    "ten-times-its-size",
+)
+# Claims measured in claims/sft.json, by the name of the difference there.
+_SFT = {
+    "cold-start-scaling": "03: largest minus smallest set (same epochs)",
+    "cold-start-equal-steps": "03: largest minus smallest set (same steps)",
+    "refinement": "04: refinement, final minus first sample",
+    "revision": "04: of it by revision",
+    "rejection-sampling": "04: rejection sampling minus first samples",
+    "refined-over-sampled": "04: refined minus rejection sampling",
+    "rebuilt-chains": "04: rebuilt minus refined",
+    "reconstruction": "04: rebuilt minus first samples",
+    "trust": "04: trusted only minus rebuilt",
+}
+_HUMAN = {"content-over-format": "content minus format", "fine-over-binary": "0-9 minus binary label"}
+_SCARCE = "planted 10/65, short"
+
+
+class Row(NamedTuple):
+    """A claim and what was measured. `estimate`: None where nothing was; `anchor`: section of the page."""
+
+    id: str
+    claim: str
+    report: str
+    estimate: Mapping[str, Any] | None
+    seeds: int
+    verdict: str
+    commit: str
+    anchor: str
+
+    @property
+    def ours(self) -> str:
+        return text.points(self.estimate) if self.estimate else "not measured"
+
+    @property
+    def n(self) -> str:
+        return str(self.estimate["n"]) if self.estimate else "-"
+
+
+def rows(reference: Reference) -> list[Row]:
+    """All claims: what held first, then by verdict in the order of the ledger, what was not measured last."""
+    found = _measured(reference)
+    made = []
+    for claim in claims.claims():
+        estimate, seeds, file, anchor = found.get(claim["id"], (None, 0, "", ""))
+        verdict = claims.verdict(claim, estimate, seeds)
+        commit = reference.commit(file) if file else "-"
+        report = claim["figure"] or "undisclosed"
+        made.append(Row(claim["id"], claim["claim"], report, estimate, seeds, verdict, commit, anchor))
+    made.append(_scarce(reference))
+    return sorted(made, key=lambda row: ORDER.index(row.verdict) if row.verdict in ORDER else len(ORDER))
+
+
+def chief(reference: Reference) -> list[Row]:
+    """The rows of the README."""
+    return [row for row in rows(reference) if row.id in CHIEF]
+
+
+def condition(
+    results: Sequence[Mapping[str, Any]], name: str, seeds: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """FG-WSD minus vanilla WSD under one condition of claims/fg_map.json, over all or some seeds."""
+    differences = {
+        str(one["seed"]): {"mean": one["fg"]["accuracy"] - one["vanilla"]["accuracy"], "n": 1200}
+        for one in results
+        if one["condition"] == name and (seeds is None or one["seed"] in seeds)
+    }
+    return over_seeds(differences)
+
+
+def _scarce(reference: Reference) -> Row:
+    estimate = condition(reference.read("claims/fg_map.json"), _SCARCE)
+    claim = "FG-WSD beats vanilla WSD where clean text is scarce (planted pools; pilots chose the condition)"
+    commit = reference.commit("claims/fg_map.json")
+    return Row(
+        "fg-wsd-scarce", claim, "-", estimate, estimate["seeds"], "exploratory", commit, "pre-training"
+    )
+
+
+def _measured(reference: Reference) -> dict[str, tuple[Mapping[str, Any], int, str, str]]:
+    """id -> (estimate, seeds, file, section of the page)."""
+    found = {}
+    for row in reference.read("small/07_eval.json")["ledger"]:
+        if row["id"] in ("rl", "ten-times-its-size"):
+            section = "reinforcement-learning" if row["id"] == "rl" else "the-ladder"
+            found[row["id"]] = (row, row["seeds"], "small/07_eval.json", section)
+    for file, section in (("claims/claims.json", "pre-training"), ("claims/dpd.json", "dpd")):
+        for row in reference.read(file)["claims"]:
+            if row["mean"] is not None:
+                found[row["id"]] = (row, row["seeds"], file, section)
+    study = reference.read("claims/dpd.json")
+    found["sft-continued"] = (study["sft_continued_minus_checkpoint"], 5, "claims/dpd.json", "dpd")
+    differences = reference.read("claims/sft.json")["differences"]
+    for name, difference in _SFT.items():
+        one = differences[difference]
+        found[name] = (one, one["seeds"], "claims/sft.json", "sft-and-refinement")
+    human = reference.read("smollm2/01_data_mix.json")["human"]["convincing_args"]
+    for name, difference in _HUMAN.items():
+        found[name] = (human[difference], 1, "smollm2/01_data_mix.json", "the-data-filter")
+    return found

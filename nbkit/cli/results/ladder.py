@@ -1,0 +1,92 @@
+"""The ladder: accuracy stage by stage on questions with unseen operands, beside the 10x baseline.
+
+Drawn from small/07_eval.json. The bases complete a document, the others answer in chat.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nbkit.cli.results.reference import Reference
+
+SOURCE, SPLIT = "small/07_eval.json", "operands"
+BASELINE = "10x baseline + SFT"
+STEPS = ("FG-WSD base", "cold start", "overall SFT", "DPD", "RL: STEM", "RL: + code", "RL: + preference")
+
+
+class Step(NamedTuple):
+    """One checkpoint: accuracy and 95% interval over questions, as fractions."""
+
+    name: str
+    mean: float
+    low: float
+    high: float
+
+
+def steps(reference: Reference) -> tuple[list[Step], Step]:
+    """The student's checkpoints in order of training, and the baseline."""
+    results = reference.read(SOURCE)["results"]
+
+    def step(name: str) -> Step:
+        found = results[name]["by_split"][SPLIT]
+        return Step(name, found["mean"], found["low"], found["high"])
+
+    return [step(name) for name in STEPS], step(BASELINE)
+
+
+def summary(reference: Reference) -> str:
+    """Whether the ladder rises, in one sentence of Markdown."""
+    (base, *later), baseline = steps(reference)
+    best = max(later, key=lambda step: step.mean)
+    way = "rises" if best.mean > base.mean else "falls"
+    numbers = [f"{100 * step.mean:.0f}%" for step in (base, best, later[-1], baseline)]
+    return (
+        f"**The ladder {way}**: from {numbers[0]} ({base.name}) to {numbers[2]} after the last "
+        f"stage; the best later checkpoint is {best.name} with {numbers[1]}, the baseline of "
+        f"ten times the size has {numbers[3]}."
+    )
+
+
+def figure(reference: Reference) -> Any:
+    """A matplotlib figure of the ladder, made to be read at half a page's width."""
+    import matplotlib.pyplot as plt  # noqa: PLC0415 (slow, needed to draw only)
+
+    from nbkit.evals import plots  # noqa: PLC0415 (with matplotlib)
+
+    ladder, baseline = steps(reference)
+    colour, other = plots.COLOURS[0], plots.COLOURS[4]
+    fig, axis = plt.subplots(figsize=(8, 3.8))
+    # the baseline first, behind the ladder: a line with the band of its interval
+    axis.axhspan(100 * baseline.low, 100 * baseline.high, color=other, alpha=0.12, lw=0)
+    axis.axhline(
+        100 * baseline.mean, color=other, lw=1.5, ls="--", label="baseline of 10x the size, cold-start SFT"
+    )
+    # the ladder: one point per checkpoint, joined; bars are 95% intervals over questions
+    heights = [100 * step.mean for step in ladder]
+    reach = [[100 * (s.mean - s.low) for s in ladder], [100 * (s.high - s.mean) for s in ladder]]
+    axis.errorbar(
+        range(len(ladder)), heights, reach, fmt="o-", capsize=4, color=colour, label="student, 0.5M"
+    )
+    for place, step in enumerate(ladder):
+        axis.annotate(
+            f"{100 * step.mean:.0f}",
+            (place, 100 * step.high),
+            (0, 4),
+            textcoords="offset points",
+            ha="center",
+        )
+    title = f"Unseen operands, avg@3, 300 questions, one seed (commit {reference.commit(SOURCE)})"
+    names = [step.name.replace(" ", "\n", 1) for step in ladder]
+    axis.set_xticks(range(len(ladder)), names)
+    axis.set(ylabel="correct, %", ylim=(0, 55), title=title)
+    axis.grid(axis="x", visible=False)
+    axis.legend(loc="lower left")
+    return fig
+
+
+def draw(reference: Reference, path: Path) -> None:
+    """Write the figure as PNG."""
+    fig = figure(reference)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fig.savefig(path, dpi=110, metadata={"Software": None})

@@ -1,0 +1,148 @@
+"""Sections of the results page about the filter, the verifiers and a real model. Each returns Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nbkit.cli.results.reference import Reference
+from nbkit.cli.results.text import percent, plain, points, share, table
+
+_PAIRS = {
+    "convincing_args": "arguments, 32 topics",
+    "corpus_qa_stackexchange": "voted answers",
+    "onestop_english": "simple and advanced versions (a control)",
+}
+_WAYS = {
+    "0-9": "0-9 scores",
+    "binary label": "binary label",
+    "binary decision": "binary decision",
+    "content": "content only",
+    "format": "format only",
+    "length": "length alone",
+    "0-9, lengths within 25%": "0-9, lengths within 25%",
+}
+_HELD_OUT = {"held_out": "held-out pairs", "math-verify's tests": "Math-Verify's own tests", "gsm8k": "GSM8K"}
+
+
+def sources(reference: Reference) -> str:
+    """Which commit and machine made which file."""
+    rows = [
+        [
+            f"`outputs/reference/{s.file}`",
+            s.commit if s.recorded else f"{s.commit} (added the file)",
+            s.machine,
+            s.note,
+        ]
+        for s in reference.sources()
+    ]
+    return table(["file", "commit", "machine", "note"], rows)
+
+
+def data_filter(reference: Reference) -> str:
+    """The embedded world's planted truth, people's judgement, source tiers."""
+    planted = reference.read("small/01_data_mix.json")["measured"]
+    public = reference.read("smollm2/01_data_mix.json")
+    # People: which of two texts is better.
+    pairs = [[words, *(share(public["human"][name][way]) for name in _PAIRS)] for way, words in _WAYS.items()]
+    gains = [
+        [way, *(points(public["human"][name][way]) for name in _PAIRS)]
+        for way in ("content minus format", "0-9 minus binary label", "0-9 minus binary decision")
+    ]
+    # Weak labels: tiers of the sources.
+    groups = list(public["tiers"].values())
+    tiers = [[way, *(plain(found[way]) for found in groups)] for way in groups[0]]
+    # What each step of the filter leaves.
+    waterfall = [
+        [row["step"], f"{row['tokens']:,}", percent(row["of_raw"], 1)]
+        for row in reference.read("small/01_data_mix.json")["waterfall"]
+    ]
+    return "\n\n".join(
+        [
+            "Embedded world at `small`: clean solutions against all else AUC "
+            f"{planted['auc_clean_vs_rest']:.2f} (against wrong ones "
+            f"{planted['auc_clean_vs_wrong']:.2f}); {percent(planted['clean_share_of_hq'])} of "
+            f"the upper pool clean, {percent(planted['clean_share_of_raw'])} of the raw "
+            f"documents. Planted duplicates: recall {planted['duplicates_recall']:.3f}, "
+            f"precision {planted['duplicates_precision']:.2f}.",
+            table(["embedded world", "tokens", "of raw"], waterfall),
+            "Cross-topic agreement with people, which of two texts is better (points for the differences):",
+            table(["scored by", *_PAIRS.values()], pairs + gains),
+            "Spearman with source tiers, spam to textbook (A and B: halves of the sources):",
+            table(["scored by", *public["tiers"]], tiers),
+        ]
+    )
+
+
+def verifiers(reference: Reference) -> str:
+    """The jail's rates, code graded, answers compared."""
+    jail, graders = reference.read("benchmarks/jail.json"), reference.read("benchmarks/graders.json")
+    # How fast the jail is.
+    rates = [[f"`{tier}`", rate, jail["rounds"][tier]] for tier, rate in jail["jobs_per_s"].items()]
+    low, high = jail["slowest_and_fastest_round_of_bubblewrap"]
+    # How often code and answers are misjudged.
+    graded, made = graders["graded"], graders["synthetic"]
+    failed = graded["mutants_that_python_fails"]
+    mean, below, above = (f"{100 * x:.2f}" for x in graded["share_we_fail"])
+    answers = reference.read("benchmarks/answers.json")["sets"]
+    rows = [
+        [words, who, *_answer_cells(found)]
+        for name, words in _HELD_OUT.items()
+        for who, found in answers[name].items()
+    ]
+    heads = ["set", "verifier", "n", "agreement"]
+    return "\n\n".join(
+        [
+            f"Jobs per second of one worker, medians of rounds of {jail['jobs_per_round']:,} "
+            f"jobs (single rounds under bubblewrap {low} to {high}):",
+            table(["tier", "jobs/s", "rounds"], rates),
+            f"Code, measured before the jail was last changed: {graded['references']['pass']:,} "
+            "HumanEval and MBPP references pass, "
+            f"{graded['references']['fail'] + graded['references']['infra']} do not. Of "
+            f"{sum(failed.values()):,} mutants that plain Python fails, {mean}% [{below}, "
+            f"{above}] fail here. {graders['regraded']['completions']:,} completions graded "
+            f"twice: {graders['regraded']['verdicts_that_differ']} verdicts differ. Synthetic "
+            f"tests catch {made['caught_by_synthetic_tests']:,} of {made['wrong_programs']:,} "
+            f"wrong programs, the human asserts {made['caught_by_human_asserts']:,}.",
+            "Answers, 95% intervals:",
+            table([*heads, "pays wrong answers", "refuses right ones", "median ms"], rows),
+        ]
+    )
+
+
+def _answer_cells(found: Mapping[str, Any]) -> list[Any]:
+    rates = [share(found[k], 1, "rate") for k in ("agreement", "false_positive", "false_negative")]
+    return [found["agreement"]["n"], *rates, found["median_ms"]]
+
+
+def real_model(reference: Reference) -> str:
+    """SmolLM2-135M-Instruct through 03, 04 and 05."""
+    start, refined = (
+        reference.read(f"smollm2/{name}.json") for name in ("03_sft_cold_start", "04_sft_overall")
+    )
+    distilled = reference.read("smollm2/05_dpd.json")
+    # 03: accuracy and form before and after.
+    rows = []
+    for domain, words in (("math", "GSM8K"), ("code", "MBPP")):
+        before, after = (start["results"][arm]["by_domain"][domain] for arm in ("before", "cold_start"))
+        change = points(start["change_by"]["domain"][domain])
+        rows.append([f"03: {words}", share(before, 1), share(after, 1), change, before["n"]])
+    form = [start["results"][arm]["form"]["right form"] for arm in ("before", "cold_start")]
+    rows.append(["03: right form", *(share(one) for one in form), "", form[0]["n"]])
+    # 04: its own solutions; 05: each method after the same start.
+    rounds = refined["rounds"]
+    first, last = rounds["teacher's first sample"], rounds["revision 1"]
+    rows.append(
+        ["04: solutions right", share(first), share(last), points(refined["refinement_gain"]), first["n"]]
+    )
+    for arm, words in (("sft_continued", "SFT continued"), ("dpd", "DPD"), ("teacher", "teacher")):
+        before, after = (distilled["results"][name]["overall"] for name in ("sft", arm))
+        rows.append([f"05: {words}", share(before), share(after), "", before["n"]])
+    against = distilled["against_sft"]
+    return "\n\n".join(
+        [
+            table(["SmolLM2-135M-Instruct, seed 0", "before", "after", "change", "n"], rows),
+            f"05, DPD minus SFT continued: {points(against)}, n={against['n']}: too few "
+            "questions to tell them apart.",
+        ]
+    )

@@ -1,0 +1,265 @@
+"""Sections of the results page about training, from the time it takes to RL. Each returns Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import mean
+from typing import Any
+
+from nbkit.cli.results import claims_table, ladder
+from nbkit.cli.results.reference import Reference
+from nbkit.cli.results.text import clock, p_value, per_seed, percent, points, share, table
+
+_CONDITIONS = {
+    "planted 10/65, short": "planted, 10% / 65%, four fifths of the lower pool bad; short rows",
+    "planted 10/65, long": "the same; decay on rows of four times the length",
+    "planted 28/26, short": "planted, 28% / 26%; short rows",
+    "filter, short": "the filter's own pools, 28% / 26%; short rows",
+}
+_SPLITS = {"operands": "unseen operands", "template": "unseen wording", "composition": "longer compositions"}
+_ARMS = {
+    "sft": "SFT checkpoint",
+    "sft_continued": "SFT continued on the positives",
+    "kl_positive": "distillation on positives",
+    "kl_both": "distillation on both",
+    "dpd": "DPD",
+    "dpo": "DPO",
+    "teacher": "teacher",
+}
+
+
+def times(reference: Reference) -> str:
+    """Minutes and seconds per notebook."""
+    usual, slow = reference.read("timings.json"), reference.read("timings_fp32.json")["small"]
+    places = {s.file: s.machine for s in reference.sources()}
+    rows = [
+        ("`small`, bf16", usual["small"], places["timings.json"]),
+        ("`small`, fp32", slow, places["timings_fp32.json"]),
+        ("`smoke`, bf16", usual["smoke"], places["timings.json"]),
+    ]
+    heads = ["run", *(stage[:2] for stage in usual["small"]), "all, minutes", "machine"]
+    cells = [[name, *map(clock, t.values()), f"{sum(t.values()) / 60:.0f}", place] for name, t, place in rows]
+    busy = reference.read("timings_fp32.json")["cpu_minutes"]
+    note = f"Minutes and seconds, install not counted. The fp32 run took {busy} minutes of processor time."
+    return table(heads, cells) + "\n\n" + note
+
+
+def the_ladder(reference: Reference) -> str:
+    """Every checkpoint by split, the figure, and what to know about them."""
+    results = reference.read(ladder.SOURCE)["results"]
+    rows = [
+        [name, *(share(one["by_split"][split]) for split in _SPLITS), share(one["overall"])]
+        for name, one in results.items()
+    ]
+    return "\n\n".join(
+        [
+            "![Accuracy stage by stage](figures/ladder.png)",
+            table(["checkpoint", *_SPLITS.values(), "all"], rows),
+            "avg@3, 300 questions per split, 95% intervals over questions, one seed. Bases "
+            "complete a document; from the cold start on, models answer in chat. The cold "
+            "start trains math, science and code only; the 10x baseline had no other "
+            "fine-tuning. All rows from the cold start on were measured before 03, 04 and 05 "
+            "were extended, the RL rows also before 06 had its synthetic test functions. The "
+            "sizes and the budget of `small` were settled after pilots that looked at unseen "
+            "operands.",
+            ladder.summary(reference),
+        ]
+    )
+
+
+def all_claims(reference: Reference) -> str:
+    """Every claim, what held first."""
+    heads = ["claim", "the report", "ours, points [95%]", "questions", "seeds", "verdict", "commit"]
+    rows = [
+        [row.claim, row.report, row.ours, row.n, row.seeds, row.verdict, row.commit]
+        for row in claims_table.rows(reference)
+    ]
+    return table(heads, rows)
+
+
+def pretraining(reference: Reference) -> str:
+    """FG-WSD against vanilla WSD, long context, kills, speed."""
+    study = reference.read("claims/claims.json")
+    # The two claims over seeds, and what FG-WSD saves in tokens.
+    chosen = [row for row in study["claims"] if row["id"] in ("fg-wsd-base", "fg-wsd-sft")]
+    rows = [[r["claim"], points(r), p_value(r["p_t"]), r["n"], per_seed(r)] for r in chosen]
+    efficiency = study["token_efficiency"]["tokens_to_match"]["words"]
+    # The map: the same comparison where clean text is scarce, and where it is not.
+    scarce = reference.read("claims/fg_map.json")
+    where = []
+    for name, words in _CONDITIONS.items():
+        found = claims_table.condition(scarce, name)
+        where.append([words, points(found), p_value(found["p_t"]), found["seeds"], per_seed(found)])
+    fresh = claims_table.condition(scarce, "planted 10/65, short", seeds=(3, 4, 5))
+    return "\n\n".join(
+        [
+            table(["six paired seeds", "points", "p", "questions", "by seed"], rows),
+            f"Tokens that vanilla WSD needs to match FG-WSD: {efficiency}.",
+            "Where the order pays, 1,200 fresh questions of the training split, 3M tokens "
+            "(upper and lower pool in percent of all tokens):",
+            table(["pools", "points", "p", "seeds", "by seed"], where),
+            f"Of the first row, the three seeds that no pilot had seen: {points(fresh)}, p = "
+            f"{p_value(fresh['p_t'])}.",
+            _long_context(reference.read("small/02_pretrain.json")),
+            _kills_and_speed(reference),
+        ]
+    )
+
+
+def _long_context(found: Mapping[str, Any]) -> str:
+    names = {
+        "decay": "long rows, ABF",
+        "no ABF": "long rows, no ABF",
+        "short": "short rows",
+        "before": "before decay",
+    }
+    rows = []
+    for arm, words in names.items():
+        one = found["long_context"][arm]
+        best = [max(item["found"]["mean"] for item in one[test]) for test in ("passkey", "look_up")]
+        rows.append([words, *(f"{loss:.2f}" for loss in one["loss"]), *map(percent, best)])
+    heads = [
+        "decay on",
+        "loss, first third",
+        "second",
+        "last",
+        "pass keys, best length",
+        "look-ups, best distance",
+    ]
+    return "Long context at `small`, one seed; loss by position in long documents, in nats:\n\n" + table(
+        heads, rows
+    )
+
+
+def _kills_and_speed(reference: Reference) -> str:
+    kill, speed = reference.read("benchmarks/kill.json"), reference.read("benchmarks/speed.json")["runs"]
+    ratios = ", ".join(f"{run['ratio']:.2f}x" for run in speed)
+    peak = [run["mfu"] for run in speed]
+    return (
+        f"Killed {kill['kills']} times, {kill['inside_save']} of them inside a save: "
+        f"{kill['runs_with_equal_weights']} of {kill['runs']} runs end with the weights of the "
+        f"uninterrupted one, {kill['manual_steps']} manual steps, at most "
+        f"{kill['most_steps_lost']} steps lost at a checkpoint every "
+        f"{kill['save_every']}.\n\nTraining speed against `transformers.Trainer` with its "
+        f"defaults, 5.1M parameters, bf16, compiled, in three runs: {ratios}; MFU "
+        f"{percent(min(peak))} to {percent(max(peak))} of the measured matmul peak."
+    )
+
+
+def sft(reference: Reference) -> str:
+    """What refinement and the cold start change, over seeds."""
+    study = reference.read("claims/sft.json")
+    rows = [
+        [name, points(d), p_value(d["p_t"]), d["n"], per_seed(d)] for name, d in study["differences"].items()
+    ]
+    chains = []
+    for seed, found in study["each seed"].items():
+        one, rounds = found["04"], found["04"]["rounds"]
+        right = [percent(rounds[name]["mean"]) for name in ("teacher's first sample", "revision 2")]
+        spent = sum(sum(one["tokens"][part].values()) for part in ("refine", "reconstruct"))
+        tokens = spent / one["tokens"]["instructions"]
+        kept = f"{one['chains']['lead']['n']} of {one['chains']['usable']}"
+        lead = share(one["chains"]["lead"], 1)
+        chains.append([seed, *right, kept, lead, percent(one["chains"]["before"]["mean"]), f"{tokens:.0f}"])
+    heads = [
+        "seed",
+        "first samples right",
+        "final ones right",
+        "chains kept",
+        "of these lead to the solution",
+    ]
+    return "\n\n".join(
+        [
+            table(["three seeds", "points", "p", "questions", "by seed"], rows),
+            table([*heads, "before the filter", "tokens per instruction"], chains),
+        ]
+    )
+
+
+def dpd(reference: Reference) -> str:
+    """DPD against its parts, by the teacher's answer, by weights; the memory of its loss."""
+    study = reference.read("claims/dpd.json")
+    seeds = study["seeds_of_05"]
+    # Accuracy of every method, then the differences that the claims are about.
+    answered = [[words, percent(mean(s["answered"][arm] for s in seeds), 1)] for arm, words in _ARMS.items()]
+    rows = [[r["claim"], points(r), p_value(r["p_t"]), per_seed(r)] for r in study["claims"]]
+    rows += [
+        [words, points(study[key]), p_value(study[key]["p_t"]), per_seed(study[key])]
+        for key, words in (
+            ("sft_continued_minus_checkpoint", "SFT continued minus the checkpoint"),
+            ("dpo_minus_checkpoint", "DPO alone minus the checkpoint"),
+        )
+    ]
+    # Where the teacher is right and where it is wrong; other weights and betas.
+    split = study["by"]["dpd-teacher-wrong"]
+    by_teacher = [
+        [_ARMS[arm], *(points(split[side][arm]) for side in ("teacher right", "teacher wrong"))]
+        for arm in ("kl_positive", "kl_both", "dpd", "dpo")
+    ]
+    weights = [
+        [f"{name} = {value}", points(found), p_value(found["p_t"])]
+        for name, values in study["by"]["dpd-sensitivity"].items()
+        for value, found in sorted(values.items(), key=lambda item: float(item[0]))
+    ]
+    return "\n\n".join(
+        [
+            table(["1,000 held-out questions, mean of five seeds", "right"], answered),
+            table(
+                ["five seeds; for a claim, its first side minus its second", "points", "p", "by seed"], rows
+            ),
+            table(["minus SFT continued", "teacher right", "teacher wrong"], by_teacher),
+            table(["DPD minus SFT continued, at", "points", "p"], weights),
+            _pairs(seeds),
+            _memory(reference.read("benchmarks/dpd.json")),
+        ]
+    )
+
+
+def _pairs(seeds: list[Mapping[str, Any]]) -> str:
+    rows = []
+    for one in seeds:
+        rules, bad = one["pairs"]["rules"], one["tokens"]["rejected"]
+        shares = [percent(bad[key]) for key in ("tenth", "confidently_wrong", "they_carry")]
+        dropped = [rules.get(rule, 0) for rule in ("score", "equal", "margin")]
+        rows.append([one["seed"], one["pairs"]["questions"], rules["kept"], *dropped, *shares])
+    heads = ["seed", "questions", "pairs", "no right teacher sample", "equal responses", "not clearly worse"]
+    words = ["divergence in a tenth of the tokens", "tokens confidently wrong", "divergence they carry"]
+    return "Pairs, and the first 100 bad responses of each seed:\n\n" + table([*heads, *words], rows)
+
+
+def _memory(found: Mapping[str, Any]) -> str:
+    shape = found["shape"]
+    rows = [[name, f"{c['peak_mib']:,.0f}", f"{c['cpu_s']:.1f}"] for name, c in found["side_by_side"].items()]
+    kept = [
+        [c["divergence"], c["k"], percent(1 - c["kept"] / c["exact"], 1), percent(c["gradient"], 1)]
+        for c in found["truncation"]
+    ]
+    return "\n\n".join(
+        [
+            f"Memory and time of the loss, {shape['tokens']:,} tokens, vocabulary "
+            f"{shape['vocab']:,}, width {shape['hidden']}, one thread, medians of "
+            f"{found['rounds']}:",
+            table(["loss", "MiB over inputs", "CPU seconds"], rows),
+            f"A teacher cached as its k likeliest tokens ({found['truncation'][0]['tokens']} tokens):",
+            table(["divergence", "k", "lost", "error of the gradient"], kept),
+        ]
+    )
+
+
+def rl(reference: Reference) -> str:
+    """Rewards of the three stages, judge, questions kept."""
+    found = reference.read("small/06_rl.json")
+    rows = [
+        [stage, found["kept"][stage], f"{reward['first']:.2f}", f"{reward['last']:.2f}"]
+        for stage, reward in found["rewards"].items()
+    ]
+    judge, mutants = found["judge_accuracy"], found["mutants"]
+    return "\n\n".join(
+        [
+            table(["RL stage", "questions kept", "reward, first step", "last step"], rows),
+            f"After all stages against DPD: {points(found['change'])} points, "
+            f"n={found['change']['n']}, one seed. Judge on pairs it never saw: {share(judge)}, "
+            f"n={judge['n']}. Mutants killed by the test functions of that day: "
+            f"{mutants['killed']} of {mutants['total']}.",
+        ]
+    )

@@ -1,0 +1,150 @@
+"""The committed pages are what `nbkit results` makes; links and imports in README and docs lead somewhere."""
+
+import ast
+import importlib
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nbkit.cli.main import main
+from nbkit.cli.results import claims_table, command, ladder, text
+from nbkit.cli.results.reference import Reference
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = Reference(ROOT / "outputs" / "reference")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch) -> Path:
+    """A checkout of pages and results alone."""
+    for name in ("notebooks", "params"):
+        (tmp_path / name).mkdir()
+    shutil.copytree(ROOT / "outputs" / "reference", tmp_path / "outputs" / "reference")
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "README.md", tmp_path / "README.md")
+    monkeypatch.setenv("NBKIT_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    heads = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head).strip().lower().replace(" ", "-") for head in heads}
+
+
+def test_the_committed_pages_are_what_the_command_makes():
+    for path, wanted in command.pages(ROOT, REFERENCE).items():
+        assert path.read_text(encoding="utf-8") == wanted, f"run `nbkit results`: {path.name} is older"
+
+
+def test_the_command_writes_what_changed_and_check_only_says_so(copy, capsys):
+    assert main(["results", "--check"]) == 0
+    path = copy / "outputs/reference/small/07_eval.json"
+    found = json.loads(path.read_text())
+    found["results"]["DPD"]["by_split"]["operands"] |= {"mean": 0.99, "high": 1.0}
+    path.write_text(json.dumps(found))
+    assert main(["results", "--check"]) == 1
+    assert "docs/results.md" in capsys.readouterr().out
+    assert main(["results"]) == 0
+    assert "| DPD | 99% " in (copy / "docs/results.md").read_text()
+    assert "**The ladder rises**: from 42%" in (copy / "README.md").read_text()
+    assert main(["results", "--check"]) == 0
+
+
+def test_a_number_without_a_source_is_refused(copy, capsys):
+    (copy / "outputs/reference/new.json").write_text("{}")
+    assert main(["results"]) == 2
+    assert "new.json: in outputs/reference/ or in its sources.json, wanted in both" in capsys.readouterr().err
+
+
+def test_a_readme_without_marks_is_refused(copy, capsys):
+    (copy / "README.md").write_text("# nbkit\n")
+    assert main(["results"]) == 2
+    assert "put the two marks back" in capsys.readouterr().err
+
+
+def test_claims_that_held_come_first_and_every_claim_is_there():
+    rows = claims_table.rows(REFERENCE)
+    order = [claims_table.ORDER.index(row.verdict) for row in rows if row.verdict in claims_table.ORDER]
+    assert order == sorted(order)
+    assert {row.id for row in claims_table.chief(REFERENCE)} == set(claims_table.CHIEF)
+    found = {row.id: row for row in rows}
+    assert found["dpd"].ours == "+3.5 [+1.4, +5.5]"
+    assert found["dpd"].verdict == "reproduced"
+    assert found["rl"].verdict == "not reproduced"
+    assert found["dpd-then-rl"].ours == "not measured"
+
+
+def test_the_ladder_is_in_the_order_of_training():
+    steps, baseline = ladder.steps(REFERENCE)
+    assert [step.name for step in steps][0] == "FG-WSD base"
+    assert all(step.low <= step.mean <= step.high for step in (*steps, baseline))
+
+
+def test_numbers_as_text():
+    estimate = {"mean": 0.0286, "low": -0.024, "high": 0.0812}
+    assert text.points(estimate) == "+2.9 [-2.4, +8.1]"
+    assert text.points({"mean": -1e-19, "low": -0.01, "high": 0.01}) == "0.0 [-1.0, +1.0]"
+    assert text.share({"mean": 0.418, "low": 0.37, "high": 0.466}) == "42% [37, 47]"
+    assert text.clock(1332) == "22:12"
+    assert text.table(["a", "b"], [[1, "x"]]) == "| a | b |\n| --- | --- |\n| 1 | x |"
+
+
+def test_the_minutes_of_the_readme_are_the_measured_ones():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    times = REFERENCE.read("timings.json")["small"]
+    for stage, seconds in times.items():
+        (row,) = [line for line in readme.splitlines() if line.startswith(f"| [{stage}]")]
+        assert float(row.split("|")[3]) == pytest.approx(seconds / 60, abs=0.5), stage
+    slow = REFERENCE.read("timings_fp32.json")["small"]
+    assert f"takes {sum(times.values()) / 60:.0f} minutes" in readme
+    assert f"{sum(slow.values()) / 60:.0f} on one core" in readme
+
+
+def test_the_readme_stays_short():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 150
+    assert len(readme.split()) <= 1300
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
+        if link.startswith("http"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_in_pages_imports_what_there_is(page):
+    for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("nbkit"):
+                module = importlib.import_module(node.module)
+                for alias in node.names:
+                    if not hasattr(module, alias.name):
+                        importlib.import_module(f"{node.module}.{alias.name}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_and_modules_named_in_pages_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:nbkit|tests|benchmarks|params|notebooks)/[\w./-]*)`", text):
+        assert (ROOT / name).exists(), name
+    for module in re.findall(r"`(nbkit(?:\.\w+)+)`", text):
+        parts = module.split(".")
+        assert any(
+            (ROOT / "/".join(parts[:end])).with_suffix(suffix).exists()
+            for end in (len(parts), len(parts) - 1)
+            for suffix in ("", ".py")
+            if end > 1
+        ), module
