@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nbkit.cli.main import main
+from nbkit.cli.commands import main
 from nbkit.cli.results import claims_table, command, ladder, text
 from nbkit.cli.results.reference import Reference
 
