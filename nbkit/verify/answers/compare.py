@@ -2,7 +2,7 @@
 
 Cheap and exact paths first, in this process: cleaned text (`clean.py`), exact numbers with percent signs
 and units (`units.py`), letters of multiple choice, structures part by part (`structures.py`). What is left
-are formulas. Only what the grammar of `formula.py` covers goes on, as plain tokens, into the jail. There
+are formulas. Only what the grammar of `formula/` covers goes on, as plain tokens, into the jail. There
 sympy and Math-Verify's parser evaluate each side in a job of its own (`values.py`): a tower such as 9^9^9 can
 eat a machine, and the reference never meets the prediction. What none of this can read, a model with a Python
 tool may judge (`agent.py`). Nothing is parsed by `eval` or sympy in this process.

@@ -202,7 +202,7 @@ def latex(text: str) -> str | None:
     if not _LATEX_ONLY.search(text) or len(text) > 200:
         return None
     if _SERIES.search(text) and ("∞" not in text or re.search(r"[a-zA-Z] ?_", text.replace("\\prod", "∑"))):
-        return None  # `formula.py` reads those with an end; an a_k would be taken for a constant
+        return None  # `formula/` reads those with an end; an a_k would be taken for a constant
     if _LATEX_NUMBERS.search(text) and re.search("[a-zA-Zα-ω]", re.sub(r"\\[a-z]+", "", text)):
         return None
     parts = []

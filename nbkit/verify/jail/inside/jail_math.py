@@ -2,7 +2,7 @@
 
 One side of a comparison per job: a formula comes in, its values go out, and the trusted side compares. So the
 reference never meets the prediction, and a job that lies can only spoil its own answer. Formulas come as the
-postfix tokens of `formula.py`; what that grammar does not cover (integrals, sums, limits) comes as LaTeX, for
+postfix tokens of `formula/`; what that grammar does not cover (integrals, sums, limits) comes as LaTeX, for
 Math-Verify's parser. Nothing here evaluates text, and `warm_up` leaves nothing to import or open later.
 
     values("formula", ["$x", "2", "pow"])  # [["0.09…", "0", 60], …]: real, imaginary, digits at each point

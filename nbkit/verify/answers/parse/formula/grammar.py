@@ -1,116 +1,27 @@
-"""A grammar for the formulas that answers consist of (used by `structures.py` and `math.py`).
-
-It is the allow-list in front of the jail: what it does not know is refused, and what it knows leaves it as
-plain postfix tokens, never as text that anything could evaluate. Reads cleaned text (`answers.clean`).
-
-    parse(r"\\frac{1}{2} + 2x")  # ("1", "2", "div", "2", "$x", "mul", "add")
-
-Conventions: log and lg have base 10, ln base e; e and i are constants ("i" is a unit vector beside a "j");
-"1\\frac{1}{2}" and "1 1/2" are mixed numbers; "1/2x" is half of x, but "a/bc" divides by bc.
-"""
+"""The rules of the grammar: what binds what, in which order, and each part as postfix tokens."""
 
 import re
 from fractions import Fraction
 
-from nbkit.verify.answers.parse.clean import FUNCTIONS
+from nbkit.verify.answers.parse.formula.tokens import GREEK, Refused, TokenStream
 
-Tokens = tuple[str, ...]
-
-MAX_FORMULA = 300  # characters
-MAX_NESTING = 20  # brackets
-_MAX_DEPTH = 120  # calls of `_Parser._atom` inside each other
-_DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
-_TOKEN = re.compile(
-    rf"(?P<repeating>[0-9]*\.[0-9]*\\(?:overline|bar|dot) ?\{{?[0-9]+\}}?)"
-    rf"|(?P<number>(?:{_DIGITS}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{{1,3}}(?![0-9]))?)"
-    r"|(?P<word>[a-zA-Z]+)|\\(?P<command>[a-zA-Z]+)|(?P<sign>.)",
-    re.DOTALL,
-)
-_HUGE = re.compile(r"[0-9][eE][+-]?[0-9]{4}")  # 1e9999
-_GREEK = "αβγδεζηθκλμνξρστφχψωΓΔΘΛΣΦΨΩ"
-NAMED = {"pi": "π", "infty": "∞", "infinity": "∞", "inf": "∞", "theta": "θ", "alpha": "α", "beta": "β",
-          "lambda": "λ", "phi": "φ", "omega": "ω", "mu": "μ", "rho": "ρ", "sigma": "σ"}  # fmt: skip
-_PLAIN_WORDS = frozenset({
-    "or", "and", "to", "of", "is", "no", "not", "if", "the", "for", "all", "yes", "odd", "even", "none",
-    "any", "are", "was", "has", "true", "only", "mod", "per",
-})  # fmt: skip
+_MAX_DEPTH = 120  # calls of `Parser._atom` inside each other
 _CLOSING = {"(": ")", "[": "]", "{": "}", "⌊": "⌋", "⌈": "⌉"}
 _INVERSE = {name: "arc" + name for name in ("sin", "cos", "tan")}
-_STARTS = set("([{|√⌊⌈π∞∑") | set(_GREEK)
+_STARTS = set("([{|√⌊⌈π∞∑") | set(GREEK)
 
 
-class Refused(ValueError):
-    """Not a formula of this grammar."""
+class Parser(TokenStream):
+    """Recursive descent over the tokens of one formula; every method returns postfix tokens."""
 
-
-def parse(text: str) -> Tokens | None:
-    """A formula in postfix order; None for anything that the grammar does not cover."""
-    if not 0 < len(text) <= MAX_FORMULA or _nesting(text) > MAX_NESTING or _HUGE.search(text):
-        return None
-    try:
-        return tuple(_Parser(text).whole())
-    except (Refused, RecursionError):
-        return None
-
-
-def _nesting(text: str) -> int:
-    depth = deepest = 0
-    for character in text:
-        depth += (character in "([{") - (character in ")]}")
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def variables(tokens: Tokens) -> set[str]:
-    return {token for token in tokens if token[0] == "$"}
-
-
-class _Parser:
-    """Recursive descent over (kind, text, was there a space before it)."""
+    bars = 0  # open "|": inside, the next one closes and does not begin a factor
 
     def __init__(self, text: str) -> None:
-        self.tokens, space = [], False
-        for match in _TOKEN.finditer(text):
-            kind = match.lastgroup
-            if match[kind] == " ":
-                space = True
-                continue
-            if kind == "word":
-                self._words(match[kind], space)
-            else:
-                self.tokens.append((kind, match[kind], space))
-            space = False
+        super().__init__(text)
         letters = {text for kind, text, _ in self.tokens if kind == "letter"}
         self.vectors = "j" in letters
-        self.at = self.depth = 0
+        self.depth = 0
         self.running: list[str] = []  # the names that run in the sums and products around
-
-    def _words(self, run: str, space: bool) -> None:
-        """A run of letters: a function, a named constant, or a product of letters."""
-        if run in FUNCTIONS:
-            self.tokens.append(("function", run, space))
-        elif run in NAMED:
-            self.tokens.append(("sign", NAMED[run], space))
-        elif run[:-1] in FUNCTIONS:
-            self.tokens += [("function", run[:-1], space), ("letter", run[-1], False)]
-        elif len(run) <= 4 and run.casefold() not in _PLAIN_WORDS:
-            self.tokens += [("letter", letter, space and not at) for at, letter in enumerate(run)]
-        else:
-            raise Refused(run)
-
-    def _next(self) -> tuple[str, str, bool]:
-        return self.tokens[self.at] if self.at < len(self.tokens) else ("end", "", False)
-
-    def _accept(self, *signs: str) -> str:
-        kind, text, _ = self._next()
-        if kind == "sign" and text in signs:
-            self.at += 1
-            return text
-        return ""
-
-    def _expect(self, sign: str) -> None:
-        if not self._accept(sign):
-            raise Refused(f"wanted {sign}")
 
     def whole(self) -> list[str]:
         value = self._sum()
@@ -156,8 +67,6 @@ class _Parser:
         if kind == "sign":
             return text in _STARTS and not (text == "|" and self.bars)
         return kind in ("letter", "function", "command", "number", "repeating")
-
-    bars = 0
 
     def _product(self, in_function: bool = False) -> tuple[list[str], bool]:
         """Factors side by side; True when it is a lone number."""
@@ -277,7 +186,7 @@ class _Parser:
     def _read_sign(self, text: str) -> list[str]:
         if text in "π∞":
             return [text]
-        if text in _GREEK:
+        if text in GREEK:
             return ["$" + text + self._subscript()]
         if text == "√":
             return self._root()
