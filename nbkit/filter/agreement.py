@@ -20,7 +20,7 @@ from nbkit.filter.annotators import Annotator
 from nbkit.filter.document_filter import Combination, features
 from nbkit.filter.labels import MEASURED_ONLY
 from nbkit.filter.retrieval import HybridIndex
-from nbkit.filter.rules import DIMENSIONS
+from nbkit.filter.rules.dimensions import DIMENSIONS
 from nbkit.filter.scorer import NAMES, Scorer, text_features
 from nbkit.run import progress
 

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from nbkit.filter.rules import DIMENSIONS, annotate
+from nbkit.filter.rules.dimensions import DIMENSIONS, annotate
 from nbkit.filter.scorer import NAMES
 from nbkit.models.endpoint import Endpoint
 from nbkit.models.replies import Completion
@@ -55,7 +55,7 @@ def annotator(
 
 
 class RuleAnnotator:
-    """The transparent statistics of rules.py; scores every text."""
+    """The transparent statistics of rules/; scores every text."""
 
     def __init__(self) -> None:
         self._documents = 0

@@ -22,7 +22,7 @@ from nbkit.filter.annotators import (
     prompt,
     response_format,
 )
-from nbkit.filter.rules import DIMENSIONS, annotate
+from nbkit.filter.rules.dimensions import DIMENSIONS, annotate
 from nbkit.filter.scorer import NAMES, as_matrix
 from nbkit.models.endpoint import Endpoint
 

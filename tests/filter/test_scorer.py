@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nbkit.filter import rules
 from nbkit.filter import scorer as quality
-from nbkit.filter.rules import NEUTRAL
+from nbkit.filter.rules import dimensions
+from nbkit.filter.rules.measures import NEUTRAL
 from nbkit.tasks import world
 from nbkit.text import ngrams
 from nbkit.text.equations import equations
@@ -75,7 +75,7 @@ def test_annotations_are_whole_numbers_from_0_to_9(text):
     assert tuple(scores) == quality.NAMES
     assert all(type(score) is int and 0 <= score <= 9 for score in scores.values())
     assert quality.annotate(text) == scores
-    assert rules.annotate_relational(text) == [scores[name] for name in RELATIONAL]
+    assert dimensions.annotate_relational(text) == [scores[name] for name in RELATIONAL]
 
 
 PROSE = (

@@ -8,8 +8,9 @@ inside(r"5 \text{ or more}")  # r"5 \text{ or more}": words that change the valu
 import re
 
 from nbkit.verify.answers.extract.clauses import starts_with_value
+from nbkit.verify.answers.extract.decoration import tidy
 from nbkit.verify.answers.extract.equations import chain, formulas
-from nbkit.verify.answers.extract.statements import tidy, value_in
+from nbkit.verify.answers.extract.statements import value_in
 from nbkit.verify.answers.parse.unit_table import table
 from nbkit.verify.answers.parse.units import NO_LABEL
 
