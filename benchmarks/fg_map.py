@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
+from nbkit.cli.study import figures
 from nbkit.cli.study.seed_stats import over_seeds
-from nbkit.evals import plots
 from nbkit.evals.evaluate import evaluate, solution_loss
 from nbkit.models.engine import Generator
 from nbkit.models.load import load
@@ -165,7 +165,7 @@ def main() -> None:
         for label, value, scale in (("accuracy, points", gain, 100), ("solution loss", loss, 1)):
             mean, low, high = (scale * value[key] for key in ("mean", "low", "high"))
             print(f"{condition}, {len(own)} seeds: {label} {mean:+.3g} [{low:+.3g}, {high:+.3g}]")
-    figure = plots.forest({"": effects}, "FG-WSD minus vanilla WSD, accuracy")
+    figure = figures.forest({"": effects}, "FG-WSD minus vanilla WSD, accuracy")
     figure.savefig(options.out.with_suffix(".png"), dpi=150, bbox_inches="tight")
 
 

@@ -20,10 +20,10 @@ from conftest import USE_PARAMETERS, notebook
 from scipy import stats
 
 from nbkit.cli.main import main
-from nbkit.cli.study import seed_report, seeds
+from nbkit.cli.study import figures, seed_report, seeds
 from nbkit.cli.study.seed_stats import breakdown, claim_rows, collect, over_seeds
 from nbkit.cli.study.token_efficiency import summarise, tokens_to_match
-from nbkit.evals import claims, plots
+from nbkit.evals import claims
 from nbkit.run import files
 from nbkit.run.provenance import status_of
 
@@ -256,7 +256,7 @@ def overlapping(texts) -> list[str]:
 def test_figures_show_every_row_without_overlaps():
     values = {str(level): over_seeds(of(0.01 * level, -0.02, 0.03, 0.1)) for level in range(5)}
     values["5"] = over_seeds(of(*[-0.0001] * 4))
-    fig = plots.forest({"": {"all": values["0"]}, "level": values}, "b minus a")
+    fig = figures.forest({"": {"all": values["0"]}, "level": values}, "b minus a")
     fig.canvas.draw()
     axis = fig.axes[0]
     assert [t.get_text() for t in axis.get_yticklabels()] == ["all", *(f"level: {i}" for i in range(6))]
@@ -265,12 +265,12 @@ def test_figures_show_every_row_without_overlaps():
     assert overlapping([*axis.texts, *axis.get_yticklabels(), axis.title, axis.xaxis.label]) == []
     for shift in (-0.2, 0.0, 0.2):
         fg = curve(shift)[2:]
-        fig = plots.token_efficiency(summarise({s: curve(0.0 + s / 100)[:2] + fg for s in range(3)}))
+        fig = figures.token_efficiency(summarise({s: curve(0.0 + s / 100)[:2] + fg for s in range(3)}))
         fig.canvas.draw()
         axis = fig.axes[0]
         assert "vanilla matches FG-WSD with" in axis.get_title("left")
         assert overlapping([axis.xaxis.label, axis.yaxis.label, *axis.get_xticklabels()]) == []
-    plots.plt.close("all")
+    figures.plt.close("all")
 
 
 # --- the command

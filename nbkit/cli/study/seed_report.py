@@ -59,25 +59,26 @@ def write(result: dict[str, Any], home: Path) -> list[Path]:
 
 
 def _figures(result: dict[str, Any], home: Path) -> list[Path]:
-    import matplotlib
+    # The backend is chosen before pyplot, which `figures` imports, looks for a display.
+    import matplotlib  # noqa: PLC0415
 
-    matplotlib.use("agg")  # before pyplot, which plots imports
-    from nbkit.evals import plots
+    matplotlib.use("agg")
+    from nbkit.cli.study import figures  # noqa: PLC0415
 
-    rows, figures = {row["id"]: row for row in result["claims"]}, {}
+    rows, drawn = {row["id"]: row for row in result["claims"]}, {}
     for claim in claims.claims():
         if "per_seed" not in rows[claim["id"]] or claim["id"] not in result["by"]:
             continue
         groups = {"": {claim["questions"]: rows[claim["id"]]}}
         groups |= {g: names for g, names in result["by"][claim["id"]].items() if len(names) <= MOST_ROWS}
-        figures[claim["id"]] = plots.forest(groups, claim["effect"])
+        drawn[claim["id"]] = figures.forest(groups, claim["effect"])
     if "token_efficiency" in result:
-        figures["token_efficiency"] = plots.token_efficiency(result["token_efficiency"])
-    for name, figure in figures.items():
+        drawn["token_efficiency"] = figures.token_efficiency(result["token_efficiency"])
+    for name, figure in drawn.items():
         with files.atomic_file(home / f"{name}.png") as temp:
             figure.savefig(temp, format="png", dpi=120, metadata={"Software": None})
-        plots.plt.close(figure)
-    return [home / f"{name}.png" for name in figures]
+        figures.plt.close(figure)
+    return [home / f"{name}.png" for name in drawn]
 
 
 def publish(study: Study, paths: list[Path]) -> Path:
