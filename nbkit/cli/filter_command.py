@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
 
 def _evaluation_texts() -> Mapping[str, Sequence]:
     """What must not leak into a corpus; says which sets cannot be had here."""
-    from nbkit.filter import contamination
+    from nbkit.filter import contamination  # noqa: PLC0415 (as in `run`)
 
     texts, unavailable = contamination.evaluation_texts()
     for name, reason in unavailable.items():
@@ -57,26 +57,27 @@ def _evaluation_texts() -> Mapping[str, Sequence]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Filter the corpus and print what became of its documents; returns the exit code."""
-    from nbkit.filter.corpus import pipeline
+    from nbkit.filter.corpus import executors, pipeline  # noqa: PLC0415 (datatrove takes seconds)
 
+    settings = pipeline.Settings(
+        hq_tokens=arguments.hq_tokens,
+        mq_tokens=arguments.mq_tokens,
+        on_bad=arguments.on_bad,
+        make_ids=arguments.make_ids,
+        token_files=arguments.token_files,
+    )
+    # Not YAML, which reads the time 10:00:00 as the number 36000.
+    options = {
+        name: int(text) if text.isdigit() else text for name, text in planning.pairs(arguments.options, "-x")
+    }
+    execution = executors.Execution(arguments.tasks, arguments.workers, arguments.executor, options)
     summary = pipeline.filter_corpus(
         arguments.inputs,
         arguments.filter,
         arguments.out,
-        hq_tokens=arguments.hq_tokens,
-        mq_tokens=arguments.mq_tokens,
+        settings,
+        execution,
         eval_texts=None if arguments.no_decontamination else _evaluation_texts,
-        on_bad=arguments.on_bad,
-        make_ids=arguments.make_ids,
-        token_files=arguments.token_files,
-        tasks=arguments.tasks,
-        workers=arguments.workers,
-        executor=arguments.executor,
-        # Not YAML, which reads the time 10:00:00 as the number 36000.
-        executor_options={
-            name: int(text) if text.isdigit() else text
-            for name, text in planning.pairs(arguments.options, "-x")
-        },
     )
     if "rows" not in summary:
         print(f"submitted; when the jobs are done, see {summary['folder']}/manifest.json")

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,10 @@ from pyarrow import parquet
 from nbkit.cli import main
 from nbkit.filter import dedup, pools, scorer
 from nbkit.filter.contamination import decontaminate
-from nbkit.filter.corpus import pipeline
+from nbkit.filter.corpus import executors, pipeline
+from nbkit.filter.corpus.executors import Execution
 from nbkit.filter.corpus.inputs import Corpus
-from nbkit.filter.corpus.pipeline import filter_corpus
+from nbkit.filter.corpus.pipeline import Settings, filter_corpus
 from nbkit.filter.corpus.pools import FindCuts, decide, sort_keys
 from nbkit.filter.document_filter import DocumentFilter
 from nbkit.tasks import world
@@ -78,8 +80,10 @@ def inputs(tmp_path, docs) -> str:
 
 
 def run(inputs, saved, out, **settings) -> dict:
-    budgets = {"hq_tokens": 4000, "mq_tokens": 5000}
-    return filter_corpus(inputs, saved, out, **{**budgets, "eval_texts": EVAL, **settings})
+    execution = Execution(**{f.name: settings.pop(f.name) for f in fields(Execution) if f.name in settings})
+    texts = settings.pop("eval_texts", EVAL)
+    chosen = Settings(**{"hq_tokens": 4000, "mq_tokens": 5000, **settings})
+    return filter_corpus(inputs, saved, out, chosen, execution, eval_texts=texts)
 
 
 def content(summary: dict) -> dict[str, str]:
@@ -174,14 +178,15 @@ def test_new_budgets_reuse_the_scores_and_anything_else_does_not(inputs, saved, 
     assert run(inputs, saved, out)["rows"] == N + 1
     run(inputs, saved, out, threshold=0.9)
     assert len(list(out.glob("scores-*"))) == 4
-    monkeypatch.setattr(pipeline, "_run", lambda *_: pytest.fail("a finished call must not run again"))
+    monkeypatch.setattr(pipeline, "run_stages", lambda *_: pytest.fail("a finished call must not run again"))
     assert run(inputs, saved, out, threshold=0.9)["rows"] == N + 1
 
 
 KILLED = """
 import os, sys
 from nbkit.filter.corpus import dedup, pools, score
-from nbkit.filter.corpus.pipeline import filter_corpus
+from nbkit.filter.corpus.executors import Execution
+from nbkit.filter.corpus.pipeline import Settings, filter_corpus
 kind, inputs, saved, out, evals = sys.argv[1:]
 module, name, after = {
     "sketch": (dedup, "atomic_file", 20),
@@ -196,7 +201,7 @@ def dying(*arguments):
     return real(*arguments)
 setattr(module, name, dying)
 import json
-filter_corpus(inputs, saved, out, hq_tokens=4000, mq_tokens=5000, eval_texts=json.loads(evals))
+filter_corpus(inputs, saved, out, Settings(4000, 5000), eval_texts=json.loads(evals))
 """
 
 
@@ -226,8 +231,8 @@ def test_a_killed_run_goes_on_to_the_same_result(inputs, saved, tmp_path, kind):
 def test_sigkill_of_two_workers_at_any_moment(inputs, saved, tmp_path):
     whole = content(run(inputs, saved, tmp_path / "whole"))
     code = KILLED.split("module, name, after")[0] + (
-        "import json\nif __name__ == '__main__':\n    filter_corpus(inputs, saved, out, hq_tokens=4000, "
-        "mq_tokens=5000, eval_texts=json.loads(evals), tasks=3, workers=2)\n"
+        "import json\nif __name__ == '__main__':\n    filter_corpus(inputs, saved, out, "
+        "Settings(4000, 5000), Execution(tasks=3, workers=2), eval_texts=json.loads(evals))\n"
     )
     script = tmp_path / "job.py"
     script.write_text(code)
@@ -361,7 +366,7 @@ def test_refusals(inputs, saved, tmp_path):
 
 
 @pytest.mark.skipif(
-    bool(pipeline.importlib.util.find_spec("ray")), reason="ray is installed: its absence cannot be tested"
+    bool(executors.importlib.util.find_spec("ray")), reason="ray is installed: its absence cannot be tested"
 )
 def test_ray_asks_to_be_installed(inputs, saved, tmp_path):
     with pytest.raises(ValueError, match="executor='ray' needs ray: `pip install ray`"):
@@ -401,10 +406,11 @@ def test_command_line(inputs, saved, tmp_path, capsys, monkeypatch):
     options = ["--executor", "slurm", "-x", "time=10:00:00", "-x", "partition=cpu", "-x", "mem_per_cpu_gb=4"]
     given = {}
     monkeypatch.setattr(
-        pipeline, "filter_corpus", lambda *_, **settings: given.update(settings) or {"folder": "x"}
+        pipeline, "filter_corpus", lambda *a, **_: given.update(execution=a[4]) or {"folder": "x"}
     )
     assert main.main([*common, "--inputs", inputs, *budgets, *options]) == 0
-    assert given["executor_options"] == {"time": "10:00:00", "partition": "cpu", "mem_per_cpu_gb": 4}
+    wanted = {"time": "10:00:00", "partition": "cpu", "mem_per_cpu_gb": 4}
+    assert given["execution"].executor_options == wanted
     assert "submitted" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main.main(["filter", "--help"])
