@@ -21,7 +21,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 from nbkit.models.engine import Generator
-from nbkit.models.load import new_model, parameters
+from nbkit.models.load import Shape, new_model, parameters
 from nbkit.models.training import run_training
 from nbkit.pretrain import throughput
 from nbkit.pretrain.job import Job, train
@@ -47,7 +47,7 @@ def shape(options) -> dict:
 
 
 def build(options, tokenizer):
-    return new_model(tokenizer, **shape(options), seed=0)
+    return new_model(tokenizer, Shape(**shape(options)), seed=0)
 
 
 def training(options, tokenizer) -> None:

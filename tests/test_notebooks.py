@@ -16,7 +16,7 @@ from pathlib import Path
 import papermill
 import pytest
 
-from nbkit.models.load import new_model, parameters
+from nbkit.models.load import Shape, new_model, parameters
 from nbkit.run import params
 from nbkit.run.schemas import SCHEMAS
 
@@ -106,9 +106,8 @@ def test_the_baseline_has_ten_times_the_student(profile):
     with torch.device("meta"):
         for prefix in ("", "baseline_"):
             shape = {n: values[prefix + n] for n in ("hidden", "layers", "heads", "kv_heads", "mlp")}
-            model = new_model(
-                tokenizer, **shape, context=values["decay_seq_len"], tied=values["tied_embeddings"], seed=0
-            )
+            shape = Shape(**shape, context=values["decay_seq_len"], tied=values["tied_embeddings"])
+            model = new_model(tokenizer, shape, seed=0)
             sizes[prefix] = parameters(model)
     assert sizes["baseline_"] >= 10 * sizes[""], sizes
 

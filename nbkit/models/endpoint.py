@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ _SAMPLING = frozenset(inspect.signature(AsyncCompletions.create).parameters) - {
 _RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
+@dataclass(eq=False)
 class Endpoint:
     """One model at one server.
 
@@ -53,48 +54,50 @@ class Endpoint:
     keeps finished answers alone. Raises ValueError for values out of range.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        model: str,
-        api_key_env: str | None = None,
-        concurrency: int = 8,
-        timeout_s: float = 600.0,
-        retries: int = 4,
-        cache: str | Path | None = None,
-        prices: tuple[float, float] | None = None,
-        give_up_after: int = 50,
-    ) -> None:
-        check_url(base_url)
-        for name, value, low, high in (
-            ("concurrency", concurrency, 1, 1000),
-            ("timeout_s", timeout_s, 0.001, 86400),
-            ("retries", retries, 0, 100),
-            ("give_up_after", give_up_after, 1, 10**9),
-        ):
-            if not low <= value <= high:
-                raise ValueError(f"{name}: got {value}, wanted {low} to {high}")
-        if prices is not None and (len(prices) != 2 or min(prices) < 0):
-            raise ValueError(
-                f"prices: got {prices}, wanted (prompt, completion) per million tokens, 0 or more"
-            )
-        if api_key_env is not None and not os.environ.get(api_key_env):
-            raise ValueError(
-                f"api_key_env: {api_key_env} is not set; export it, or give None if no key is needed"
-            )
-        self.base_url, self.model, self.cache, self.prices = base_url, model, cache, prices
-        self.concurrency, self.give_up_after = concurrency, give_up_after
+    base_url: str
+    model: str
+    api_key_env: str | None = None
+    concurrency: int = 8
+    timeout_s: float = 600.0
+    retries: int = 4
+    cache: str | Path | None = None
+    prices: tuple[float, float] | None = None
+    give_up_after: int = 50
+
+    def __post_init__(self) -> None:
+        self._check()
         self._options = {
-            "base_url": base_url,
-            "api_key": os.environ[api_key_env] if api_key_env else "none",  # openai refuses an empty one
-            "timeout": Timeout(timeout_s, connect=min(timeout_s, 10.0)),
-            "max_retries": retries,
+            "base_url": self.base_url,
+            # openai refuses an empty key
+            "api_key": os.environ[self.api_key_env] if self.api_key_env else "none",
+            "timeout": Timeout(self.timeout_s, connect=min(self.timeout_s, 10.0)),
+            "max_retries": self.retries,
         }
         self._counts: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._seconds = 0.0
         self._checked = False
         self._adapted: dict[str, str] = {}  # refused parameter -> the name it is sent under, "" for none
+
+    def _check(self) -> None:
+        check_url(self.base_url)
+        for name, low, high in (
+            ("concurrency", 1, 1000),
+            ("timeout_s", 0.001, 86400),
+            ("retries", 0, 100),
+            ("give_up_after", 1, 10**9),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name}: got {value}, wanted {low} to {high}")
+        if self.prices is not None and (len(self.prices) != 2 or min(self.prices) < 0):
+            raise ValueError(
+                f"prices: got {self.prices}, wanted (prompt, completion) per million tokens, 0 or more"
+            )
+        if self.api_key_env is not None and not os.environ.get(self.api_key_env):
+            raise ValueError(
+                f"api_key_env: {self.api_key_env} is not set; export it, or give None if no key is needed"
+            )
 
     def complete(
         self,

@@ -27,7 +27,7 @@ import torch
 from tqdm.auto import tqdm
 
 from nbkit.models.chat_ids import Rendered, rendered, token_ids_of
-from nbkit.models.decoding import decode
+from nbkit.models.decoding import Choice, decode
 from nbkit.run import progress
 from nbkit.run.precision import dtype
 from nbkit.text.conversations import conversation, printable
@@ -245,6 +245,7 @@ class Generator:
             if len(ids[place[0]]) >= self.context
         }
         rows = rows[: len(rows) - len(results)]  # the longest are at the end
+        choice = Choice(self.stop, temperature, top_p, self.logprobs)
         hidden = not self.progress or os.environ.get("TQDM_DISABLE") == "1"
         with (
             tqdm(total=len(rows), desc=self.progress, disable=hidden) as bar,
@@ -262,17 +263,7 @@ class Generator:
                 draws_BT = torch.empty(len(chunk), max(budgets) if temperature else 0)
                 for row, place in enumerate(chunk):
                     draws_BT[row].uniform_(generator=torch.Generator().manual_seed(seeds[place]))
-                sampled = decode(
-                    self.model,
-                    prompts,
-                    budgets,
-                    self.stop,
-                    temperature,
-                    top_p,
-                    draws_BT,
-                    self.logprobs,
-                    finished,
-                )
+                sampled = decode(self.model, prompts, budgets, choice, draws_BT, finished)
                 for place, budget, (new, logprobs) in zip(chunk, budgets, sampled, strict=True):
                     cut = "length" if budget == max_new_tokens else "context"
                     results[place] = completion_of(

@@ -39,7 +39,7 @@ class Job:
     """One training run as plain data. Everything but `micro_batch`, `save_every` and `keep_at`
     decides the result; a checkpoint made with other values of those that do is refused.
 
-    `model`: the shape for `models.new_model`, or `start_from`: a folder, known by its content, or a hub id,
+    `model`: sizes (`models.load.Shape`), or `start_from`: a folder, known by its content, or a hub id,
     known by its name. `batch`, `micro_batch`:
     pool rows per step, and per device and pass (0: all its share). `data_id`: hash of the pools.
     `chunk`: consecutive tokens that the order keeps together (0: the longest sequence); a run that branches
@@ -169,9 +169,10 @@ def train(job: Job) -> Result:
     order = SampleOrder(plan, known["pool_rows"], row, job.seed, known["chunk"])
 
     tokenizer = AutoTokenizer.from_pretrained(job.tokenizer)
-    model = (
-        load.new_model(tokenizer, **job.model, seed=job.seed) if job.model else load.load(job.start_from)[0]
-    )
+    if job.model:
+        model = load.new_model(tokenizer, load.Shape(**job.model), job.seed)
+    else:
+        model, _ = load.load(job.start_from)
     steps = total_tokens(plan) // batch_tokens
     arguments = arguments_for(job, steps, micro, accumulate, max(max(s.lr_from, s.lr_to) for s in plan))
     follow = Follow(plan, batch_tokens, job.save_every, job.keep_at)

@@ -273,11 +273,10 @@ def test_transformers_serve_with_random_weights(tmp_path):
     pytest.importorskip("uvicorn", reason="transformers serve needs uvicorn")
     from tiny import tokenizer
 
-    from nbkit.models.load import new_model
+    from nbkit.models.load import Shape, new_model
 
-    model = new_model(
-        tokenizer(), hidden=32, layers=2, heads=4, kv_heads=2, mlp=64, context=16384, tied=True, seed=0
-    )
+    shape = Shape(hidden=32, layers=2, heads=4, kv_heads=2, mlp=64, context=16384, tied=True)
+    model = new_model(tokenizer(), shape, seed=0)
     folder = tmp_path / "random"
     model.save_pretrained(folder)
     tokenizer().save_pretrained(folder)

@@ -20,7 +20,7 @@ from nbkit.models.engine import (
     sample_seed,
     user_prompt,
 )
-from nbkit.models.load import new_model
+from nbkit.models.load import Shape, new_model
 from nbkit.tasks import world
 
 PROMPTS = [world.base_prompt(t.question) for t in world.eval_tasks(24, "operands")]
@@ -30,9 +30,8 @@ PROMPTS = [world.base_prompt(t.question) for t in world.eval_tasks(24, "operands
 def peaked():
     """An untied model whose logits spread by some nats: it neither repeats its last token, as the tied tiny
     one does, nor hides an error in a flat distribution."""
-    model = new_model(
-        tiny.tokenizer(), hidden=32, layers=2, heads=4, kv_heads=2, mlp=64, context=256, tied=False, seed=1
-    )
+    shape = Shape(hidden=32, layers=2, heads=4, kv_heads=2, mlp=64, context=256, tied=False)
+    model = new_model(tiny.tokenizer(), shape, seed=1)
     with torch.no_grad():
         model.lm_head.weight.mul_(5)
     return model.eval()

@@ -9,7 +9,7 @@ import pytest
 import tiny
 import torch
 
-from nbkit.models.load import load, new_model, parameters
+from nbkit.models.load import Shape, load, parameters
 from nbkit.pretrain.checkpoint import newest_valid
 from nbkit.pretrain.job import Job, identity, train
 from nbkit.pretrain.order import SampleOrder
@@ -246,8 +246,6 @@ def test_models_have_the_asked_shape_and_round_trip(tmp_path):
 
 def test_bad_models_are_refused(tmp_path):
     with pytest.raises(ValueError, match="hidden must divide by heads"):
-        new_model(
-            tiny.tokenizer(), hidden=30, layers=1, heads=4, kv_heads=2, mlp=8, context=64, tied=True, seed=0
-        )
+        Shape(hidden=30, layers=1, heads=4, kv_heads=2, mlp=8, context=64, tied=True)
     with pytest.raises(ValueError, match="could not load"):
         load(tmp_path / "nothing")
