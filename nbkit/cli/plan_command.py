@@ -1,41 +1,48 @@
-"""The stage plan of a profile without training it: `nbkit plan`. Steps, tokens and epochs of every pool, and
-the learning rate at every boundary, by the very functions that 02 trains with."""
+"""`nbkit plan`: the plan of a profile without its data and without training. Steps, tokens and epochs of
+every pool, and the learning rate at every boundary, by the very functions that 01 and 02 use."""
 
+from nbkit.pretrain.fg_wsd import POOLS, fg_wsd, for_model, report_budgets, vanilla
 from nbkit.pretrain.order import SampleOrder
-from nbkit.pretrain.plan import Stage, check, describe, fg_wsd, learning_rate, total_tokens, vanilla
-from nbkit.pretrain.proportions import POOLS, report_budgets, stage_plan
+from nbkit.pretrain.plan import PlanFile, Stage, check, describe, learning_rate, total_tokens
 from nbkit.run import params
 
 
-def plans(profile: str) -> tuple[dict[str, list[Stage]], dict[str, int], int, int]:
-    """(arm -> plan, tokens per pool, tokens per row, tokens per step) of a profile, with pools of the sizes
-    that 01 aims for; synthetic text is taken to be read once. Raises ValueError for plans that cannot be
-    followed."""
+def plans(profile: str) -> tuple[dict[str, list[Stage]], dict[str, int], PlanFile]:
+    """(arm -> plan, tokens per pool, what 01 would publish) of a profile, with pools of the sizes that 01
+    aims for; synthetic text is taken to be read once. Raises ValueError for plans that cannot be followed."""
     schemas = params.schemas()
     mix, pre = (
         params.coerce(schemas[stage], params.load_profile(profile, stage), stage)
         for stage in ("01_data_mix", "02_pretrain")
     )
-    budget, row = report_budgets(mix.total_tokens), mix.seq_len
-    pools = {"hq": budget["hq"], "mq": budget["mq"]}
-    pools["synthetic"] = round(mix.total_tokens * mix.synthetic_share)
-    rows = stage_plan(mix.total_tokens, row, pools, mix.synthetic_share, max_epochs=pre.max_epochs)
-    step = pre.batch * row
-    bases = {"rope_base": pre.rope_base, "decay_rope_base": pre.decay_rope_base}
-    fg = fg_wsd(
-        rows, pre.peak_lr, pre.final_lr, step, row, pre.decay_seq_len, **bases, decay_shape=pre.decay_shape
+    # The pools that 01 would make, without the rows that it keeps out of training
+    pools = report_budgets(mix.total_tokens) | {"synthetic": round(mix.total_tokens * mix.synthetic_share)}
+    pools = {name: pools[name] - mix.validation_rows * mix.seq_len for name in POOLS}
+    stages = fg_wsd(
+        mix.total_tokens, mix.step_tokens, pools, mix.seq_len, mix.decay_seq_len, mix.synthetic_share
+    )
+    planned = PlanFile(stages, mix.seq_len, mix.step_tokens, mix.validation_rows, mix.max_epochs)
+    planned.check_batch(pre.batch)
+    fg = for_model(
+        stages,
+        pre.peak_lr,
+        pre.final_lr,
+        decay_shape=pre.decay_shape,
+        rope_base=pre.rope_base,
+        decay_rope_base=pre.decay_rope_base,
     )
     arms = {"FG-WSD": fg, "vanilla WSD": vanilla(fg)}
     for plan in arms.values():
-        check(plan, pools, row, step, pre.max_epochs)
-    return arms, pools, row, step
+        check(plan, pools, planned.seq_len, planned.step_tokens, planned.max_epochs)
+    return arms, pools, planned
 
 
 def table(profile: str) -> str:
     """The plan of both arms as text, and where FG-WSD's decay begins to read: the order is known ahead."""
-    arms, pools, row, step = plans(profile)
+    arms, pools, planned = plans(profile)
+    row, step = planned.seq_len, planned.step_tokens
     lines = [
-        f"profile {profile}: {step:,} tokens per step; rows of {row:,} tokens; pools as planned, in tokens: "
+        f"profile {profile}: {step:,} tokens per step; rows of {row:,} tokens; pools as planned, less the validation rows, in tokens: "
         + ", ".join(f"{name} {count:,}" for name, count in pools.items())
     ]
     for arm, plan in arms.items():
