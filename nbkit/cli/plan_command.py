@@ -42,7 +42,8 @@ def table(profile: str) -> str:
     arms, pools, planned = plans(profile)
     row, step = planned.seq_len, planned.step_tokens
     lines = [
-        f"profile {profile}: {step:,} tokens per step; rows of {row:,} tokens; pools as planned, less the validation rows, in tokens: "
+        f"profile {profile}: {step:,} tokens per step; rows of {row:,} tokens; pools as planned, without the "
+        f"{planned.validation_rows:,} validation rows of each, in tokens: "
         + ", ".join(f"{name} {count:,}" for name, count in pools.items())
     ]
     for arm, plan in arms.items():

@@ -189,6 +189,7 @@ def test_the_smallest_plans_have_every_stage(steps, sequences, parts):
     ("change", "message"),
     [
         ({"pools": {**HELD, "hq": 3_000_000}}, r"need 11,050,000 tokens, hq \+ mq hold 9,000,000"),
+        ({"pools": {"hq": 5_400_000, "mq": 5_100_000, "synthetic": 1_800_000}}, "hq \\+ mq hold 10,500,000"),
         ({"pools": {**HELD, "mq": -1}}, "pool 'mq'=-1"),
         ({"pools": {"hq": 1, "mq": 1}}, "want"),
         ({"total_tokens": 2.3e7}, r"total_tokens=23000000\.0: want a whole number"),

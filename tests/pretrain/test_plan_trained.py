@@ -60,7 +60,7 @@ def tokens_read(order: SampleOrder) -> list[dict[str, int]]:
     steps=st.integers(4, 400),
     extra=st.integers(0, 100),
     share=st.floats(0, 0.4),
-    lost=st.floats(0, 0.1),
+    lost=st.floats(0, 0.04),
 )
 def test_what_01_publishes_is_what_02_trains(tmp_path_factory, batch, parts, row, steps, extra, share, lost):
     folder, longest, batch = tmp_path_factory.getbasetemp(), row * parts, batch * parts
