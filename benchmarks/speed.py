@@ -71,7 +71,6 @@ def training(options, tokenizer) -> None:
                 options.batch,
                 model=shape(options),
                 compile_steps=1 if options.compile else 0,
-                max_epochs=1e9,
             )
             ours = train(job)
             rates["ours"].append(ours.tokens_per_s)

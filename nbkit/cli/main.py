@@ -236,7 +236,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from nbkit.pretrain import dry_run
+    from nbkit.cli import plan_command
 
-    print(dry_run.table(arguments.profile))
+    print(plan_command.table(arguments.profile))
     return 0

@@ -1,6 +1,6 @@
 """From scores to pools: which documents are kept, by thresholds that token budgets set. Used by 01.
 
-    budget = report_budgets(23_000_000)  # of nbkit.pretrain.proportions
+    budget = report_budgets(23_000_000)  # of nbkit.pretrain.fg_wsd
     label_D = pools(score_D, n_tokens_D, budget["hq"], budget["mq"])
 
 Shape legend: D documents.

@@ -63,7 +63,6 @@ class Job:
     micro_batch: int = 0
     chunk: int = 0
     weight_decay: float = 0.1
-    max_epochs: float = 8.0
     compile_steps: int = 0
     validation_rows: int = 0
     validations: int = 0
@@ -157,14 +156,8 @@ def train(job: Job) -> Result:
             f"sharding: got {job.sharding!r}, wanted 'ddp', or 'fsdp2' with launcher torchrun or srun"
         )
     known = identity(job, pools)
-    check(
-        plan,
-        {name: rows.size for name, rows in pools.items()},
-        row,
-        batch_tokens,
-        job.max_epochs,
-        known["chunk"],
-    )
+    held = {name: rows.size for name, rows in pools.items()}
+    check(plan, held, row, batch_tokens, chunk=known["chunk"])
     micro, accumulate = micro_batches(job, world, max(stage.seq_len for stage in plan) // row)
     order = SampleOrder(plan, known["pool_rows"], row, job.seed, known["chunk"])
 
@@ -253,7 +246,10 @@ def micro_batches(job: Job, world: int, rows_per_sequence: int) -> tuple[int, in
 def validation(pools: Mapping[str, np.ndarray], rows: int, micro: int) -> dict[str, list[dict]]:
     """The last `rows` rows of each pool, which no stage reads, in micro batches of the training's shape."""
     if rows < micro:
-        raise ValueError(f"validation_rows: got {rows}, wanted at least one micro batch of {micro} rows")
+        raise ValueError(
+            f"validation_rows: got {rows}, wanted at least one micro batch of {micro} rows; raise it in "
+            "01_data_mix, lower micro_batch, or set validations to 0"
+        )
     held = {name: list(pool[len(pool) - rows :]) for name, pool in pools.items()}
     return {
         name: [as_batch(own[i : i + micro]) for i in range(0, rows - micro + 1, micro)]

@@ -261,7 +261,7 @@ def test_a_checkout_with_spaces_and_signs_in_its_path_runs(project, tmp_path, ca
 
 
 def test_plan_prints_the_dry_run_of_the_profile(project, capsys, monkeypatch):
-    monkeypatch.setattr("nbkit.pretrain.dry_run.table", lambda profile: f"the plan of {profile}")
+    monkeypatch.setattr("nbkit.cli.plan_command.table", lambda profile: f"the plan of {profile}")
     assert main(["plan", "--profile", "tiny"]) == 0
     assert capsys.readouterr().out == "the plan of tiny\n"
     with pytest.raises(SystemExit) as usage:
