@@ -345,7 +345,7 @@ REPORTS = {  # file: functions in which something takes seconds at `small`
     "run/stage.py": ["input", "once", "publish"],
     "models/training.py": ["run_training"],
     "models/load.py": ["load", "save"],
-    "pretrain/job.py": ["train", "main"],
+    "pretrain/job.py": ["resume_point", "publish", "main"],
     "pretrain/trainer.py": ["_save_checkpoint", "evaluate", "on_step_begin"],
     "pretrain/throughput.py": ["matmul_peak"],
     "dpd/teacher_cache.py": ["build"],
