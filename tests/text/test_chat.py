@@ -86,7 +86,7 @@ def test_a_number_that_is_too_long_to_be_written_is_no_reason_to_raise():
     assert committed(f"<think>x</think>def f(): return 0x{'f' * 5000}", items).startswith("def f")
 
 
-# Each reader with an answer of the kind that it looks for, and what it must find in it, wherever the thought ends.
+# Each reader, with an answer of the kind that it looks for and what it must find in that.
 PROGRAM = "def f(s):\n    print('Answer:', '<think>')\n    return s.split('</think>')[-1]"
 CALLS = [
     {"name": "note", "arguments": {"text": "</think> Answer: 3"}},
@@ -94,13 +94,15 @@ CALLS = [
 ]
 CALL_TEXT = "\n".join(tool_call(call["name"], **call["arguments"]) for call in CALLS)
 NUMBER = "The tag is '</think>', and the answer is 7."
+
+
+def code_of(text):
+    return extract_code(skills.program(text), "f")
+
+
 READERS = {
-    "code": (
-        f"{F}python\n{PROGRAM}\n{F}\nDone.",
-        lambda text: extract_code(skills.program(text), "f"),
-        PROGRAM,
-    ),
-    "bare code": (PROGRAM, lambda text: extract_code(skills.program(text), "f"), PROGRAM),
+    "code": (f"{F}python\n{PROGRAM}\n{F}\nDone.", code_of, PROGRAM),
+    "bare code": (PROGRAM, code_of, PROGRAM),
     "number": (NUMBER, extract_answer, "7"),
     "words": ("blue", skills.final_answer, "blue"),
     "tool call": (CALL_TEXT, called, CALLS),
@@ -137,30 +139,24 @@ def test_no_thought_hides_or_changes_what_a_reader_looks_for(thought, reader):
     assert read(HOSTILE[thought] + answer) == wanted
 
 
+SPOKEN = "It is 7, and '</think>' is a tag"
 # What is no thought and an answer: what each reader makes of it.
 MALFORMED = {
     "opened and never closed": (
-        f"<think>3 + 4 is 7 {CALL_TEXT}",
-        {"number": "", "tool call": None, "SFT row": f"<think>3 + 4 is 7 {CALL_TEXT}"},
+        f"<think>3 + 4 is 7 {tool_call('sum')}",
+        {"number": "", "tool call": None, "SFT row": f"<think>3 + 4 is 7 {tool_call('sum')}"},
     ),
     "closed again in the answer": (
         "<think>3 + 4</think>7</think>8",  # learned whole; who wants a number takes the last
-        {
-            "critique": "7</think>8",
-            "SFT row": "7</think>8",
-            "words": "7</think>8",
-            "number": "8",
-            "vote": "8",
-        },
+        {"critique": "7</think>8", "SFT row": "7</think>8", "number": "8", "vote": "8"},
     ),
     "nothing behind the thought": (
         f"{CALL_TEXT}\n7</think>",
         {"critique": "", "SFT row": "", "words": "", "number": "", "tool call": None},
     ),
     "only spoken of": (
-        "It is 7, and '</think>' is a tag",
-        {name: "It is 7, and '</think>' is a tag" for name in ("critique", "SFT row", "words")}
-        | {"number": "7"},
+        SPOKEN,
+        {"critique": SPOKEN, "SFT row": SPOKEN, "words": SPOKEN, "number": "7"},
     ),
     "a call and a sentence": (f"<think>a</think>{CALL_TEXT} There.", {"tool call": None}),
     "a call that never closes": (f"<think>a</think>{CALL_TEXT[:-3]}", {"tool call": None}),

@@ -107,7 +107,7 @@ def extract_answer(text: str) -> str:
 def _spoken(text: str) -> str:
     """What stands outside of thoughts; "" for a thought that never ends.
 
-    One thought ends where it ends for every reader (nbkit.text.chat). What chat.py does not know is read here:
+    One thought ends where it ends for every reader (nbkit.text.chat). Read here is what that does not know:
     tags of other names, thoughts that never end, and several that end, of which the last counts
     (docs/answers.md)."""
     rest = split_thought(text)[1]
