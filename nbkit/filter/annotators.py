@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from nbkit.filter.rules.dimensions import DIMENSIONS, annotate
 from nbkit.filter.scorer import NAMES
 from nbkit.models.endpoint import Endpoint
-from nbkit.models.replies import Completion
+from nbkit.models.replies import Reply
 from nbkit.run import progress
 from nbkit.text.chat import split_thought
 
@@ -150,7 +150,7 @@ class LLMAnnotator:
         )
         again = {}
         for (text, conversation), answer in zip(waiting.items(), answers, strict=True):
-            if not isinstance(answer, Completion):
+            if not isinstance(answer, Reply):
                 outcomes[text] = f"endpoint: {answer.reason}"
                 continue
             try:

@@ -5,7 +5,7 @@ the LLM annotator of 01.
     answers = endpoint.complete([[{"role": "user", "content": "2 + 2?"}]], temperature=0.0, max_tokens=8)
     endpoint.report()         # requests, cached, retried, failed by reason, tokens, cost, seconds
 
-Every conversation gets either a `Completion` or a `Failure` with its reason; nothing is made up. Answers go
+Every conversation gets either a `Reply` or a `Failure` with its reason; nothing is made up. Answers go
 to an SQLite file as they come, so that a killed run asks again only what was in flight.
 """
 
@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 
 from nbkit.models.endpoint_http import check_url, failure_of, run, tell_hidden_errors, up_to
 from nbkit.models.json_cache import JsonCache
-from nbkit.models.replies import Completion, Failure, read, refused_parameter
+from nbkit.models.replies import Failure, Reply, read, refused_parameter
 from nbkit.run import progress
 from nbkit.run.files import digest
 
@@ -105,7 +105,7 @@ class Endpoint:
         seeds: Sequence[int] | None = None,
         label: str = "asking",
         **sampling: Any,
-    ) -> list[Completion | Failure]:
+    ) -> list[Reply | Failure]:
         """One answer per conversation, in their order; works inside a running event loop (Jupyter) too.
 
         `seeds` are one per conversation. `sampling` is what `chat.completions.create` takes (temperature,
@@ -116,7 +116,7 @@ class Endpoint:
         """
         started = time.monotonic()
         requests = self._requests(conversations, seeds, sampling)
-        results: list[Completion | Failure | None]
+        results: list[Reply | Failure | None]
         try:
             with closing(JsonCache(self.cache)) as cache:
                 results = [_cached(cache, key) for key, _ in requests]
@@ -136,7 +136,7 @@ class Endpoint:
     def texts(self, requests: Sequence[str], **sampling: Any) -> list[str]:
         """The answer to every request, a user turn of its own; "" where there is none (see `report`)."""
         answers = self.complete([[{"role": "user", "content": text}] for text in requests], **sampling)
-        return [answer.text if isinstance(answer, Completion) else "" for answer in answers]
+        return [answer.text if isinstance(answer, Reply) else "" for answer in answers]
 
     def report(self) -> dict[str, Any]:
         """What the calls so far used. Tokens and cost are of the requests answered by the server in this
@@ -204,7 +204,7 @@ class Endpoint:
                     result = Failure("gave up", f"not sent after {self.give_up_after} failures in a row")
                 else:
                     result = await self._ask(client, request)
-                if isinstance(result, Completion):
+                if isinstance(result, Reply):
                     failed_in_a_row = 0
                     if result.finished:
                         cache.put(key, asdict(result))
@@ -222,16 +222,16 @@ class Endpoint:
                 self._checked = True
             await asyncio.gather(*(work(client) for _ in range(min(self.concurrency, len(todo)))))
 
-    async def _ask(self, client: AsyncOpenAI, request: dict[str, Any]) -> Completion | Failure:
+    async def _ask(self, client: AsyncOpenAI, request: dict[str, Any]) -> Reply | Failure:
         self._counts["requests"] += 1
         result = await self._send(client, request)
-        if isinstance(result, Completion):
+        if isinstance(result, Reply):
             self._counts["unmetered"] += result.prompt_tokens is None or result.completion_tokens is None
             self._counts["prompt_tokens"] += result.prompt_tokens or 0
             self._counts["completion_tokens"] += result.completion_tokens or 0
         return result
 
-    async def _send(self, client: AsyncOpenAI, request: dict[str, Any]) -> Completion | Failure:
+    async def _send(self, client: AsyncOpenAI, request: dict[str, Any]) -> Reply | Failure:
         """One answer, asked again without what the model refuses: each time there is one name less."""
         while True:
             sent = {self._adapted.get(name, name): value for name, value in request.items()}
@@ -284,8 +284,8 @@ class Endpoint:
             )
 
 
-def _cached(cache: JsonCache, key: str) -> Completion | None:
+def _cached(cache: JsonCache, key: str) -> Reply | None:
     with cache.explained():
         found = cache.get(key)
-        answer = found and replace(Completion(**found), cached=True)
+        answer = found and replace(Reply(**found), cached=True)
         return answer if answer and answer.finished else None  # caches of old versions kept failures too

@@ -26,6 +26,7 @@ from nbkit.models.engine import (
     stop_tokens,
 )
 from nbkit.models.load import load
+from nbkit.text.chat import END_THINK, THINK, split_thought
 from nbkit.text.conversations import printable
 
 # How servers word a prompt (plus max_tokens) beyond the context: OpenAI, vLLM, SGLang, llama.cpp.
@@ -183,16 +184,16 @@ def as_sent(messages: Sequence[dict]) -> list[dict]:
     return sent
 
 
-def _from_answer(answer: api.Completion | api.Failure, max_new_tokens: int, seed: int) -> Completion:
+def _from_answer(answer: api.Reply | api.Failure, max_new_tokens: int, seed: int) -> Completion:
     if isinstance(answer, api.Failure):
         overflow = answer.reason == "HTTP 400" and OVERFLOW.search(answer.detail)
         return Completion(
             "", stop="context" if overflow else "error", seed=seed, detail=f"{answer.reason}: {answer.detail}"
         )
     text, stop, detail = printable(answer.text), answer.finish_reason, ""
-    if answer.reasoning and "</think>" not in text:  # some servers leave it in the text too
+    if answer.reasoning and split_thought(text)[0] is None:  # some servers leave it in the text too
         closed = text or stop != "length"  # cut inside its thought: the thought is not closed
-        text = f"<think>{printable(answer.reasoning)}{'</think>' if closed else ''}{text}"
+        text = f"{THINK}{printable(answer.reasoning)}{END_THINK if closed else ''}{text}"
     if (
         stop == "length"
         and not answer.reasoning  # which some servers leave out of the count

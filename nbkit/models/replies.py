@@ -41,9 +41,10 @@ _REFUSAL = re.compile(
 
 
 @dataclass(frozen=True)
-class Completion:
-    """An answer. `finish_reason` is "stop", "length" where the limit of tokens cut it, or the server's own
-    word; tokens are None where the server counts none. `reasoning` came beside the text."""
+class Reply:
+    """What the server said, before an engine makes a `Completion` of it. `finish_reason` is "stop", "length"
+    where the limit of tokens cut it, or the server's own word; tokens are None where the server counts none.
+    `reasoning` came beside the text."""
 
     text: str
     finish_reason: str | None
@@ -68,7 +69,7 @@ class Failure:
     detail: str
 
 
-def read(body: bytes) -> Completion | Failure:
+def read(body: bytes) -> Reply | Failure:
     """The first choice of a chat completion."""
     try:
         answer = json.loads(body)
@@ -86,7 +87,7 @@ def read(body: bytes) -> Completion | Failure:
     finish = _FINISH.get(reason.lower(), reason) if isinstance(reason, str) else None
     if not text and not reasoning and message.get("content") is None and finish != "length":
         return Failure("no text", f"content is None, finish_reason {reason!r}")
-    return Completion(text, finish, *tokens, reasoning=reasoning)
+    return Reply(text, finish, *tokens, reasoning=reasoning)
 
 
 def _count(usage: Any, name: str) -> int | None:

@@ -21,6 +21,7 @@ from nbkit.refine.critique import committed, inspect, judge
 from nbkit.refine.loop import LOST, SAMPLING, Spent
 from nbkit.refine.prompts import TRAINED, Prompts, judge_request
 from nbkit.run import progress
+from nbkit.text.chat import THINK, split_thought
 from nbkit.verify.errors import GraderError
 
 
@@ -58,10 +59,13 @@ class Reconstruction:
 
 
 def parse(text: str) -> tuple[str, str] | None:
-    """(summary, chain) of a model's output, or None when either is missing or anything follows."""
-    head, opened, rest = text.partition("<think>")
-    chain, closed, after = rest.partition("</think>")
-    whole = opened and closed and head.startswith("Summary:") and chain.strip() and not after.strip()
+    """(summary, chain) of a model's output, or None when either is missing or anything follows. The chain
+    ends where every reader of the response will end it (nbkit.text.chat)."""
+    head, opened, rest = text.partition(THINK)
+    chain, after = split_thought(opened + rest)
+    if chain is None or split_thought(chain)[0] is not None:  # several thoughts in a row are not one chain
+        return None
+    whole = head.startswith("Summary:") and chain.strip() and not after.strip()
     return (head.removeprefix("Summary:").strip(), chain.strip()) if whole else None
 
 

@@ -15,7 +15,7 @@ import pytest
 from fake_endpoint import FakeServer, chat
 
 from nbkit.models.endpoint import Endpoint
-from nbkit.models.replies import Completion, Failure
+from nbkit.models.replies import Failure, Reply
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_answers_in_order_under_concurrency(server):
 def test_no_prices_no_cost_and_answers_without_usage_are_told(server):
     server.answer = lambda request: {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
     endpoint = Endpoint(server.url, "tiny")
-    assert endpoint.complete(ask("a")) == [Completion("x", "stop", None, None)]
+    assert endpoint.complete(ask("a")) == [Reply("x", "stop", None, None)]
     assert endpoint.report()["cost"] is None
     assert endpoint.report()["unmetered"] == 1
 

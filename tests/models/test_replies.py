@@ -9,7 +9,7 @@ from fake_endpoint import FakeServer, chat
 from nbkit.models import replies
 from nbkit.models.endpoint import Endpoint
 from nbkit.models.engines import EndpointEngine, as_sent
-from nbkit.models.replies import Completion, Failure
+from nbkit.models.replies import Failure, Reply
 
 USER = [{"role": "user", "content": "a"}]
 
@@ -330,5 +330,5 @@ def test_a_prompt_with_calls_is_sent_as_servers_want_it(server):
 def test_reasoning_is_no_part_of_the_text_for_other_callers(server):
     server.answer = lambda request: reply(content="42", reasoning_content="6*7")
     (found,) = Endpoint(server.url, "tiny").complete([USER])
-    assert found == Completion("42", "stop", 1, 5, reasoning="6*7")
+    assert found == Reply("42", "stop", 1, 5, reasoning="6*7")
     assert Endpoint(server.url, "tiny").texts(["a"]) == ["42"]

@@ -14,6 +14,7 @@ from nbkit.verify.answers import values
 from nbkit.verify.answers.parse import formula
 from nbkit.verify.answers.parse.clean import clean
 from nbkit.verify.answers.parse.rational import exact
+from nbkit.verify.errors import GraderError
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("NBKIT_DATA_DIR") or ROOT.parent / "shared" / "data")
@@ -207,7 +208,7 @@ def test_expensive_answers_fail_in_time(jail, prediction, gold):
 )  # fmt: skip
 def test_a_malformed_reference_is_infra(jail, gold):
     assert verdict("2", gold, jail) == "infra"
-    with pytest.raises(RuntimeError, match="malformed"):
+    with pytest.raises(GraderError, match="malformed"):
         equivalent("2", gold, jail)
 
 

@@ -122,7 +122,7 @@ ENTRIES = {
     "replies.refused_parameter": lambda t: replies.refused_parameter(
         replies.Failure("HTTP 400", f"unsupported {t}"), {"stop": t, "seed": 1}
     ),
-    "engines, an answer": lambda t: _from_answer(replies.Completion(t, "stop", 1, 1, reasoning=t), 9, 0),
+    "engines, an answer": lambda t: _from_answer(replies.Reply(t, "stop", 1, 1, reasoning=t), 9, 0),
     "verify.extract_answer": extract_answer,
     "verify.extract_code": extract_code,
     "verify.extract_code, an entry": lambda t: extract_code(f"```python\n{t}\n```\n{t}", "f"),

@@ -11,6 +11,7 @@ or a comma are one list; without a marker the last formula or number counts (`st
 import re
 from typing import NamedTuple
 
+from nbkit.text.chat import END_THINK, split_thought
 from nbkit.verify.answers.extract.bounds import behind_denial, starts_with_bound
 from nbkit.verify.answers.extract.boxes import inside, without_words
 from nbkit.verify.answers.extract.clauses import starts_with_value
@@ -104,7 +105,14 @@ def extract_answer(text: str) -> str:
 
 
 def _spoken(text: str) -> str:
-    """What stands outside of thoughts; "" for a thought that never ends."""
+    """What stands outside of thoughts; "" for a thought that never ends.
+
+    One thought ends where it ends for every reader (nbkit.text.chat). Read here is what that does not know:
+    tags of other names, thoughts that never end, and several that end, of which the last counts
+    (docs/answers.md)."""
+    rest = split_thought(text)[1]
+    if split_thought(rest)[0] is None and all(tag[0] == END_THINK for tag in _THOUGHT.finditer(rest)):
+        return rest  # a tag that is left is only spoken of
     pieces, opened = [], [False]
     at = 0
     for tag in _THOUGHT.finditer(text):
