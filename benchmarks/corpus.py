@@ -108,7 +108,7 @@ def one_run(inputs, folder, out):
 
     executors.executor_of = timed_executor
     started = time.perf_counter()
-    pipeline.filter_corpus(inputs, folder, out, pipeline.Settings(hq_tokens=1000, mq_tokens=1000))
+    pipeline.filter_corpus(inputs, folder, out, pipeline.FilterSettings(hq_tokens=1000, mq_tokens=1000))
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"seconds": seconds, "peak_mib": peak, "stages": stages}))

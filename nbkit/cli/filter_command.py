@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Filter the corpus and print what became of its documents; returns the exit code."""
     from nbkit.filter.corpus import executors, pipeline  # noqa: PLC0415 (datatrove takes seconds)
 
-    settings = pipeline.Settings(
+    settings = pipeline.FilterSettings(
         hq_tokens=arguments.hq_tokens,
         mq_tokens=arguments.mq_tokens,
         on_bad=arguments.on_bad,

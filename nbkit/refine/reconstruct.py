@@ -69,36 +69,48 @@ def parse(text: str) -> tuple[str, str] | None:
     return (head.removeprefix("Summary:").strip(), chain.strip()) if whole else None
 
 
+@dataclass(frozen=True)
+class ReconstructSettings:
+    """How `reconstruct` works. `prompts`: the wording that the models know. `continuations`: samples by every
+    continuer, all of which must reach the solution. `max_new_tokens`: of a chain, a continuation and an
+    opinion each."""
+
+    prompts: Prompts = TRAINED
+    continuations: int = 8
+    max_new_tokens: int = 80
+    seed: int = 0
+
+
+DEFAULT = ReconstructSettings()
+
+
 def reconstruct(
     solved: Sequence[tuple[str, str]],
     model: Engine,
     continuers: Sequence[Engine],
     judges: Sequence[Engine],
     jail,
-    *,
-    prompts: Prompts = TRAINED,
-    continuations: int = 8,
-    max_new_tokens: int = 80,
-    seed: int = 0,
+    settings: ReconstructSettings = DEFAULT,
 ) -> tuple[list[Reconstruction], Spent]:
-    """One reconstruction per (question, solution), greedily; each is checked until something rejects it. Of
-    `continuations` samples by every continuer, all must reach the solution. Raises GraderError or Unanswered
-    when over 1% got lost."""
-    start, spent = time.perf_counter(), Spent()
+    """One reconstruction per (question, solution), greedily; each is checked until something rejects it. All
+    samples of every continuer must reach the solution. Raises GraderError or Unanswered when over 1% got
+    lost."""
+    # Write the chains.
+    start, spent, prompts = time.perf_counter(), Spent(), settings.prompts
     turns = [user_turn(prompts.complete.format(question=question, solution=s)) for question, s in solved]
     with progress.doing("completing chains"):
-        outputs = spent.metered("complete", model).sample(turns, 1, max_new_tokens)
+        outputs = spent.metered("complete", model).sample(turns, 1, settings.max_new_tokens)
     built = []
     for (question, solution), (output,) in zip(solved, outputs, strict=True):
         summary, chain = parse(output.text) or ("", "")
         built.append(Reconstruction(question, solution, summary, chain, "" if chain else "malformed"))
-    limits = {"prompts": prompts, "max_new_tokens": max_new_tokens}
+    # Check them, cheapest first: what one check rejects, the next is not asked about.
     filters = [partial(_false_steps, jail=jail)]
     for engine in continuers:
         metered = spent.metered("continue", engine)
-        filters.append(partial(_continued, engine=metered, n=continuations, seed=seed, jail=jail, **limits))
+        filters.append(partial(_continued, engine=metered, jail=jail, settings=settings))
     for engine in judges:
-        filters.append(partial(_condemned, engine=spent.metered("judge", engine), **limits))
+        filters.append(partial(_condemned, engine=spent.metered("judge", engine), settings=settings))
     for reasons_of in filters:
         alive = [i for i, candidate in enumerate(built) if candidate.kept]
         with progress.doing("checking chains"):
@@ -126,24 +138,18 @@ def _false_steps(built: Sequence[Reconstruction], jail) -> list[str]:
 
 
 def _continued(
-    built: Sequence[Reconstruction],
-    *,
-    engine: Engine,
-    n: int,
-    seed: int,
-    prompts: Prompts,
-    max_new_tokens: int,
-    jail,
+    built: Sequence[Reconstruction], *, engine: Engine, jail, settings: ReconstructSettings
 ) -> list[str]:
     """Where a model arrives that is given the chain and goes on."""
     turns = [
         [
-            *user_turn(prompts.draft.format(question=b.question)),
+            *user_turn(settings.prompts.draft.format(question=b.question)),
             {"role": "assistant", "content": f"<think>{b.chain}</think>"},
         ]
         for b in built
     ]
-    groups = engine.sample(turns, n, max_new_tokens, seed=seed, **SAMPLING) if turns else []
+    n, length, seed = settings.continuations, settings.max_new_tokens, settings.seed
+    groups = engine.sample(turns, n, length, seed=seed, **SAMPLING) if turns else []
     reasons = []
     for b, group in zip(built, groups, strict=True):
         other = next((c.text.strip() for c in group if not _reaches(b, c, jail)), None)
@@ -162,12 +168,12 @@ def _reaches(b: Reconstruction, completion: Completion, jail) -> bool:
     return tested and not _complaint(f"<think>{b.chain}</think>{completion.text}", items, jail)
 
 
-def _condemned(
-    built: Sequence[Reconstruction], engine: Engine, prompts: Prompts, max_new_tokens: int
-) -> list[str]:
+def _condemned(built: Sequence[Reconstruction], engine: Engine, settings: ReconstructSettings) -> list[str]:
+    """What a model that judges finds wrong."""
     lists = [checklist(b.question) for b in built]
     requests = [
-        judge_request(b.question, b.response, items, prompts) for b, items in zip(built, lists, strict=True)
+        judge_request(b.question, b.response, items, settings.prompts)
+        for b, items in zip(built, lists, strict=True)
     ]
-    opinions = judge(engine, requests, lists, max_new_tokens) if built else []
+    opinions = judge(engine, requests, lists, settings.max_new_tokens) if built else []
     return [next((c.comment for c in opinion if not c.met), "") for opinion in opinions]

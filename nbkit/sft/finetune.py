@@ -9,32 +9,19 @@ kept across runs. Used by 03-06.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from nbkit.models.load import load, save
 from nbkit.run import files
 from nbkit.run.stage import Run
-from nbkit.sft.sft import SFTResult, sft, with_markers
+from nbkit.sft.sft import SFTResult, SFTSettings, sft, with_markers
 
 AMOUNTS = "amounts.json"
 Conversations = Sequence[list[dict] | dict]  # in the forms of nbkit.sft.sft
 # train(model, tokenizer, folder): trains the model in place, returns (history, seconds)
 Training = Callable[[Any, Any, Path], tuple[list[dict], float]]
-
-
-@dataclass(frozen=True)
-class SFTSettings:
-    """How `sft` trains. `lr`: peak learning rate. `batch`: packed rows per step, of `max_length` tokens each.
-    `epochs`: passes over the conversations; `steps`, where given, counts in their place."""
-
-    lr: float
-    batch: int
-    max_length: int
-    seed: int
-    epochs: float = 1.0
-    steps: int = 0
 
 
 def finetuned(
@@ -44,7 +31,7 @@ def finetuned(
     has a chat template that marks the assistant's tokens. Raises as `load` and `sft` do."""
     model, tokenizer = load(source)
     tokenizer = with_markers(tokenizer)
-    return model, tokenizer, sft(model, tokenizer, conversations, **asdict(settings), out=out, label=label)
+    return model, tokenizer, sft(model, tokenizer, conversations, settings, out=out, label=label)
 
 
 def finetune(

@@ -28,7 +28,7 @@ from nbkit.filter.contamination import decontaminate
 from nbkit.filter.corpus import executors, pipeline
 from nbkit.filter.corpus.executors import Execution
 from nbkit.filter.corpus.inputs import Corpus
-from nbkit.filter.corpus.pipeline import Settings, filter_corpus
+from nbkit.filter.corpus.pipeline import FilterSettings, filter_corpus
 from nbkit.filter.corpus.pools import FindCuts, decide, sort_keys
 from nbkit.filter.document_filter import DocumentFilter
 from nbkit.tasks import world
@@ -82,7 +82,7 @@ def inputs(tmp_path, docs) -> str:
 def run(inputs, saved, out, **settings) -> dict:
     execution = Execution(**{f.name: settings.pop(f.name) for f in fields(Execution) if f.name in settings})
     texts = settings.pop("eval_texts", EVAL)
-    chosen = Settings(**{"hq_tokens": 4000, "mq_tokens": 5000, **settings})
+    chosen = FilterSettings(**{"hq_tokens": 4000, "mq_tokens": 5000, **settings})
     return filter_corpus(inputs, saved, out, chosen, execution, eval_texts=texts)
 
 
@@ -186,7 +186,7 @@ KILLED = """
 import os, sys
 from nbkit.filter.corpus import dedup, pools, score
 from nbkit.filter.corpus.executors import Execution
-from nbkit.filter.corpus.pipeline import Settings, filter_corpus
+from nbkit.filter.corpus.pipeline import FilterSettings, filter_corpus
 kind, inputs, saved, out, evals = sys.argv[1:]
 module, name, after = {
     "sketch": (dedup, "atomic_file", 20),
@@ -201,7 +201,7 @@ def dying(*arguments):
     return real(*arguments)
 setattr(module, name, dying)
 import json
-filter_corpus(inputs, saved, out, Settings(4000, 5000), eval_texts=json.loads(evals))
+filter_corpus(inputs, saved, out, FilterSettings(4000, 5000), eval_texts=json.loads(evals))
 """
 
 
@@ -232,7 +232,7 @@ def test_sigkill_of_two_workers_at_any_moment(inputs, saved, tmp_path):
     whole = content(run(inputs, saved, tmp_path / "whole"))
     code = KILLED.split("module, name, after")[0] + (
         "import json\nif __name__ == '__main__':\n    filter_corpus(inputs, saved, out, "
-        "Settings(4000, 5000), Execution(tasks=3, workers=2), eval_texts=json.loads(evals))\n"
+        "FilterSettings(4000, 5000), Execution(tasks=3, workers=2), eval_texts=json.loads(evals))\n"
     )
     script = tmp_path / "job.py"
     script.write_text(code)

@@ -252,7 +252,8 @@ def test_what_judges_say_becomes_critiques():
 
 
 def run(teacher, student=None, judges=(), jail=None, question="What is 3 + 4?", **options):
-    (result,), spent = refine.refine([question], {"teacher": teacher}, student, list(judges), jail, **options)
+    settings = refine.RefineSettings(**options)
+    (result,), spent = refine.refine([question], {"teacher": teacher}, student, list(judges), jail, settings)
     return result, spent
 
 
@@ -297,9 +298,8 @@ def test_judges_choose_among_drafts_that_pass_every_tool(jail):
 
 def test_several_teachers_draft_and_the_first_one_revises(jail):
     first, second = Scripted(lambda r, i: OFF), Scripted(lambda r, i: GOOD)
-    (result,), _ = refine.refine(
-        ["What is 3 + 4?"], {"a": first, "b": second}, None, [], jail, candidates=2, rounds=1
-    )
+    settings = refine.RefineSettings(candidates=2, rounds=1)
+    (result,), _ = refine.refine(["What is 3 + 4?"], {"a": first, "b": second}, None, [], jail, settings)
     assert result.first == OFF and result.final.text == GOOD and result.final.author == "b"
 
 
@@ -468,9 +468,8 @@ def test_the_notebook_lets_no_reference_answer_into_the_loop():
 
 def drafted(task: Task, *texts: str, jail=None) -> refine.Refined:
     teacher = Scripted(lambda request, i: texts[i])
-    (found,), _ = refine.refine(
-        [task.question], {"t": teacher}, None, [], jail, candidates=len(texts), rounds=0
-    )
+    settings = refine.RefineSettings(candidates=len(texts), rounds=0)
+    (found,), _ = refine.refine([task.question], {"t": teacher}, None, [], jail, settings)
     return found
 
 

@@ -10,7 +10,7 @@ import torch
 
 from nbkit.models.engine import Completion, user_prompt
 from nbkit.rl import rewards
-from nbkit.rl.grpo import grpo, within_band
+from nbkit.rl.grpo import GRPOSettings, grpo, within_band
 from nbkit.rl.judge import PairwiseJudge
 from nbkit.tasks.skills import Task
 from nbkit.text.tool_calls import tool_call
@@ -183,13 +183,8 @@ def test_a_step_that_no_grader_could_grade_changes_no_weight(tmp_path):
         tiny.tokenizer(),
         [{"prompt": prompt, "index": 0}] * 2,
         rewards.verified([NO_REFERENCE], OneJail(), every_token),
-        steps=2,
-        prompts_per_step=2,
-        group=4,
-        lr=1e-2,
-        max_new_tokens=4,
+        GRPOSettings(steps=2, prompts_per_step=2, group=4, lr=1e-2, max_new_tokens=4, seed=0),
         out=tmp_path,
-        seed=0,
     )
     assert [(row["graded"], row["reward"]) for row in history] == [(0.0, 0.0), (0.0, 0.0)]
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))

@@ -56,17 +56,8 @@ def weights(model) -> torch.Tensor:
 def test_finetune_is_load_sft_save_and_the_time(run, base, tmp_path, capsys):
     path = finetune(run, "tuned", base, CHATS, SETTINGS)
     model, tokenizer = load(base)
-    by_hand = sft(
-        model,
-        with_markers(tokenizer),
-        CHATS,
-        lr=5e-3,
-        batch=4,
-        max_length=256,
-        seed=0,
-        epochs=1.0,
-        out=tmp_path,
-    )
+    settings = SFTSettings(lr=5e-3, batch=4, max_length=256, seed=0, epochs=1.0)
+    by_hand = sft(model, with_markers(tokenizer), CHATS, settings, out=tmp_path)
     trained, saved_tokenizer = load(path)
     assert torch.equal(weights(trained), weights(model))
     assert not torch.equal(weights(trained), weights(load(base)[0]))

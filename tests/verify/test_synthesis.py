@@ -10,14 +10,14 @@ from nbkit.verify.code import mutants
 from nbkit.verify.code.synthesis import (
     Rejected,
     Suite,
+    SynthesisSettings,
     problem_fault,
     problem_request,
     public_tests,
     synthesize,
-    vary,
     write_problems,
-    written,
 )
+from nbkit.verify.code.variations import vary, written
 
 CLAMP = "def clamp(x, low, high):\n    if x < low:\n        return low\n    return high if x > high else x"
 LARGEST = "def largest(xs):\n    return max(xs) if xs else None"
@@ -28,7 +28,7 @@ WALL_S = 0.5  # of the fixture `jail`
 
 def test_only_mutants_that_equal_the_solution_survive(jail):
     examples = [[5, 0, 10], [7, 1, 9]]
-    suite = synthesize(jail, CLAMP, "clamp", examples, private=6)
+    suite = synthesize(jail, CLAMP, "clamp", examples, SynthesisSettings(private=6))
     assert isinstance(suite, Suite)
     shown = [Call(args, args[0]) for args in examples]
     assert suite.public == shown[:1]
@@ -36,7 +36,7 @@ def test_only_mutants_that_equal_the_solution_survive(jail):
     equivalent = [CLAMP.replace("x < low", "x <= low"), CLAMP.replace("x > high", "x >= high")]
     assert sorted(suite.survivors) == sorted(ast.unparse(ast.parse(code)) for code in equivalent)
     assert 1 <= len(suite.private) <= 6
-    strict = synthesize(jail, CLAMP, "clamp", examples, min_score=0.9)
+    strict = synthesize(jail, CLAMP, "clamp", examples, SynthesisSettings(min_score=0.9))
     assert isinstance(strict, Rejected) and "catch 4 of 6 mutants, wanted 90%" in strict.reason
     assert grade(jail, CLAMP, "clamp", suite.private).status == "pass"
     for code in suite.survivors:
@@ -50,14 +50,14 @@ def test_only_mutants_that_equal_the_solution_survive(jail):
 def test_more_tests_are_tried_while_a_mutant_passes(jail):
     step = "def step(x):\n    if x >= 5:\n        return 1\n    return 0"
     weak, total = mutation_score(jail, step, "step", [Call([9], 1), Call([1], 0)])
-    suite = synthesize(jail, step, "step", [[9], [1]], rounds=6)
+    suite = synthesize(jail, step, "step", [[9], [1]], SynthesisSettings(rounds=6))
     strong, same_total = mutation_score(jail, step, "step", suite.private)
     assert weak < strong == total == same_total and suite.survivors == []
     assert [5] in [call.args for call in suite.private]  # the only argument that tells >= from >
 
 
 def test_remembering_the_public_tests_does_not_pay(jail):
-    suite = synthesize(jail, LARGEST, "largest", [[[3, 1, 2]], [[5]]], public=2)
+    suite = synthesize(jail, LARGEST, "largest", [[[3, 1, 2]], [[5]]], SynthesisSettings(public=2))
     parrot = "def largest(xs): return {'[3, 1, 2]': 3, '[5]': 5}.get(repr(xs), 3)"
     assert grade(jail, parrot, "largest", suite.public).status == "pass"
     assert grade(jail, parrot, "largest", suite.private).status == "fail"
@@ -65,7 +65,9 @@ def test_remembering_the_public_tests_does_not_pay(jail):
 
 
 def test_equal_seeds_give_equal_suites(jail):
-    first, again, other = (synthesize(jail, CLAMP, "clamp", [[5, 0, 10]], seed=seed) for seed in (1, 1, 2))
+    first, again, other = (
+        synthesize(jail, CLAMP, "clamp", [[5, 0, 10]], SynthesisSettings(seed=seed)) for seed in (1, 1, 2)
+    )
     assert first == again != other
 
 
@@ -89,7 +91,7 @@ def test_solutions_without_a_suite_are_rejected_with_the_reason(jail, solution, 
 
 def test_wrong_numbers_are_value_errors(jail):
     with pytest.raises(ValueError, match="private=0"):
-        synthesize(jail, CLAMP, "clamp", [[1, 0, 2]], private=0)
+        synthesize(jail, CLAMP, "clamp", [[1, 0, 2]], SynthesisSettings(private=0))
 
 
 VALUES = [True, 3, 2.5, "abc", "", [1, 2], [], (1, "a"), {1, 2}, {"a": [1]}, {}, None]
@@ -141,7 +143,8 @@ LONG = 10**5000  # repr() refuses it
     ],
 )
 def test_no_value_is_too_long_to_make_tests_of(jail, solution, examples):
-    suite = synthesize(jail, solution, "f", examples, candidates=6, rounds=1, max_mutants=3, min_score=0)
+    settings = SynthesisSettings(candidates=6, rounds=1, max_mutants=3, min_score=0)
+    suite = synthesize(jail, solution, "f", examples, settings)
     if isinstance(suite, Rejected):
         return
     assert problem_request(suite) and public_tests(suite)

@@ -2,7 +2,7 @@
 trains the filter, `nbkit filter` calls this.
 
     summary = filter_corpus("crawl/*.jsonl.gz", "outputs/small/01_data_mix/filter", "filtered",
-                            Settings(hq_tokens=6_500_000, mq_tokens=6_000_000),
+                            FilterSettings(hq_tokens=6_500_000, mq_tokens=6_000_000),
                             Execution(tasks=64, workers=8))
 
     <out>/scores-<fingerprint>/  signatures/ sketches/ pairs/ duplicates/ scores/ logs/  for any budgets
@@ -38,7 +38,7 @@ _SUFFIX = re.compile("|".join(map(re.escape, sorted(SUFFIXES, key=len, reverse=T
 
 
 @dataclass(frozen=True)
-class Settings:
+class FilterSettings:
     """What decides the result, beside the documents and the filter.
 
     `hq_tokens`, `mq_tokens`: budgets of the pools, in tokens of the filter's tokenizer. `threshold` (Jaccard
@@ -68,7 +68,7 @@ def filter_corpus(
     inputs: str | Sequence[str],
     filter_folder: str | Path,
     out: str | Path,
-    settings: Settings,
+    settings: FilterSettings,
     execution: Execution = ONE_TASK,
     *,
     eval_texts: Mapping[str, Sequence] | Callable[[], Mapping[str, Sequence]] | None = None,
@@ -116,7 +116,7 @@ def filter_corpus(
     return files.read_json(pools / "manifest.json")["summary"]
 
 
-def _corpus(inputs: str | Sequence[str], settings: Settings) -> Corpus:
+def _corpus(inputs: str | Sequence[str], settings: FilterSettings) -> Corpus:
     found = set()
     for pattern in [inputs] if isinstance(inputs, str) else inputs:
         matches = {str(Path(path).resolve()) for path in _matches(pattern)}
@@ -146,7 +146,7 @@ def _matches(pattern: str) -> list[str]:
     return []
 
 
-def _about(corpus: Corpus, filter_folder: Path, settings: Settings, eval_texts: Mapping | None) -> dict:
+def _about(corpus: Corpus, filter_folder: Path, settings: FilterSettings, eval_texts: Mapping | None) -> dict:
     """Everything that the scores depend on."""
     code = files.files_in(Path(__file__).parent)
     stats = [(path, os.stat(path)) for path in corpus.files]
@@ -162,7 +162,7 @@ def _about(corpus: Corpus, filter_folder: Path, settings: Settings, eval_texts: 
 
 
 def _score_stages(
-    corpus: Corpus, filter_folder: Path, out: Path, settings: Settings, leaks: bool, tasks: int
+    corpus: Corpus, filter_folder: Path, out: Path, settings: FilterSettings, leaks: bool, tasks: int
 ) -> list[Stage]:
     threshold, seed = settings.threshold, settings.seed
     bands, _ = dedup.lsh_bands(threshold)
