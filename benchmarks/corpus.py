@@ -175,7 +175,7 @@ def auc_interval(label, found):
 
 
 def datatrove_rules():
-    from datatrove.pipeline.filters import FineWebQualityFilter, GopherQualityFilter, GopherRepetitionFilter
+    from datatrove.pipeline.filters import FineWebQualityFilter, GopherQualityFilter, GopherRepetitionFilter  # noqa: PLC0415 (this part only)
 
     filters = [GopherRepetitionFilter(), GopherQualityFilter(), FineWebQualityFilter()]
 

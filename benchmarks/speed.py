@@ -199,8 +199,8 @@ def generation(options, tokenizer) -> None:
 
 
 def jail() -> None:
-    from nbkit.verify.jail.jail import Jail
-    from nbkit.verify.jail.tiers import SandboxUnavailable
+    from nbkit.verify.jail.jail import Jail  # noqa: PLC0415 (this part only)
+    from nbkit.verify.jail.tiers import SandboxUnavailable  # noqa: PLC0415 (this part only)
 
     try:
         with Jail() as opened:

@@ -129,7 +129,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def jail(request: pytest.FixtureRequest):
     """A warm jail of the strongest tier; a module may set its WALL_S."""
-    from nbkit.verify import Jail, SandboxUnavailable, probe
+    from nbkit.verify import Jail, SandboxUnavailable, probe  # noqa: PLC0415 (most tests need none of it)
 
     try:
         probe()

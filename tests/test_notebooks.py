@@ -15,6 +15,7 @@ from pathlib import Path
 
 import papermill
 import pytest
+import torch
 
 from nbkit.models.load import Shape, new_model, parameters
 from nbkit.run import params
@@ -95,8 +96,6 @@ def test_nothing_stands_between_a_missing_jail_and_the_error(tmp_path):
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_baseline_has_ten_times_the_student(profile):
-    import torch
-
     mix, values = (params.load_profile(profile, stage) for stage in ("01_data_mix", "02_pretrain"))
     vocabulary = mix["vocab_size"]
     tokenizer = type(

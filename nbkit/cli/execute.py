@@ -71,7 +71,7 @@ def show(folder: Path, text: str) -> None:
 def execute(source: Path, target: Path, parameters: dict[str, object]) -> Path:
     """Run `source` with `parameters` in the project root; returns `target`. Or leaves `.failed.ipynb`."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    import papermill
+    import papermill  # noqa: PLC0415 (slow: the live line says so first)
 
     part, failed = target.with_suffix(".part.ipynb"), target.with_suffix(".failed.ipynb")
     for stale in (part, failed):
@@ -115,8 +115,8 @@ def main(argv: list[str] | None = None) -> int:
     if parent := os.environ.pop("NBKIT_PARENT", None):
         follow_parent(int(parent))
     show(Path(arguments[1]).parent, "importing papermill")
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
+    from nbclient.exceptions import DeadKernelError  # noqa: PLC0415 (slow: the live line says so first)
+    from papermill.exceptions import PapermillExecutionError  # noqa: PLC0415 (slow: the live line says so first)
 
     try:
         execute(Path(arguments[0]), Path(arguments[1]), json.loads(arguments[2]))

@@ -82,9 +82,9 @@ def lock(profile: str) -> Iterator[None]:
 def _locked(handle: TextIO) -> bool:
     """Lock an open file until it is closed; False when another process holds it."""
     try:
-        import fcntl
+        import fcntl  # noqa: PLC0415 (POSIX only)
     except ImportError:  # Windows
-        import msvcrt
+        import msvcrt  # noqa: PLC0415 (Windows only)
 
         def take() -> None:
             msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)

@@ -204,7 +204,7 @@ class _Nearest:
     def __init__(self, seeds_MK: np.ndarray, approximate_above: int) -> None:
         self.seeds_MK, self.graph = seeds_MK, None
         if len(seeds_MK) > approximate_above:
-            from usearch.index import Index  # needed by this path only
+            from usearch.index import Index  # noqa: PLC0415 (needed by this path only)
 
             self.graph = Index(ndim=seeds_MK.shape[1], metric="ip", dtype="f32", expansion_search=128)
             # One thread in a fixed order: the graph, and so every score, is the same in each run.

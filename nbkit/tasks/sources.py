@@ -236,7 +236,7 @@ def _hub_rows(address: str, split: str) -> list[dict]:
     match = _HUB.fullmatch(address)
     if match is None:
         raise ValueError(f"{address!r}: want hub:OWNER/NAME@REVISION#CONFIG?SPLIT, the last three optional")
-    import datasets  # slow import, needed by this path only
+    import datasets  # noqa: PLC0415 (slow import, needed by this path only)
 
     part = match.groupdict()
     try:

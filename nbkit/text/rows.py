@@ -235,7 +235,7 @@ def _parsed(number: int, line: bytes) -> Row | None:
 
 
 def _scan_parquet(path: Path) -> Iterator[Row]:
-    from pyarrow import ArrowException, parquet
+    from pyarrow import ArrowException, parquet  # noqa: PLC0415 (slow, needed for parquet only)
 
     try:
         file = parquet.ParquetFile(path)
@@ -256,7 +256,7 @@ def _scan_parquet(path: Path) -> Iterator[Row]:
 
 
 def _batch_rows(batch, number: int) -> Iterator[Row]:
-    from pyarrow import ArrowException
+    from pyarrow import ArrowException  # noqa: PLC0415 (slow, needed for parquet only)
 
     try:
         records = batch.to_pylist()
@@ -272,7 +272,7 @@ def _batch_rows(batch, number: int) -> Iterator[Row]:
 def _record(row) -> dict:
     """One row. A value of another column than text that Python cannot hold (a time in nanoseconds, a date
     after the year 9999, an unknown time zone) becomes text, as Arrow writes it."""
-    from pyarrow import ArrowException
+    from pyarrow import ArrowException  # noqa: PLC0415 (slow, needed for parquet only)
 
     record = {}
     for name, column in zip(row.schema.names, row.columns, strict=True):

@@ -10,8 +10,11 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 
 from nbkit.cli import calibrate, execute, live
+from nbkit.models import training
+from nbkit.pretrain import throughput
 from nbkit.run import closure, files, progress, provenance
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -174,7 +177,7 @@ def test_slow_imports_are_named_and_only_the_outermost(line, tmp_path, monkeypat
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(progress, "_SLOW", {"nbkit_slow_example"})
     monkeypatch.setattr(sys, "meta_path", [progress._Imports(), *sys.meta_path])
-    import nbkit_slow_example
+    import nbkit_slow_example  # noqa: PLC0415 (made by this test)
 
     assert nbkit_slow_example.seen == nbkit_slow_example.inner.seen == ["importing nbkit_slow_example"]
     assert line()[0] == ""
@@ -366,8 +369,6 @@ def test_what_takes_long_says_what_it_does(file):
 
 def test_no_trainer_shows_a_finished_count_while_it_does_something_else(line, clock):
     """What the issue saw: "student_fg 1465/1465 0:00:00 left" while the peak was measured."""
-    from nbkit.models import training
-    from nbkit.pretrain import throughput
 
     class Stopped(Exception):
         pass
@@ -521,8 +522,6 @@ def test_the_reference_says_how_fast_its_machine_is():
 
 def test_three_rates_are_measured_here(monkeypatch):
     monkeypatch.setattr(calibrate, "_SECONDS", 0.0)
-    import torch
-
     threads = torch.get_num_threads()
     try:
         rates = calibrate.measure()

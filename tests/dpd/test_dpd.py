@@ -11,6 +11,8 @@ from nbkit.dpd.loss import by_trl_kernels
 from nbkit.dpd.states import completion_states
 from nbkit.dpd.tiles import Divergence
 from nbkit.dpd.trainer import DPDSettings, Weights, divergence, dpd, dpd_terms
+from nbkit.tasks import world
+from nbkit.text.tokenizer import train_tokenizer
 
 ROWS = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 3])
 
@@ -247,9 +249,6 @@ def test_other_vocabularies_are_refused(tmp_path):
         trainer(tmp_path, teacher=resized(400))
     with pytest.raises(ValueError, match="vocabulary of 300, the student 320.*resize_token_embeddings"):
         trainer(tmp_path, teacher=resized(300), teacher_tokenizer=tiny.tokenizer())
-    from nbkit.tasks import world
-    from nbkit.text.tokenizer import train_tokenizer
-
     other = train_tokenizer([d["text"] for d in world.corpus(200, seed=9)], 320)
     with pytest.raises(ValueError, match=r"teacher: its tokenizer differs from the student's in \d+ tokens"):
         trainer(tmp_path, teacher_tokenizer=other)

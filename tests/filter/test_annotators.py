@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from fake_endpoint import FakeServer, chat
+from tiny import tokenizer
 
 from nbkit.filter.annotators import (
     InvalidAnswer,
@@ -25,6 +26,7 @@ from nbkit.filter.annotators import (
 from nbkit.filter.rules.dimensions import DIMENSIONS, annotate
 from nbkit.filter.scorer import NAMES, as_matrix
 from nbkit.models.endpoint import Endpoint
+from nbkit.models.load import Shape, new_model
 
 GOOD = {name: i % 10 for i, name in enumerate(NAMES)}
 FIRST = NAMES[0]
@@ -271,10 +273,6 @@ def test_transformers_serve_with_random_weights(tmp_path):
     """A model that knows nothing, at the real server: all documents unscored, all counted, tokens metered."""
     pytest.importorskip("fastapi", reason="transformers serve needs fastapi")
     pytest.importorskip("uvicorn", reason="transformers serve needs uvicorn")
-    from tiny import tokenizer
-
-    from nbkit.models.load import Shape, new_model
-
     shape = Shape(hidden=32, layers=2, heads=4, kv_heads=2, mlp=64, context=16384, tied=True)
     model = new_model(tokenizer(), shape, seed=0)
     folder = tmp_path / "random"

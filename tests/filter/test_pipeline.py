@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
+from transformers import AutoTokenizer
 
 from nbkit.cli import main
 from nbkit.filter import dedup, pools, scorer
@@ -136,8 +137,6 @@ def test_the_same_decisions_as_in_memory(inputs, saved, tmp_path, docs):
     assert len(leaks) == 6
     expected |= {row["id"]: f"leak_{row['kind']}" for row in leaks}
     assert {row["id"]: row["reason"] for row in rows if row["reason"]} == expected
-
-    from transformers import AutoTokenizer
 
     scores = DocumentFilter.load(saved).score([doc["text"] for doc in kept])
     tokens = token_counts(kept, AutoTokenizer.from_pretrained(saved / "tokenizer"))

@@ -253,9 +253,9 @@ def test_hnsw_finds_what_the_exact_search_finds():
 def static_model(tmp_path_factory):
     """A sentence-transformers folder with random word vectors, made without a network."""
     pytest.importorskip("sentence_transformers")
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import StaticEmbedding
-    from tokenizers import Tokenizer, models, pre_tokenizers
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 (an optional package)
+    from sentence_transformers.models import StaticEmbedding  # noqa: PLC0415 (an optional package)
+    from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: PLC0415 (an optional package)
 
     words = sorted({word.lower() for text in [*SEEDS, *REFERENCE, NEAR] for word in text.split()})
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(["[UNK]", *words])}, "[UNK]"))

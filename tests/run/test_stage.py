@@ -12,7 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib
+import numpy
 import pytest
+import torch
+from matplotlib import pyplot
 
 from nbkit.run import files, provenance
 from nbkit.run.provenance import notebook_hash, status_of
@@ -110,9 +114,6 @@ def test_end_without_begin_and_dir_before_end_say_what_to_run(project):
 
 
 def test_seeding_repeats(project):
-    import numpy
-    import torch
-
     def draw() -> tuple:
         start(seed=3)
         return random.random(), float(numpy.random.rand()), float(torch.rand(1))
@@ -307,9 +308,6 @@ def test_artifact_names_stay_inside_the_run_folder(project, name):
 
 
 def test_record_takes_numbers_and_refuses_nan_and_paths(project):
-    import numpy
-    import torch
-
     _, run = start()
     run.record(
         a=numpy.float32(0.5), b={"c": numpy.int64(3), "d": [torch.tensor(2.0), True]}, e=numpy.arange(2)
@@ -329,11 +327,7 @@ def test_record_takes_numbers_and_refuses_nan_and_paths(project):
 
 
 def test_log_and_figure_are_artifacts(project):
-    import matplotlib
-
     matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     _, run = start()
     run.log("loss", [{"step": 1, "loss": 2.5}, {"step": 2, "loss": 2.0}])
     figure, axis = pyplot.subplots(figsize=(2, 1))

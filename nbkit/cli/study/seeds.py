@@ -199,7 +199,7 @@ class _Team:
 
 def main(argv: Sequence[str]) -> int:
     """`python -m nbkit.cli.study.seeds PARENT run ...`: `nbkit run` that ends when process PARENT is gone."""
-    from nbkit.cli import main as cli  # the command line imports this module
+    from nbkit.cli import main as cli  # noqa: PLC0415 (the command line imports this module)
 
     execute.follow_parent(int(argv[0]))
     return cli.main(argv[1:])

@@ -44,7 +44,7 @@ def furnish() -> None:
     with contextlib.suppress(ImportError):
         _loops_without_sockets()
     with contextlib.suppress(ImportError):
-        import resource
+        import resource  # noqa: PLC0415 (WebAssembly has none)
 
         limit = resource.setrlimit
         resource.setrlimit = lambda kind, limits, /: kind == resource.RLIMIT_STACK or limit(kind, limits)
@@ -94,7 +94,7 @@ def _descriptor(file: object) -> object:
 
 def _fstat_of(machine: str):
     """`os.fstat` by the call fstat. That of the C library is newfstatat, which could also look up paths."""
-    import ctypes
+    import ctypes  # noqa: PLC0415 (Linux tiers only)
 
     number, form, places = _STAT[machine]
     libc, size = ctypes.CDLL(None, use_errno=True), 256
@@ -114,7 +114,7 @@ def _fstat_of(machine: str):
 def _loops_without_sockets() -> None:
     """An event loop for `asyncio.run` that needs no socket to be woken up: tasks, timers and threads."""
     sys.modules.setdefault("ssl", None)  # large, and useless without a network
-    import asyncio
+    import asyncio  # noqa: PLC0415 (after ssl is hidden)
 
     class Waiter:
         """In place of a selector: there are no files to wait for."""
