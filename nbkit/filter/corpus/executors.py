@@ -65,9 +65,6 @@ class Execution:
         _check_options(self.executor, self.executor_options)
 
 
-ONE_TASK = Execution()
-
-
 def run_stages(stages: Sequence[Stage], execution: Execution) -> None:
     """All stages in order; with another executor than "local", submit them, each to start after the last."""
     if execution.executor == "local":
@@ -114,3 +111,6 @@ def _check_options(executor: str, options: Mapping[str, Any]) -> None:
         inspect.signature(_KINDS[executor]).bind(**ours, **options)
     except TypeError as error:
         raise ValueError(f"executor_options do not fit executor={executor!r}: {error}") from error
+
+
+ONE_TASK = Execution()

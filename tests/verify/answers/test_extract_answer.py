@@ -18,7 +18,7 @@ from nbkit.verify.answers.extract.answer import extract_answer as from_math
 from nbkit.verify.answers.extract.equations import chain, formulas
 from nbkit.verify.answers.parse.clean import MAX_ANSWER
 
-CASES = Path(__file__).parents[1] / "math_pairs" / "extraction.jsonl"
+CASES = Path(__file__).parents[2] / "math_pairs" / "extraction.jsonl"
 ROWS = [json.loads(line) for line in CASES.read_text(encoding="utf-8").splitlines()]
 PIECES = [
     "answer ", "The answer is ", "the answer is not 5. ", "answer to the ", "final answer ", r"\boxed{",

@@ -35,7 +35,6 @@ from nbkit.text.tool_calls import called, parse_tool_call, parse_tool_calls, too
 from nbkit.verify import extract_answer, extract_code, verdict
 
 BOUND_S = 5.0
-
 CALL = Task("s", "agent", 1, "train", "q", (), tool_call("f", city="Paris"), "tool")
 WORDS = Task("s", "general", 1, "train", "q", ("a step", "2 + 2 = 4"), "four", "text")
 BARE = Task("s", "math", 1, "train", "q", (), "four", "text")
@@ -148,7 +147,6 @@ TOKENIZED = {
         [world.response_chat(t, f"<think>{t}</think>{t}")], tiny.tokenizer(), 10**9
     ),
 }  # fmt: skip
-
 SUSPICIOUS = [*"01,.-+*/=([{}])<>\"'`\\$#:|_\n\t\r aAé²٣漢\x00\x1b\ud800\u202e"]
 UNITS = [
     "<think>", "</think>", "<tool_call>", "</tool_call>", '<tool_call>{"', "</think><tool_call>{", "Answer:",

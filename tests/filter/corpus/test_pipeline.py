@@ -1,16 +1,10 @@
 """A corpus through the whole pipeline: the same bytes whatever the tasks, workers and kills; every row
 accounted for; and the same decisions as the kit's in-memory functions."""
 
-import contextlib
 import gzip
 import hashlib
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from dataclasses import fields
 from pathlib import Path
@@ -18,19 +12,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pyarrow import parquet
 from transformers import AutoTokenizer
 
-from nbkit.cli import main
 from nbkit.filter import dedup, pools, scorer
 from nbkit.filter.contamination import decontaminate
-from nbkit.filter.corpus import executors, pipeline
+from nbkit.filter.corpus import pipeline
 from nbkit.filter.corpus.executors import Execution
-from nbkit.filter.corpus.inputs import Corpus
 from nbkit.filter.corpus.pipeline import FilterSettings, filter_corpus
-from nbkit.filter.corpus.pools import FindCuts, decide, sort_keys
 from nbkit.filter.document_filter import DocumentFilter
 from nbkit.tasks import world
 from nbkit.text.rows import read_rows
@@ -181,69 +170,6 @@ def test_new_budgets_reuse_the_scores_and_anything_else_does_not(inputs, saved, 
     assert run(inputs, saved, out, threshold=0.9)["rows"] == N + 1
 
 
-KILLED = """
-import os, sys
-from nbkit.filter.corpus import dedup, pools, score
-from nbkit.filter.corpus.executors import Execution
-from nbkit.filter.corpus.pipeline import FilterSettings, filter_corpus
-kind, inputs, saved, out, evals = sys.argv[1:]
-module, name, after = {
-    "sketch": (dedup, "atomic_file", 20),
-    "score": (score, "write_rows", 2),
-    "pools": (pools, "write_rows", 2),
-}[kind]
-real, calls = getattr(module, name), []
-def dying(*arguments):
-    calls.append(1)
-    if len(calls) > after:
-        os._exit(9)
-    return real(*arguments)
-setattr(module, name, dying)
-import json
-filter_corpus(inputs, saved, out, FilterSettings(4000, 5000), eval_texts=json.loads(evals))
-"""
-
-
-@pytest.mark.parametrize("kind", ["sketch", "score", "pools"])
-def test_a_killed_run_goes_on_to_the_same_result(inputs, saved, tmp_path, kind):
-    whole = content(run(inputs, saved, tmp_path / "whole"))
-    arguments = [kind, inputs, str(saved), str(tmp_path / "cut"), json.dumps(EVAL)]
-    with (tmp_path / "stderr").open("w") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, *arguments], stderr=stderr, start_new_session=True
-        )
-        assert process.wait() == 9, (tmp_path / "stderr").read_text()
-    with contextlib.suppress(ProcessLookupError):  # datatrove's queue server outlives a killed parent
-        os.killpg(process.pid, signal.SIGKILL)
-    assert not list((tmp_path / "cut").rglob("manifest.json"))
-    done = {
-        path: path.stat().st_mtime_ns
-        for folder in ("scores", "sketches", "provenance")
-        for path in (tmp_path / "cut").glob(f"*/{folder}/0*")
-    }
-    assert done, "killed after the first files"
-    assert content(run(inputs, saved, tmp_path / "cut", tasks=2)) == whole
-    assert all(path.stat().st_mtime_ns == stamp for path, stamp in done.items()), "finished files are kept"
-
-
-@pytest.mark.slow
-def test_sigkill_of_two_workers_at_any_moment(inputs, saved, tmp_path):
-    whole = content(run(inputs, saved, tmp_path / "whole"))
-    code = KILLED.split("module, name, after")[0] + (
-        "import json\nif __name__ == '__main__':\n    filter_corpus(inputs, saved, out, "
-        "FilterSettings(4000, 5000), Execution(tasks=3, workers=2), eval_texts=json.loads(evals))\n"
-    )
-    script = tmp_path / "job.py"
-    script.write_text(code)
-    arguments = ["-", inputs, str(saved), str(tmp_path / "cut"), json.dumps(EVAL)]
-    for seconds in (4, 8, 12):
-        process = subprocess.Popen([sys.executable, script, *arguments], start_new_session=True)
-        time.sleep(seconds)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    assert content(run(inputs, saved, tmp_path / "cut")) == whole
-
-
 BAD = [
     (b'{"id": "u", "text": "\xff"}', "utf8"),
     (b'{"id": "e", "text": ""}', "empty_text"),
@@ -312,105 +238,3 @@ def test_budgets_above_the_pool_are_refused_and_the_scores_kept(inputs, saved, t
     scores = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("scores/*.parquet")}
     run(inputs, saved, tmp_path / "out")
     assert scores == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("scores/*.parquet")}
-
-
-score = st.one_of(st.sampled_from([0.0, -0.0, 1.0, -1.0, 1.0 + 2**-52]), st.floats(-1e300, 1e300))
-
-
-@given(st.lists(st.tuples(score, st.integers(0, 50)), min_size=1, max_size=40), st.data())
-def test_cuts_are_those_of_pools(tmp_path_factory, rows, data):
-    folder = tmp_path_factory.mktemp("cuts")
-    scores, tokens = [row[0] for row in rows], [row[1] for row in rows]
-    hq = data.draw(st.integers(0, sum(tokens)))
-    mq = data.draw(st.integers(0, sum(tokens) - hq))
-    # Ids in another order than the documents, and a document that was removed.
-    ids = [f"{(i * 7) % 41:02d}" for i in range(len(rows))]
-    table = {"id": [*ids, "gone"], "n_tokens": [*tokens, 99], "score": [*scores, None]}
-    (folder / "scores").mkdir()
-    parquet.write_table(pyarrow.table(table), folder / "scores/00000.parquet", row_group_size=7)
-    corpus = Corpus(("x.jsonl",), ("x",), "error", False, None)
-    FindCuts(corpus, folder / "scores", folder / "cuts.json", hq, mq).run()
-    cuts = json.loads((folder / "cuts.json").read_text())
-    found = [
-        decide({"id": own, "score": value, "reason": None}, cuts)
-        for own, value in zip(ids, scores, strict=True)
-    ]
-    assert found == pools.pools(scores, tokens, hq, mq, ids).tolist()
-
-
-@given(st.lists(score, min_size=2, max_size=2))
-def test_sort_keys_have_the_order_of_the_scores(pair):
-    left, right = sort_keys(np.array(pair)).tolist()
-    assert (left < right, left == right) == (pair[0] < pair[1], pair[0] == pair[1])
-
-
-def test_refusals(inputs, saved, tmp_path):
-    out = tmp_path / "out"
-    for settings, message in (
-        ({"tasks": 0}, "tasks=0"),
-        ({"hq_tokens": -1}, "negative token budgets"),
-        ({"executor": "cloud"}, "executor='cloud': want one of"),
-        ({"on_bad": "keep"}, "on_bad='keep'"),
-        ({"executor": "slurm"}, "needs executor_options time .* not given: partition, time"),
-        ({"executor_options": {"speed": 9}}, "executor_options do not fit executor='local'.*speed"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            run(inputs, saved, out, **settings)
-    with pytest.raises(ValueError, match="matches no file"):
-        run(str(tmp_path / "absent-*"), saved, out)
-    with pytest.raises(ValueError, match=r"is none of \.jsonl"):
-        run(str(saved / "combination.json"), saved, out)
-    with pytest.raises(ValueError, match="holds no saved filter with a tokenizer/ folder: run 01"):
-        run(inputs, tmp_path, out)
-
-
-@pytest.mark.skipif(
-    bool(executors.importlib.util.find_spec("ray")), reason="ray is installed: its absence cannot be tested"
-)
-def test_ray_asks_to_be_installed(inputs, saved, tmp_path):
-    with pytest.raises(ValueError, match="executor='ray' needs ray: `pip install ray`"):
-        run(inputs, saved, tmp_path / "out", executor="ray")
-
-
-def test_slurm_submits_a_chain_of_jobs(inputs, saved, tmp_path, monkeypatch):
-    """A stand-in for sbatch that keeps what it was given."""
-    sbatch = tmp_path / "bin" / "sbatch"
-    sbatch.parent.mkdir()
-    sbatch.write_text(
-        f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\necho "Submitted batch job $(wc -l < {tmp_path}/calls)"\n'
-    )
-    sbatch.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{sbatch.parent}{os.pathsep}{os.environ['PATH']}")
-    options = {"time": "01:00:00", "partition": "cpu", "mem_per_cpu_gb": 4}
-    summary = run(inputs, saved, tmp_path / "out", tasks=3, executor="slurm", executor_options=options)
-    assert list(summary) == ["folder"]
-    script = next((tmp_path / "out").glob("scores-*/logs/score-3/launch_script.slurm")).read_text()
-    for wanted in ("--partition=cpu", "--time=01:00:00", "--mem-per-cpu=4G", "--array=0-2", "nbkit_score"):
-        assert wanted in script
-    jobs = [line for line in (tmp_path / "calls").read_text().splitlines() if "RUN_OFFSET" in line]
-    assert len(jobs) == 7 and sum("--dependency=afterok" in line for line in jobs) == 6
-
-
-def test_command_line(inputs, saved, tmp_path, capsys, monkeypatch):
-    monkeypatch.delenv("NBKIT_DATA_DIR", raising=False)
-    common = ["filter", "--filter", str(saved), "--out", str(tmp_path / "out"), "--no-decontamination"]
-    budgets = ["--hq-tokens", "4000", "--mq-tokens", "5000"]
-    assert main.main([*common, "--inputs", inputs, *budgets, "--tasks", "2"]) == 0
-    shown = capsys.readouterr().out
-    assert "duplicate_near" in shown and "pools-" in shown and f"{N}" in shown
-    assert main.main([*common, "--inputs", str(tmp_path / "no*"), *budgets]) == 2
-    assert "matches no file" in capsys.readouterr().err
-    assert main.main([*common, "--inputs", inputs, *budgets, "-x", "time"]) == 2
-    assert "write -x KEY=VALUE" in capsys.readouterr().err
-    options = ["--executor", "slurm", "-x", "time=10:00:00", "-x", "partition=cpu", "-x", "mem_per_cpu_gb=4"]
-    given = {}
-    monkeypatch.setattr(
-        pipeline, "filter_corpus", lambda *a, **_: given.update(execution=a[4]) or {"folder": "x"}
-    )
-    assert main.main([*common, "--inputs", inputs, *budgets, *options]) == 0
-    wanted = {"time": "10:00:00", "partition": "cpu", "mem_per_cpu_gb": 4}
-    assert given["execution"].executor_options == wanted
-    assert "submitted" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main.main(["filter", "--help"])
-    assert "--on-bad" in capsys.readouterr().out

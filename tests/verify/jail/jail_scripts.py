@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-VERIFY = Path(__file__).resolve().parents[2] / "nbkit" / "verify"
+VERIFY = Path(__file__).resolve().parents[3] / "nbkit" / "verify"
 # The rest of the kit needs more than the standard library, and seconds to import.
 HEAD = """
 import sys, types

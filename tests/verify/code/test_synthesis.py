@@ -21,8 +21,6 @@ from nbkit.verify.code.variations import vary, written
 
 CLAMP = "def clamp(x, low, high):\n    if x < low:\n        return low\n    return high if x > high else x"
 LARGEST = "def largest(xs):\n    return max(xs) if xs else None"
-
-
 WALL_S = 0.5  # of the fixture `jail`
 
 

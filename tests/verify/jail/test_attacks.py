@@ -21,7 +21,7 @@ import pytest
 from nbkit.verify import Call, Case, Jail, Verdict, grade, grade_check, grade_program
 from nbkit.verify.jail.tiers import available
 
-DATA = Path(os.environ.get("NBKIT_DATA_DIR") or Path(__file__).resolve().parents[3] / "shared" / "data")
+DATA = Path(os.environ.get("NBKIT_DATA_DIR") or Path(__file__).resolve().parents[4] / "shared" / "data")
 ATTACKS = DATA.parent / "attacks" / "attacks.json"
 ADD = "def add(a, b): return a + b"
 WITNESS = "\ntry:\n    {entry}({args})\nexcept BaseException:\n    pass\n"

@@ -26,7 +26,7 @@ from nbkit.verify.answers.parse import (
     units,
 )
 
-PAIRS = Path(__file__).resolve().parents[1] / "math_pairs" / "conventions.txt"
+PAIRS = Path(__file__).resolve().parents[2] / "math_pairs" / "conventions.txt"
 WALL_S = 5.0
 
 
