@@ -9,22 +9,12 @@ import threading
 import time
 
 import pytest
-from fake_endpoint import FakeServer, chat
+from fake_endpoint import chat
 
 from nbkit.models.endpoint import Endpoint
 from nbkit.models.replies import Failure, Reply
 
-
-@pytest.fixture
-def server():
-    with FakeServer() as fake:
-        yield fake
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    """openai waits 0.5 s and more before a retry; the tests need the retries, not the waits."""
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 
 def ask(*questions):

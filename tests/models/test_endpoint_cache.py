@@ -1,28 +1,15 @@
 """The cache of an endpoint: what is kept, what is asked again, after a kill too."""
 
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 
 import pytest
-from fake_endpoint import FakeServer, chat
+from fake_endpoint import chat, killed
 from test_endpoint import ask, texts
 
 from nbkit.models.endpoint import Endpoint
 
-
-@pytest.fixture
-def server():
-    with FakeServer() as fake:
-        yield fake
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    """openai waits 0.5 s and more before a retry; the tests need the retries, not the waits."""
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 
 def test_cached_answers_need_no_server(server, tmp_path):
@@ -100,14 +87,7 @@ Endpoint(sys.argv[1], "tiny", concurrency=2, cache=sys.argv[2]).complete(questio
 def test_a_killed_run_asks_again_only_what_was_in_flight(server, tmp_path):
     path = tmp_path / "cache.sqlite"
     server.answer = lambda request: time.sleep(0.02) or chat("echo " + request["messages"][-1]["content"])
-    child = subprocess.Popen([sys.executable, "-c", CHILD, server.url, str(path)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while len(server.requests) < 12 and time.monotonic() < deadline:
-        time.sleep(0.005)
-    child.kill()
-    assert child.wait() == -signal.SIGKILL
-    sent = len(server.requests)
-    assert 12 <= sent < 40
+    sent = killed(server, CHILD, path)
     endpoint = Endpoint(server.url, "tiny", cache=path)
     assert texts(endpoint.complete(ask(*map(str, range(40))))) == [f"echo {i}" for i in range(40)]
     report = endpoint.report()

@@ -1,25 +1,15 @@
 """Parameters that a server refuses are left out or renamed from then on."""
 
 import pytest
-from fake_endpoint import FakeServer, chat
+from fake_endpoint import chat
 from test_replies import sample
 
 from nbkit.models.endpoint import Endpoint
 from nbkit.models.engines import EndpointEngine
 
+pytestmark = pytest.mark.usefixtures("no_waiting")
+
 USER = [{"role": "user", "content": "a"}]
-
-
-@pytest.fixture
-def server():
-    with FakeServer() as fake:
-        yield fake
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    """openai waits 0.5 s and more before a retry; the tests need the retries, not the waits."""
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
 
 
 def refuses(name: str, message: str, status: int = 400, **more):

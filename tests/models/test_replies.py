@@ -4,26 +4,16 @@ import json
 import sqlite3
 
 import pytest
-from fake_endpoint import FakeServer, chat
+from fake_endpoint import chat
 
 from nbkit.models import replies
 from nbkit.models.endpoint import Endpoint
 from nbkit.models.engines import EndpointEngine, as_sent
 from nbkit.models.replies import Failure, Reply
 
+pytestmark = pytest.mark.usefixtures("no_waiting")
+
 USER = [{"role": "user", "content": "a"}]
-
-
-@pytest.fixture
-def server():
-    with FakeServer() as fake:
-        yield fake
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    """openai waits 0.5 s and more before a retry; the tests need the retries, not the waits."""
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
 
 
 def reply(finish="stop", tokens=5, **message) -> dict:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from conftest import with_math
 
 from nbkit.verify import JailResult, SandboxUnavailable, equivalent, extract_answer, verdict
 from nbkit.verify.answers import values
@@ -22,11 +23,7 @@ BOUND_S = 30.0  # by the clock, on a slow and busy machine; what is not bounded 
 
 @pytest.fixture(scope="module")
 def jail(jail):
-    try:
-        jail.sibling(math=True).start()
-    except SandboxUnavailable as reason:
-        pytest.skip(f"no math jail on this machine: {reason}")
-    return jail
+    return with_math(jail)
 
 
 class Untouched:

@@ -8,10 +8,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from conftest import with_math
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nbkit.verify import SandboxUnavailable, verdict
+from nbkit.verify import verdict
 from nbkit.verify.answers import compare, question, values
 from nbkit.verify.answers.extract import boxes, marks
 from nbkit.verify.answers.parse import (
@@ -32,11 +33,7 @@ WALL_S = 5.0
 
 @pytest.fixture(scope="module")
 def jail(jail):
-    try:
-        jail.sibling(math=True).start()
-    except SandboxUnavailable as reason:
-        pytest.skip(f"no math jail on this machine: {reason}")
-    return jail
+    return with_math(jail)
 
 
 def sections():

@@ -12,15 +12,14 @@ SQRT = (
     "import math\n\nLIMIT = 9\n\n\ndef root(x):\n    if x < LIMIT:\n        x = 0\n    return math.isqrt(x)"
 )
 SCRIPT = "n = int(input())\nfor i in range(n):\n    print(i)"
+CODES = [(ADD, "add"), (SQRT, "root"), (SCRIPT, None), (ADD, None), (SQRT, None)]
 
 
 def by_four(code, by="    "):
     return textwrap.indent(code, by)
 
 
-@pytest.mark.parametrize(
-    "code, entry", [(ADD, "add"), (SQRT, "root"), (SCRIPT, None), (ADD, None), (SQRT, None)]
-)
+@pytest.mark.parametrize("code, entry", CODES)
 @pytest.mark.parametrize(
     "form",
     [
@@ -48,9 +47,7 @@ def test_tags_as_html_writes_them_and_in_several_places():
     assert extract_code(page, "f") == page.partition("\n")[2]
 
 
-@pytest.mark.parametrize(
-    "code, entry", [(ADD, "add"), (SQRT, "root"), (SCRIPT, None), (ADD, None), (SQRT, None)]
-)
+@pytest.mark.parametrize("code, entry", CODES)
 @pytest.mark.parametrize(
     "form",
     [

@@ -5,21 +5,10 @@ import sys
 
 import pytest
 from jail_scripts import VERIFY, wait
-from test_jail_processes import add, descriptors, family, nothing_left
+from test_jail_processes import ADD, FIVE, HANG, LINUX, TIERS, add, descriptors, family, nothing_left
 
-from nbkit.verify import Jail, JailResult
+from nbkit.verify import Jail
 from nbkit.verify.jail import canary, link, wasm
-from nbkit.verify.jail.tiers import available
-
-ADD = "def add(a, b): return a + b"
-FIVE = JailResult("ok", [5])
-HANG = "def f():\n    while True: pass"
-TIERS = available()
-LINUX = [tier for tier in TIERS if tier != "wasmtime"]
-
-
-if not LINUX:
-    pytest.skip("no Linux jail on this machine", allow_module_level=True)
 
 
 @pytest.fixture
