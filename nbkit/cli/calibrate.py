@@ -195,6 +195,7 @@ def _training(device: str, dtype) -> Callable[[], float]:
     import torch  # noqa: PLC0415 (torch takes seconds, and only a measurement needs it)
     from torch import nn  # noqa: PLC0415 (torch takes seconds, and only a measurement needs it)
 
+    # The model and one batch of random tokens; nothing is to be learned, only the time counts.
     layer = nn.TransformerEncoderLayer(96, 4, 256, dropout=0.0, batch_first=True)
     model = nn.Sequential(nn.Embedding(1024, 96), nn.TransformerEncoder(layer, 2), nn.Linear(96, 1024))
     model, ids_BS = model.to(device), torch.randint(1024, (4, 64), device=device)
@@ -207,6 +208,7 @@ def _training(device: str, dtype) -> Callable[[], float]:
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+        # waits for the device: without it a GPU would only have been told what to do
         loss.item()
         return ids_BS.numel()
 

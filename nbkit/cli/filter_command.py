@@ -17,6 +17,7 @@ def add(commands: Any) -> None:
         "--hq-tokens and the next --mq-tokens. Every row of the input is a row of <out>/pools-*/provenance, "
         "with its scores and the reason it went. The same command goes on after a kill."
     )
+    # What goes in, where it comes out, how much is kept.
     command = commands.add_parser("filter", help=text, description=f"{text}. {details}")
     command.set_defaults(action=run)
     command.add_argument(
@@ -26,6 +27,7 @@ def add(commands: Any) -> None:
     command.add_argument("--out", required=True, metavar="DIR")
     command.add_argument("--hq-tokens", required=True, type=int, metavar="N", help="budget of the upper pool")
     command.add_argument("--mq-tokens", required=True, type=int, metavar="N", help="budget of the lower pool")
+    # How the work is shared; none of it changes the result.
     command.add_argument("--tasks", type=int, default=1, metavar="N", help="shares of the files (default: 1)")
     command.add_argument("--workers", type=int, default=1, metavar="N", help="tasks at a time (default: 1)")
     command.add_argument("--executor", default="local", help="local (default), slurm or ray")
@@ -40,6 +42,7 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--on-bad", default="error", help="error (default): stop at a damaged row; skip: count it, go on"
     )
+    # What is made of the rows.
     command.add_argument("--make-ids", action="store_true", help="name rows without id <file>-<row>")
     command.add_argument("--token-files", action="store_true", help="write the pools as token files too")
     command.add_argument("--no-decontamination", action="store_true", help="keep leaked evaluation items")
@@ -59,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Filter the corpus and print what became of its documents; returns the exit code."""
     from nbkit.filter.corpus import executors, pipeline  # noqa: PLC0415 (datatrove takes seconds)
 
+    # What decides the result, then how the work is shared.
     settings = pipeline.FilterSettings(
         hq_tokens=arguments.hq_tokens,
         mq_tokens=arguments.mq_tokens,
@@ -79,9 +83,11 @@ def run(arguments: argparse.Namespace) -> int:
         execution,
         eval_texts=None if arguments.no_decontamination else _evaluation_texts,
     )
+    # A submitted job has no counts yet.
     if "rows" not in summary:
         print(f"submitted; when the jobs are done, see {summary['folder']}/manifest.json")
         return 0
+    # One line per decision, then why documents were removed.
     print(f"{'decision':<24} {'documents':>12} {'tokens':>16}")
     for name, count in [*summary["decisions"].items(), ("all", None)]:
         documents, tokens = count.values() if count else (summary["rows"], summary["tokens"])

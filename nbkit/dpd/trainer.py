@@ -118,6 +118,7 @@ class DPDTrainer(DPOTrainer):
             )
         self.teacher, self.weights, self.divergence = teacher, Weights(*weights), divergence
         self.tiles = tiles
+        # A cached teacher is files: it is opened for this tokenizer and read by a collator of its own.
         self.rows, cached = len(plain_head(model, "student").weight), isinstance(teacher, TeacherCache)
         teacher_rows = teacher.vocab if cached else len(plain_head(teacher, "teacher").weight)
         if cached:
@@ -130,6 +131,7 @@ class DPDTrainer(DPOTrainer):
                     f"temperature: got {divergence.temperature}, but the teacher cache holds log-probs at "
                     f"{teacher.temperature}; build one at the temperature you train with"
                 )
+        # Token i of the student must be token i of the teacher, or the divergence compares different words.
         proof = None if cached else teacher_tokenizer
         check_vocabularies(processing_class, self.rows, proof, teacher_rows)
         super().__init__(model, args=args, processing_class=processing_class, **kwargs)
@@ -252,6 +254,7 @@ def dpd(
     kept, counts = filter_pairs(pairs, **rules)
     if len(kept) < len(pairs):
         raise ValueError(f"pairs: {dict(counts)} (rules: nbkit.dpd.pairs); filter_pairs before training")
+    # The optimizer: a tenth of the steps warm-up, then a cosine to zero.
     steps = max(1, int(settings.epochs * len(pairs) / settings.batch))
     arguments = DPOConfig(
         max_steps=steps,
@@ -266,6 +269,7 @@ def dpd(
         logging_steps=max(1, steps // 40),
         **shared_arguments(out, settings.seed),
     )
+    # The reference is the student at its start; TRL computes its log-probs before the first step.
     with progress.doing(f"{label}: log-probs of the reference"):
         trainer = DPDTrainer(
             model,

@@ -35,6 +35,7 @@ def histograms(
 ):
     """One distribution per group on a common scale, thresholds as labelled lines."""
     fig, axis = plt.subplots(figsize=(8, 3.6))
+    # Common bin edges, or heights could not be compared.
     values = np.concatenate([np.asarray(v, float) for v in groups.values()])
     edges = np.linspace(values.min(), values.max() + 1e-9, bins + 1)
     for i, (name, group) in enumerate(groups.items()):
@@ -47,6 +48,7 @@ def histograms(
             color=COLOURS[i % 8],
             label=f"{name} ({len(group)})",
         )
+    # Thresholds as lines with their names above the axes.
     for i, (name, x) in enumerate((thresholds or {}).items()):
         axis.axvline(x, color="black", lw=1)
         height = 1.02 + 0.07 * i  # thresholds may lie close together
@@ -101,6 +103,7 @@ def curves(
 def bars(estimates: Mapping[str, Estimate], ylabel: str, reference: str | None = None):
     """Means with 95% intervals and their values written beside; `reference` draws a line at that bar."""
     fig, axis = plt.subplots(figsize=(8, 0.5 * len(estimates) + 1.4))
+    # Horizontal bars are drawn from the bottom: reversed, the first stands on top.
     names = list(estimates)[::-1]
     means = np.array([estimates[n].mean for n in names])
     spans = np.abs(
@@ -111,6 +114,7 @@ def bars(estimates: Mapping[str, Estimate], ylabel: str, reference: str | None =
             ]
         )
     )
+    # The reference in another colour, with its line.
     colours = [COLOURS[4] if n == reference else COLOURS[0] for n in names]
     axis.barh(names, means, color=colours, alpha=0.75)
     axis.errorbar(means, names, xerr=spans, fmt="none", color="black", capsize=3, lw=1.2)
@@ -176,12 +180,15 @@ def token_heat(panels: Mapping[str, Sequence[tuple[str, float, str, bool]]], lab
         height_ratios=heights,
         squeeze=False,
     )
+    # One colour scale over all panels.
     high = max(cell[1] for cells in panels.values() for cell in cells)
     for axis, rows, (title, cells) in zip(axes[:, 0], heights, panels.items(), strict=True):
+        # The last row may be short: its missing cells stay blank.
         grid = np.full((rows, per_row), np.nan)
         grid.flat[: len(cells)] = [cell[1] for cell in cells]
         image = axis.imshow(grid, cmap="cividis_r", aspect="auto", vmin=0, vmax=high)
         for i, (token, value, note, framed) in enumerate(cells):
+            # Text must stay readable on its cell: white on dark ones.
             x, y, shade = i % per_row, i // per_row, "white" if value > 0.55 * high else "black"
             style = dict(ha="center", va="center", color=shade)
             axis.text(x, y - (0.17 if note else 0), _shown(token), fontsize=9, **style)
@@ -230,11 +237,13 @@ def scaling(
     accuracy that the training started from, a line."""
     fig, axis = plt.subplots(figsize=(8, 4.2))
     few, most = min(points), max(points)
+    # Two arms: sizes at the same epochs, and the smallest at the steps of the largest.
     arms = (
         (points, 1.0, COLOURS[0], "s-", "the same epochs"),
         ({most: control}, 1.06, COLOURS[3], "D", f"{few:,} conversations, as many steps as {most:,}"),
     )
     for arm, shift, colour, marker, label in arms:
+        # Mean with its interval, and beside it one dot per repeat.
         x = shift * np.array([*arm])
         mean, low, high = (
             100 * np.array([getattr(e, n) for e, _ in arm.values()]) for n in ("mean", "low", "high")
@@ -244,6 +253,7 @@ def scaling(
         for at, (_, repeats) in zip(x, arm.values(), strict=True):
             beside = np.full(len(repeats), 0.97 * at)
             axis.plot(beside, 100 * np.array(repeats), "o", color=colour, alpha=0.5, ms=4.5, mew=0)
+    # Where training started.
     axis.axhline(100 * before, color=COLOURS[7], ls=":", lw=1.8, label="before, in its own form")
     axis.set_xscale("log", base=2)
     axis.set_xticks([*points], [f"{size:,}" for size in points])

@@ -65,7 +65,7 @@ class Endpoint:
     give_up_after: int = 50
 
     def __post_init__(self) -> None:
-        self._check()
+        self._check_arguments()
         self._options = {
             "base_url": self.base_url,
             # openai refuses an empty key
@@ -79,7 +79,7 @@ class Endpoint:
         self._checked = False
         self._adapted: dict[str, str] = {}  # refused parameter -> the name it is sent under, "" for none
 
-    def _check(self) -> None:
+    def _check_arguments(self) -> None:
         check_url(self.base_url)
         for name, low, high in (
             ("concurrency", 1, 1000),

@@ -13,11 +13,13 @@ def forest(groups: Mapping[str, Mapping[str, Mapping]], effect: str):
     """Differences over seeds: group -> name -> a value of `seed_stats.over_seeds`, one row each. Diamond
     and bar: mean with interval (none where all seeds are equal), coloured where it excludes zero; dots: the
     seeds."""
+    # One row per value, with half a row of room between groups.
     rows = [(group, name, value) for group, names in groups.items() for name, value in names.items()]
     at = np.arange(len(rows)) + 0.5 * np.cumsum([0, *(a[0] != b[0] for a, b in itertools.pairwise(rows))])
     fig, axis = plt.subplots(figsize=(8, 0.36 * (at[-1] + 1) + 1.2))
     axis.axvline(0, color="black", lw=1)
     for y, (_, _, value) in zip(at, rows, strict=True):
+        # The seeds below, then mean and interval, then both as text at the right edge.
         dots = 100 * np.array([*value["per_seed"].values()])
         axis.plot(dots, np.full(len(dots), y - 0.27), "o", color=COLOURS[7], alpha=0.7, ms=4, mew=0)
         mean = 100 * value["mean"]
@@ -31,6 +33,7 @@ def forest(groups: Mapping[str, Mapping[str, Mapping]], effect: str):
         axis.text(1.02, y, text, va="center", fontsize=10, transform=axis.get_yaxis_transform())
     axis.set_yticks(at, [f"{group}: {name}" if group else name for group, name, _ in rows])
     axis.set(xlabel=f"{effect} (percentage points)", ylim=(at[-1] + 0.6, -0.8))
+    # How many seeds the title speaks of: claims may differ in it.
     seeds = sorted({len(value["per_seed"]) for _, _, value in rows})
     number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     axis.set_title(f"mean of {number} seeds with its 95% interval; dots: seeds", fontsize=10, loc="left")
@@ -48,6 +51,7 @@ def token_efficiency(summary: Mapping):
         (vanilla, "vanilla WSD", COLOURS[1], "s--", 1.0),
         ([fg], "FG-WSD", COLOURS[0], "D", 0.98),
     ):
+        # A curve or a point with its interval, and the seeds as dots beside it.
         x = shift * np.array([row["tokens"] for row in rows]) / 1e6
         mean, low, high = (100 * np.array([r["accuracy"][n] for r in rows]) for n in ("mean", "low", "high"))
         span = [mean - low, high - mean]
@@ -56,6 +60,7 @@ def token_efficiency(summary: Mapping):
             seeds = 100 * np.array([*row["accuracy"]["per_seed"].values()])
             beside = np.full(len(seeds), at * (1.012 if shift == 1.0 else 0.988))
             axis.plot(beside, seeds, "o", color=colour, alpha=0.45, ms=4.5, mew=0)
+    # From FG-WSD's level to where vanilla reaches it: a circle where that was measured, an arrow where not.
     level, bound = 100 * fg["accuracy"]["mean"], match["match"]
     ends = [0.98 * fg["tokens"] / 1e6, bound["tokens"] / 1e6]
     if bound["relation"] != "fewer than":
@@ -65,6 +70,7 @@ def token_efficiency(summary: Mapping):
     says = f"vanilla matches FG-WSD with {match['words']} the tokens"
     axis.set_title(says, fontsize=10, loc="left")
     axis.set_xscale("log")
+    # Ticks at the numbers that were trained, which a logarithmic axis would not choose.
     ticks = sorted({row["tokens"] / 1e6 for row in [fg, *vanilla]})
     axis.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
     axis.minorticks_off()
