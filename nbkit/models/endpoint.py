@@ -119,6 +119,7 @@ class Endpoint:
         results: list[Reply | Failure | None]
         try:
             with closing(JsonCache(self.cache)) as cache:
+                # What the cache holds is not asked again.
                 results = [_cached(cache, key) for key, _ in requests]
                 todo = [i for i, result in enumerate(results) if result is None]
                 self._counts["cached"] += len(requests) - len(todo)
@@ -178,6 +179,7 @@ class Endpoint:
                 raise ValueError(
                     f"conversations[{i}]: wanted a list of {{'role', 'content'}}, got {messages!r:.100}"
                 )
+            # The request as it will be sent; its digest is the key, so other sampling is another answer.
             request = {"model": self.model, "messages": [dict(m) for m in messages], **sampling}
             if seeds is not None:
                 request["seed"] = seeds[i]
@@ -185,6 +187,7 @@ class Endpoint:
                 json.dumps(request, ensure_ascii=False).encode()
             except (TypeError, ValueError) as error:  # a lone surrogate, an object
                 raise ValueError(f"conversations[{i}] cannot be sent as JSON: {error}") from error
+            # The k-th occurrence of a conversation has a key of its own.
             key = digest(request)
             seen[key] += 1
             requests.append((key if seen[key] == 1 else f"{key}-{seen[key]}", request))
@@ -200,6 +203,7 @@ class Endpoint:
             nonlocal failed_in_a_row
             for i in waiting:
                 key, request = requests[i]
+                # A server that is gone would cost every retry of every request.
                 if failed_in_a_row >= self.give_up_after:
                     result = Failure("gave up", f"not sent after {self.give_up_after} failures in a row")
                 else:
@@ -215,6 +219,7 @@ class Endpoint:
                 for tell in told:
                     tell()
 
+        # One look at the server and the model, then all workers.
         http = DefaultAsyncHttpxClient(event_hooks={"response": [tell_hidden_errors]})
         async with AsyncOpenAI(**self._options, http_client=http) as client:
             if not self._checked:
@@ -274,6 +279,7 @@ class Endpoint:
             listed = []
         if self.model in listed:
             return
+        # The one question that settles it: does the model answer?
         probe = {"model": self.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
         answer = await self._send(client, probe)
         if isinstance(answer, Failure) and answer.reason != "no text":

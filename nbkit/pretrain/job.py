@@ -150,6 +150,7 @@ def train(job: Job) -> Result:
         )
     trainer.check_finite()
     trainer.check_weights()
+    # What the run was like, then the model, published last: a folder that is there is whole.
     rate = follow.tokens_per_s()
     result = Result(
         history,
@@ -175,6 +176,7 @@ def prepare(job: Job) -> Work:
         raise ValueError(f"pools: {job.pools} holds no *.npy; run 01_data_mix first")
     if not any(max(stage.lr_from, stage.lr_to) > 0 for stage in plan):
         raise ValueError("plan: every learning rate is 0, nothing would be learned; raise peak_lr")
+    # The last rows of each pool are for validation; no stage reads them.
     pools = {name: rows[: len(rows) - job.validation_rows] for name, rows in whole.items()}
     held_out = {name: rows[len(rows) - job.validation_rows :] for name, rows in whole.items()}
     row = next(iter(pools.values())).shape[1]
@@ -183,6 +185,7 @@ def prepare(job: Job) -> Work:
         raise ValueError(
             f"sharding: got {job.sharding!r}, wanted 'ddp', or 'fsdp2' with launcher torchrun or srun"
         )
+    # Can the plan be followed on these pools, and split over these devices?
     known = identity(job, pools)
     held = {name: rows.size for name, rows in pools.items()}
     check(plan, held, row, batch_tokens, chunk=known["chunk"])
@@ -247,6 +250,7 @@ def build_trainer(job: Job, work: Work, model, follow: Follow) -> PretrainTraine
         batch_tokens=work.batch_tokens,
         identity=work.identity,
     )
+    # What accelerate made of it must be what was planned: it falls back silently.
     if trainer.args.world_size != work.world:
         raise RuntimeError(f"{trainer.args.world_size} processes train, {work.world} were started")
     if trainer.is_fsdp_enabled != (job.sharding == "fsdp2"):
@@ -254,6 +258,7 @@ def build_trainer(job: Job, work: Work, model, follow: Follow) -> PretrainTraine
             "sharding: accelerate has FSDP2 on GPUs only and would train DDP here without a word; use 'ddp'"
         )
     trainer.keep_at = job.keep_at
+    # Proof of the order, for tests: what each rank really read.
     if job.log_samples:
         Path(job.out).mkdir(parents=True, exist_ok=True)
         trainer.sample_log = Path(job.out) / f"samples-{trainer.args.process_index}.jsonl"

@@ -176,12 +176,15 @@ def refine(
     when over 1% got lost."""
     if not questions or not teachers:
         raise ValueError(f"got {len(questions)} questions and {len(teachers)} teachers, wanted at least one")
+    # Every engine is metered under its role.
     start, spent, prompts = time.perf_counter(), Spent(), settings.prompts
     judges = [spent.metered("judge", engine) for engine in judges]
     reviser = spent.metered("revise", next(iter(teachers.values())))
+    # A checklist and a pool of drafts per question.
     lists = _checklists(questions, judges, prompts)
     pools = [_Pool(question, items) for question, items in zip(questions, lists, strict=True)]
     asks = [prompts.draft.format(question=question) for question in questions]
+    # Drafts: each teacher several, the current model one.
     authors = [(name, engine, settings.candidates) for name, engine in teachers.items()]
     if student is not None:
         authors.append(("student", student, 1))
@@ -190,12 +193,14 @@ def refine(
     for number, (name, engine, n) in enumerate(authors):
         with progress.doing(f"{name} drafts"):
             groups = _ask(spent.metered("draft", engine), asks, n, settings, number)
+        # The first teacher's first sample, as it came: what no refinement would have given.
         if number == 0:
             for pool, group in zip(pools, groups, strict=True):
                 pool.first = None if group[0].stop == "error" else group[0].text
         dropped += add(pools, groups, name)
     for pool in pools:
         pool.candidates = len(pool.drafts)
+    # Rounds: put the best draft on the history, revise what is not yet good enough.
     for number in range(settings.rounds + 1):
         for pool in pools:
             pool.choose()
@@ -206,6 +211,7 @@ def refine(
         with progress.doing(f"revision {number + 1} of {settings.rounds}"):
             revised = _ask(reviser, requests, 1, settings, 1000 + number)
         dropped += add(unfinished, revised, f"revision {number + 1}")
+    # A few lost drafts are counted; many are a broken jail.
     if dropped:
         spent.stops["dropped: the jail failed"] = dropped
     if dropped > LOST * sum(len(pool.drafts) for pool in pools):
@@ -235,6 +241,7 @@ def _checklists(
 
 def _add(pools, groups, author: str, *, judges, jail, settings: RefineSettings) -> int:
     """Inspect and judge new drafts and put them into their pools; returns how many the jail failed on."""
+    # Tools and form first.
     new, dropped = [], 0
     drafts = list(zip(pools, groups, strict=True))
     for pool, group in progress.each(drafts, "checking drafts of instruction"):
@@ -246,6 +253,7 @@ def _add(pools, groups, author: str, *, judges, jail, settings: RefineSettings) 
     requests = [
         judge_request(pool.question, draft.text, pool.items, settings.prompts) for pool, draft, _ in new
     ]
+    # Then every judge over all of them at once.
     lists = [pool.items for pool, _, _ in new]
     for engine in judges:
         with progress.doing("judging drafts"):

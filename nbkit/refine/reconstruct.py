@@ -112,11 +112,13 @@ def reconstruct(
     for engine in judges:
         filters.append(partial(_condemned, engine=spent.metered("judge", engine), settings=settings))
     for reasons_of in filters:
+        # Only those that nothing has rejected yet.
         alive = [i for i, candidate in enumerate(built) if candidate.kept]
         with progress.doing("checking chains"):
             reasons = list(reasons_of([built[i] for i in alive]))
         for i, reason in zip(alive, reasons, strict=True):
             built[i] = replace(built[i], rejected=reason)
+    # A jail that fails says nothing about a chain: a few are counted, many are an error.
     lost = sum(candidate.reason == "the jail failed" for candidate in built)
     if lost > LOST * len(built):
         raise GraderError(f"the jail failed on {lost} of {len(built)} chains: mend it, then run again")
