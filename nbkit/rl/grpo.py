@@ -147,6 +147,7 @@ def grpo(
         )
     # TRL tells finished from truncated by these ids; a chat turn ends with <|im_end|>, not with <eos>
     model.generation_config.eos_token_id = stop_ids(tokenizer)
+    # No KL term and truncated completions masked, as in the report ("multi-stage RL").
     arguments = GRPOConfig(
         max_steps=settings.steps,
         per_device_train_batch_size=settings.prompts_per_step * settings.group,
@@ -168,6 +169,7 @@ def grpo(
         reward_funcs=reward,
         processing_class=tokenizer,
     )
+    # Prompts in which a message spells a control token, as ids: TRL would encode the spelling as the token.
     prompts = [row["prompt"] for row in rows]
     trainer.spelled = {str(p): token_ids(tokenizer, p) for p in prompts if getattr(p, "cuts", ())}
     trainer.add_callback(SkipUngraded(trainer))

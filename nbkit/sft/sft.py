@@ -101,6 +101,7 @@ def _row(number: int, row: list[dict] | dict, tokenizer) -> dict:
         )
         return text, [place for span in spans for place in span]
 
+    # The template marks where the assistant's text begins and ends, in characters.
     text, places = rendered(messages, tools, tokenizer, template)
     spans = list(zip(places[::2], places[1::2], strict=True))
     if not spans:
@@ -108,6 +109,7 @@ def _row(number: int, row: list[dict] | dict, tokenizer) -> dict:
             f"conversations[{number}]: has no assistant turn, so none of it would carry loss; leave it out"
         )
     spans = _learned(spans, messages, number)
+    # A token is learned if it lies whole inside such a span.
     ids, offsets = ids_and_offsets(tokenizer, text)
     begins, ends = np.array(spans).T
     first, last = np.array(offsets).T
@@ -214,6 +216,7 @@ def sft(
     encoded, dropped = encode(conversations, tokenizer, settings.max_length)
     packed = _packed(encoded, settings.max_length)
     steps = settings.steps or max(1, int(settings.epochs * len(packed) / settings.batch))
+    # How conversations share a row, which depends on the attention that is there.
     attention, remark = packing(model.device.type, flash_attention())
     if remark:
         print(f"{label}: {remark}")
@@ -241,6 +244,7 @@ def sft(
         model.set_attn_implementation(attention)
         history, seconds = run_training(SFTTrainer(model, **shared), label)
         model.set_attn_implementation(before)
+    # What was learned from, to report.
     tokens = sum(len(row["input_ids"]) for row in encoded)
     learned = sum(y != IGNORE for row in encoded for y in row["labels"])
     return SFTResult(history, len(encoded), dropped, tokens, learned, seconds)

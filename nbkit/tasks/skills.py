@@ -117,6 +117,7 @@ def held_out(key: str) -> bool:
 def draw(name: str, level: int, split: str, rng: random.Random) -> Task:
     """One task of a skill. Raises ValueError for an unknown skill or split, or a level the skill does not
     have."""
+    # Is there such a task at all?
     known = skills()
     if name not in known:
         raise ValueError(f"skill: got {name!r}, wanted one of {sorted(known)}")
@@ -128,8 +129,10 @@ def draw(name: str, level: int, split: str, rng: random.Random) -> Task:
     elif not 1 <= level <= spec.levels:
         raise ValueError(f"level: got {level} for skill {name!r}, wanted 1..{spec.levels}")
     for _ in range(1000):
+        # The last template is held out for the split "template".
         draft = spec.make(rng, level)
         index = len(spec.templates) - 1 if split == "template" else rng.randrange(len(spec.templates) - 1)
+        # Train or held out, decided by a hash of skill and operands: the same in every process.
         operands = sorted((slot, value) for slot, value in draft.slots.items() if slot not in draft.free)
         key = f"{name}|{operands}" + (f"|{index}" if spec.fact else "")
         if split == "composition" or held_out(key) == (split == "operands"):
@@ -159,10 +162,12 @@ def sample(
     """`n` tasks. `weights` are domain shares (the report's 50/30/20, for example), met exactly up to
     rounding; without them every skill is equally likely. Skills and levels rotate inside a domain, so that
     small samples stay balanced. Raises ValueError when a domain is unknown or has no skill left."""
+    # The skills that may be drawn.
     rng = random.Random(f"{seed}/{split}/{n}")
     pool = [s for s in skills().values() if split in s.splits() and (names is None or s.name in set(names))]
     if not pool:
         raise ValueError(f"names: no skill of {sorted(names or [])} has a split {split!r}")
+    # How many from which: from all alike, or exact counts per domain.
     if weights is None:
         counts, groups = [n], [pool]
     else:
@@ -176,6 +181,7 @@ def sample(
             raise ValueError(
                 f"weights: no skill to draw {count} tasks of split {split!r} from; drop that domain's share"
             )
+        # Skills in turn, in an order of their own, levels at random.
         order = rng.sample(group, len(group))
         for i in range(count):
             spec = order[i % len(order)]
@@ -225,6 +231,7 @@ def verify(task: Task, response: str, jail=None) -> bool:
             f"task of {task.skill}: open questions have no verifier, they can be trained on, not scored; "
             "leave them out with nbkit.tasks.skills.checkable"
         )
+    # Each kind of answer has its own way to be read and compared.
     if task.kind == "number":
         return equivalent(final_answer(response), task.answer, jail)
     if task.kind == "math":  # real questions: the answer stands somewhere in prose
@@ -234,11 +241,13 @@ def verify(task: Task, response: str, jail=None) -> bool:
     if task.kind == "code":
         if jail is None:
             raise ValueError("jail: code tasks run only in a jail; pass an open nbkit.verify.jail.jail.Jail")
+        # Code is right if it passes every test in the jail.
         calls = [Call(list(arguments), expected) for arguments, expected in task.calls]
         result = grade(jail, extract_code(program(response), task.entry), task.entry, calls)
         if result.status == "infra":
             raise GraderError(f"the jail could not grade a {task.skill} answer: {result.detail}")
         return result.status == "pass"
+    # Words: spaces do not count.
     return final_answer(response).split() == task.answer.split()
 
 
