@@ -16,7 +16,7 @@ from nbkit.tasks import world
 from nbkit.tasks.skills import sample
 
 CHATS = [world.chat(task) for task in sample(12, "train", seed=1)]
-SETTINGS = SFTSettings(lr=5e-3, batch=4, max_length=256, seed=0)
+SETTINGS = SFTSettings(lr=5e-3, batch=1, max_length=256, seed=0, epochs=3.0)
 
 
 class KeptOnce:
@@ -61,10 +61,10 @@ def test_finetune_is_load_sft_save_and_the_time(run, base, tmp_path, capsys):
         with_markers(tokenizer),
         CHATS,
         lr=5e-3,
-        batch=4,
+        batch=1,
         max_length=256,
         seed=0,
-        epochs=1.0,
+        epochs=3.0,
         out=tmp_path,
     )
     trained, saved_tokenizer = load(path)
