@@ -16,7 +16,7 @@ from nbkit.tasks import world
 from nbkit.tasks.skills import sample
 
 CHATS = [world.chat(task) for task in sample(12, "train", seed=1)]
-SETTINGS = SFTSettings(lr=5e-3, batch=4, max_length=256, seed=0)
+SETTINGS = SFTSettings(lr=5e-3, batch=1, max_length=256, seed=0, epochs=3.0)
 
 
 class KeptOnce:
@@ -56,7 +56,7 @@ def weights(model) -> torch.Tensor:
 def test_finetune_is_load_sft_save_and_the_time(run, base, tmp_path, capsys):
     path = finetune(run, "tuned", base, CHATS, SETTINGS)
     model, tokenizer = load(base)
-    settings = SFTSettings(lr=5e-3, batch=4, max_length=256, seed=0, epochs=1.0)
+    settings = SFTSettings(lr=5e-3, batch=1, max_length=256, seed=0, epochs=3.0)
     by_hand = sft(model, with_markers(tokenizer), CHATS, settings, out=tmp_path)
     trained, saved_tokenizer = load(path)
     assert torch.equal(weights(trained), weights(model))
