@@ -209,6 +209,7 @@ class Jail:
         """(answer, output, None) of a job with one answer, or (…, JailResult) where it has none."""
         calls = len(message.get("args", ()))
         message = message | {"cpu_s": clock.cpu_limit(self.wall_s, calls)}
+        # Its answer is read within its time; then it is dead, whatever it answered.
         job, raw, cut = self._worker.open(message, limit, stdin), b"", ""
         job.begin()
         try:

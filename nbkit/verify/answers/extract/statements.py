@@ -88,6 +88,7 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
     """
     if items := list_items(text):
         return _listed(items)
+    # A denial, before and behind adverbs: the answer is what it names instead.
     denied = behind_denial(text)
     text = join_groups(undecorated(text))
     if adverbs := _ADVERBS.match(text):
@@ -95,16 +96,19 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
     denied = behind_denial(text) if denied is None else denied
     if denied is not None and starts_with_value(denied.lstrip("*` ")):
         return read_statement(rest, by_sign) if (rest := instead(denied)) else DENIED
+    # A formula on its own lines, an option, or one line.
     if block := _display(text):
         return chain(block), Certainty.VALUE
     if option := stated_option(text.partition("\n")[0]):
         return option, Certainty.VALUE
+    # "The answer is:" and a line break: the next line says it.
     line, _, more = text.partition("\n")
     if _WITHOUT_VALUE.search(line[-40:]) and more.strip():
         return read_statement(f"\n{more}", by_sign)
     line = line.strip("* ")
     if not by_sign:
         line = _EXCLAIMED.sub(r"\1", line)
+    # From here on the first clause decides: a bound, a value, a value in it, or words.
     clause = first_clause(line, cut=starts_with_value(line))
     if starts_with_bound(line) and re.search(r"[0-9\\]", clause):
         return tidy(clause), Certainty.WORDS
@@ -174,16 +178,19 @@ def value_in(sentence: str) -> str:
 def last_value(text: str) -> str:
     """The answer of a text without a marker: its last line where that is a formula, else the last formula or
     number in it, else the letter of an option, else the last line."""
+    # Only the end is looked at: an answer stands there, and long texts stay cheap.
     text = join_groups(text[-TAIL:]).rstrip()
     last_line = text.rpartition("\n")[2].strip()
     line = BOLD.sub(r"\1", last_line)
     if (above := option_above(text)) and option_letter(line) in ("", above):
         return above
+    # A formula over several lines, or a line of formulas.
     spans = formulas(text)
     if spans and not text[spans[-1][1] :].strip(" .。*") and "\n" in text[spans[-1][0] : spans[-1][1]]:
         return chain(" ".join(spans[-1][2].split()))
     if whole := _formula_line(line):
         return whole
+    # Letters of options.
     if (chosen := chosen_option(line)) and (option := stated_option(chosen)):
         return option
     if not re.search(r"[0-9]", line) and (letter := option_letter(line)):
@@ -192,6 +199,7 @@ def last_value(text: str) -> str:
         return labelled
     if text.strip() == last_line and LABELLED_OPTION.match(line) and len(line.split()) <= 6:
         return line  # "(C) 12 km"
+    # What is set in bold, else the last value at all.
     for bold in reversed(BOLD.findall(last_line)):
         if starts_with_value(bold) and re.search(r"[0-9]", bold):
             return tidy(_last_in(bold))
@@ -210,6 +218,7 @@ def _last_in(text: str) -> str:
     """The last formula or number of a text; the bare name of a variable is neither."""
     covered = formulas(text)
     best = (-1, "", 0)
+    # The last formula that is no mere name; then numbers outside formulas, if they come later.
     for start, end, content in covered:
         if not _is_name(content):
             best = (end, chain(content), start)
@@ -221,6 +230,7 @@ def _last_in(text: str) -> str:
             in_formula = inner < len(covered) and covered[inner][0] < number.start()
             if not in_formula and not _LIST_LABEL.fullmatch(number[0]) and number.end() > best[0]:
                 best = (number.end(), number[0], number.start())
+    # "… is not 5" gives nothing; "at least 5" is the whole of it.
     end, value, start = best
     if denied_at(text, start):
         return ""

@@ -192,6 +192,7 @@ class Parser(TokenStream):
             return self._root()
         if text == "∑":
             return self._series("sum")
+        # A bar closes the one that is open; the same sign opens and closes.
         if text == "|":
             self.bars += 1
             value = self._sum()
@@ -200,6 +201,7 @@ class Parser(TokenStream):
             return value + ["abs"]
         if text not in _CLOSING:
             raise Refused(text)
+        # Inside brackets the bars of outside do not count.
         bars, self.bars = self.bars, 0
         value = self._sum()
         self._expect(_CLOSING[text])
@@ -234,6 +236,7 @@ class Parser(TokenStream):
             or name in self.running
         ):
             raise Refused("bounds")
+        # Inside the term the name is an index, no variable.
         self.running.append(name)
         term = self._term()
         self.running.pop()
