@@ -1,4 +1,4 @@
-"""Scripts that use the jail in a process of its own, also as another user (test_verify_jail.py,
+"""Scripts that use the jail in a process of its own, also as another user (test_jail.py,
 test_jail_processes.py)."""
 
 import contextlib
