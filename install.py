@@ -66,8 +66,8 @@ def works(command, test="import venv, ensurepip"):
 def check_venv():
     """Raise Trouble where this Python cannot make virtual environments: on Debian that is another package."""
     try:
-        import ensurepip  # noqa: F401
-        import venv  # noqa: F401
+        import ensurepip  # noqa: F401, PLC0415 (the question is whether it is there)
+        import venv  # noqa: F401, PLC0415 (the question is whether it is there)
     except ImportError as error:
         raise Trouble(
             "this Python cannot make a virtual environment (%s); install that part of it (Debian, Ubuntu: "

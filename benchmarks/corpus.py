@@ -29,7 +29,7 @@ from datatrove.data import Document
 from sklearn.metrics import roc_auc_score
 
 from nbkit.filter import scorer
-from nbkit.filter.corpus import pipeline
+from nbkit.filter.corpus import executors, pipeline
 from nbkit.filter.document_filter import DocumentFilter
 from nbkit.tasks import sources, world
 from nbkit.text.rows import read_documents
@@ -92,7 +92,7 @@ def write(path, texts):
 
 def one_run(inputs, folder, out):
     """In a process of its own (see `main`): prints the seconds and the peak memory of a whole pipeline."""
-    stages, executor_of = {}, pipeline.executor_of
+    stages, executor_of = {}, executors.executor_of
 
     def timed_executor(stage, *rest):
         executor = executor_of(stage, *rest)
@@ -106,9 +106,9 @@ def one_run(inputs, folder, out):
         executor.run = timed_run
         return executor
 
-    pipeline.executor_of = timed_executor
+    executors.executor_of = timed_executor
     started = time.perf_counter()
-    pipeline.filter_corpus(inputs, folder, out, hq_tokens=1000, mq_tokens=1000)
+    pipeline.filter_corpus(inputs, folder, out, pipeline.FilterSettings(hq_tokens=1000, mq_tokens=1000))
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"seconds": seconds, "peak_mib": peak, "stages": stages}))
@@ -175,7 +175,7 @@ def auc_interval(label, found):
 
 
 def datatrove_rules():
-    from datatrove.pipeline.filters import FineWebQualityFilter, GopherQualityFilter, GopherRepetitionFilter
+    from datatrove.pipeline.filters import FineWebQualityFilter, GopherQualityFilter, GopherRepetitionFilter  # noqa: PLC0415 (this part only)
 
     filters = [GopherRepetitionFilter(), GopherQualityFilter(), FineWebQualityFilter()]
 

@@ -140,10 +140,10 @@ def lengths(options, case: str, tokens: list[int], **shape) -> list[dict]:
 
 
 def truncations(kept: list[int], answers: int = 6) -> list[dict]:
-    from nbkit.dpd.states import completion_states
-    from nbkit.dpd.teacher_cache import truncation
-    from nbkit.models.load import SMOLLM2, load
-    from nbkit.text.rows import read_rows  # here: every measured process starts without them
+    from nbkit.dpd.states import completion_states  # noqa: PLC0415 (every measured process starts without them)
+    from nbkit.dpd.teacher_cache import truncation  # noqa: PLC0415 (every measured process starts without them)
+    from nbkit.models.load import SMOLLM2, load  # noqa: PLC0415 (every measured process starts without them)
+    from nbkit.text.rows import read_rows  # noqa: PLC0415 (here: every measured process starts without them)
 
     teacher, tokenizer = load(SMOLLM2)
     student, _ = load(SMOLLM2)

@@ -20,13 +20,14 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
+from nbkit.cli.study import figures
 from nbkit.cli.study.seed_stats import over_seeds
-from nbkit.evals import plots
 from nbkit.evals.evaluate import evaluate, solution_loss
 from nbkit.models.engine import Generator
 from nbkit.models.load import load
+from nbkit.pretrain.fg_wsd import POOLS, fg_wsd, for_model, vanilla
 from nbkit.pretrain.job import Job, train
-from nbkit.pretrain.plan import Stage, as_data, fg_wsd, nearest, vanilla
+from nbkit.pretrain.plan import PlanFile, Stage, as_data, nearest_multiple, trainable
 from nbkit.run import files, params
 from nbkit.tasks import world
 from nbkit.tasks.skills import sample
@@ -66,10 +67,11 @@ def planted_plan(pools: dict, row: int, cfg, long: int) -> list[Stage]:
     """The report's stages for two pools: each read once in mixture, then the upper pool alone."""
     step, unit = BATCH * row, long or row
     hq, mq = (pools[name] * row for name in ("hq", "mq"))
-    decay, warmup = nearest(TOKENS * 4 / 23, step), step * 6
-    mixed = nearest(hq + mq, step) - warmup - step  # one step less: chunks of the tail do not fill a row
+    decay, warmup = nearest_multiple(TOKENS * 4 / 23, step), step * 6
+    # one step less: chunks of the tail do not fill a row
+    mixed = nearest_multiple(hq + mq, step) - warmup - step
     share = hq / (hq + mq)
-    alone = nearest(TOKENS - warmup - mixed - decay, step)
+    alone = nearest_multiple(TOKENS - warmup - mixed - decay, step)
 
     def both(total: int) -> dict[str, int]:
         upper = int(total * share) // unit * unit
@@ -95,20 +97,23 @@ def pair(condition: str, seed: int, source: Path, made: Path, cfg, tasks, jail) 
     """Both arms of one condition and seed."""
     shares, long = CONDITIONS[condition]
     tokenizer = AutoTokenizer.from_pretrained(source / "tokenizer")
-    data = files.read_json(source / "plan.json")
-    row, found = data["seq_len"], {"condition": condition, "seed": seed}
+    planned, found = PlanFile.load(source / "plan.json"), {"condition": condition, "seed": seed}
+    row = planned.seq_len
     with tempfile.TemporaryDirectory() as scratch:
-        folder = source
+        folder, validation_rows = source, planned.validation_rows
         if shares:
             folder = made / "planted {}-{}".format(*shares)
             if not folder.exists():
                 with files.atomic_dir(folder) as temp:
                     planted(temp, tokenizer, row, *shares)
             sizes = {name: len(load_pool(folder / f"{name}.npy")) for name in ("hq", "mq")}
-            fg = planted_plan(sizes, row, cfg, long)
+            fg, validation_rows = planted_plan(sizes, row, cfg, long), 0
         else:
-            bases = {"rope_base": cfg.rope_base, "decay_rope_base": cfg.decay_rope_base if long else None}
-            fg = fg_wsd(data["stages"], cfg.peak_lr, cfg.final_lr, BATCH * row, row, long or None, **bases)
+            held = {name: load_pool(folder / f"{name}.npy") for name in POOLS}
+            held = trainable(held, row, validation_rows)
+            bases = {"rope_base": cfg.rope_base, "decay_rope_base": cfg.decay_rope_base if long else 0.0}
+            stages = fg_wsd(TOKENS, BATCH * row, held, row, long)
+            fg = for_model(stages, cfg.peak_lr, cfg.final_lr, **bases)
         shape = {name: getattr(cfg, name) for name in ("hidden", "layers", "heads", "kv_heads", "mlp")}
         for arm, plan in (("fg", fg), ("vanilla", vanilla(fg))):
             out = Path(scratch, arm)
@@ -121,6 +126,7 @@ def pair(condition: str, seed: int, source: Path, made: Path, cfg, tasks, jail) 
                     as_data(plan),
                     BATCH,
                     seed=seed,
+                    validation_rows=validation_rows,
                     model=shape | {"context": LONG, "tied": True},
                 )
             )
@@ -165,7 +171,7 @@ def main() -> None:
         for label, value, scale in (("accuracy, points", gain, 100), ("solution loss", loss, 1)):
             mean, low, high = (scale * value[key] for key in ("mean", "low", "high"))
             print(f"{condition}, {len(own)} seeds: {label} {mean:+.3g} [{low:+.3g}, {high:+.3g}]")
-    figure = plots.forest({"": effects}, "FG-WSD minus vanilla WSD, accuracy")
+    figure = figures.forest({"": effects}, "FG-WSD minus vanilla WSD, accuracy")
     figure.savefig(options.out.with_suffix(".png"), dpi=150, bbox_inches="tight")
 
 

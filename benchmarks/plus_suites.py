@@ -20,7 +20,7 @@ from pathlib import Path
 
 from nbkit.text.rows import read_rows
 from nbkit.verify import Call, CallError, Jail, grade, grade_check, mbpp_calls
-from nbkit.verify.code.synthesis import vary
+from nbkit.verify.code.variations import vary
 
 FILES = {"humaneval": "humaneval/test.jsonl.gz", "mbpp": "mbpp/mbpp.jsonl.gz"}
 LONGEST = 3000  # characters of one input as written

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fake_endpoint import FakeServer
 
 # A shell that starts the tests in the background has interrupts ignored, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -129,7 +130,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def jail(request: pytest.FixtureRequest):
     """A warm jail of the strongest tier; a module may set its WALL_S."""
-    from nbkit.verify import Jail, SandboxUnavailable, probe
+    from nbkit.verify import Jail, SandboxUnavailable, probe  # noqa: PLC0415 (most tests need none of it)
 
     try:
         probe()
@@ -137,6 +138,30 @@ def jail(request: pytest.FixtureRequest):
         pytest.skip(f"no jail on this machine: {reason}")
     with Jail(wall_s=getattr(request.module, "WALL_S", 2.0)) as warm:
         yield warm
+
+
+def with_math(jail):
+    """The jail, where its jobs can import sympy; skips the test elsewhere."""
+    from nbkit.verify import SandboxUnavailable  # noqa: PLC0415 (most tests need none of it)
+
+    try:
+        jail.sibling(math=True).start()
+    except SandboxUnavailable as reason:
+        pytest.skip(f"no math jail on this machine: {reason}")
+    return jail
+
+
+@pytest.fixture
+def server():
+    """A server that speaks the protocol of OpenAI's chat completions."""
+    with FakeServer() as fake:
+        yield fake
+
+
+@pytest.fixture
+def no_waiting(monkeypatch):
+    """openai waits 0.5 s and more before a retry; the tests need the retries, not the waits."""
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,9 +1,14 @@
 """An OpenAI-compatible HTTP server inside the test, which answers or misbehaves as told."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 # a chat completion, a raw body, an HTTP error (and its body), or "cut" (half an answer)
@@ -28,6 +33,20 @@ def chat(text: str, finish_reason: str = "stop") -> dict[str, Any]:
 
 def echo(request: dict) -> Reply:
     return chat(f"echo {request['messages'][-1]['content']}")
+
+
+def killed(server: "FakeServer", script: str, path: Path) -> int:
+    """Kill a process that runs `script` with the server's address and `path`, after a dozen of its requests;
+    how many it sent."""
+    command = [sys.executable, "-c", script, server.url, str(path)]
+    child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(server.requests) < 12 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    child.kill()
+    assert child.wait() == -signal.SIGKILL
+    assert 12 <= len(server.requests) < 40
+    return len(server.requests)
 
 
 class FakeServer:

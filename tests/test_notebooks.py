@@ -15,8 +15,9 @@ from pathlib import Path
 
 import papermill
 import pytest
+import torch
 
-from nbkit.models.load import new_model, parameters
+from nbkit.models.load import Shape, new_model, parameters
 from nbkit.run import params
 from nbkit.run.schemas import SCHEMAS
 
@@ -74,7 +75,7 @@ def test_full_states_where_each_value_comes_from():
         assert all(
             line.split("# ")[1].startswith(("report", "released config", "our choice")) for line in lines
         ), stage
-    plan = params.load_profile("full", "02_pretrain")
+    plan = params.load_profile("full", "01_data_mix") | params.load_profile("full", "02_pretrain")
     assert (plan["hidden"], plan["layers"], plan["heads"], plan["kv_heads"], plan["mlp"]) == (
         2560,
         32,
@@ -95,10 +96,8 @@ def test_nothing_stands_between_a_missing_jail_and_the_error(tmp_path):
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_baseline_has_ten_times_the_student(profile):
-    import torch
-
-    values = params.load_profile(profile, "02_pretrain")
-    vocabulary = params.load_profile(profile, "01_data_mix")["vocab_size"]
+    mix, values = (params.load_profile(profile, stage) for stage in ("01_data_mix", "02_pretrain"))
+    vocabulary = mix["vocab_size"]
     tokenizer = type(
         "Sized", (), {"__len__": lambda self: vocabulary, "pad_token_id": 0, "eos_token_id": 1}
     )()
@@ -106,9 +105,8 @@ def test_the_baseline_has_ten_times_the_student(profile):
     with torch.device("meta"):
         for prefix in ("", "baseline_"):
             shape = {n: values[prefix + n] for n in ("hidden", "layers", "heads", "kv_heads", "mlp")}
-            model = new_model(
-                tokenizer, **shape, context=values["decay_seq_len"], tied=values["tied_embeddings"], seed=0
-            )
+            shape = Shape(**shape, context=mix["decay_seq_len"], tied=values["tied_embeddings"])
+            model = new_model(tokenizer, shape, seed=0)
             sizes[prefix] = parameters(model)
     assert sizes["baseline_"] >= 10 * sizes[""], sizes
 

@@ -4,7 +4,7 @@ from functools import cache
 
 import torch
 
-from nbkit.models.load import new_model
+from nbkit.models.load import Shape, new_model
 from nbkit.tasks import world
 from nbkit.text.tokenizer import train_tokenizer
 
@@ -15,6 +15,5 @@ def tokenizer():
 
 
 def model(seed: int = 0, hidden: int = 32, dtype=torch.float32):
-    return new_model(
-        tokenizer(), hidden=hidden, layers=2, heads=4, kv_heads=2, mlp=64, context=256, tied=True, seed=seed
-    ).to(dtype)
+    shape = Shape(hidden=hidden, layers=2, heads=4, kv_heads=2, mlp=64, context=256, tied=True)
+    return new_model(tokenizer(), shape, seed).to(dtype)

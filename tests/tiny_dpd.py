@@ -55,7 +55,8 @@ def arguments(folder, **changes):
 
 
 def trainer(folder, data=None, weights=(1.0, 1.0, 0.5), choice=None, teacher=None, model=None, **changes):
-    known = {k: changes.pop(k) for k in ("teacher_tokenizer", "chunk", "compiled") if k in changes}
+    known = {"tiles": {k: changes.pop(k) for k in ("chunk", "compiled") if k in changes}}
+    known |= {k: changes.pop(k) for k in ("teacher_tokenizer",) if k in changes}
     return DPDTrainer(
         model or tiny.model(),
         arguments(folder, **changes),

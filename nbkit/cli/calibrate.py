@@ -157,9 +157,9 @@ def measure() -> dict[str, float]:
 
     On a processor one thread works and its processor time counts, so that other programs hardly disturb;
     products are multiplied by the number of threads, as large ones use all. A tiny model gains little."""
-    import torch
+    import torch  # noqa: PLC0415 (torch takes seconds, and only a measurement needs it)
 
-    from nbkit.run import precision  # with torch, which a project without models may lack
+    from nbkit.run import precision  # noqa: PLC0415 (with torch, which a project without models may lack)
 
     gpu, threads = torch.cuda.is_available(), torch.get_num_threads()
     device, clock = ("cuda", time.perf_counter) if gpu else ("cpu", time.process_time)
@@ -179,7 +179,7 @@ def _loops(n: int = 20_000) -> float:
 
 
 def _products(device: str, dtype) -> Callable[[], float]:
-    import torch
+    import torch  # noqa: PLC0415 (torch takes seconds, and only a measurement needs it)
 
     a_NN = torch.randn(512, 512, device=device).to(dtype)
 
@@ -192,9 +192,10 @@ def _products(device: str, dtype) -> Callable[[], float]:
 
 def _training(device: str, dtype) -> Callable[[], float]:
     """Steps of a two-layer transformer of width 96 on 4 rows of 64 tokens: the size of our students."""
-    import torch
-    from torch import nn
+    import torch  # noqa: PLC0415 (torch takes seconds, and only a measurement needs it)
+    from torch import nn  # noqa: PLC0415 (torch takes seconds, and only a measurement needs it)
 
+    # The model and one batch of random tokens; nothing is to be learned, only the time counts.
     layer = nn.TransformerEncoderLayer(96, 4, 256, dropout=0.0, batch_first=True)
     model = nn.Sequential(nn.Embedding(1024, 96), nn.TransformerEncoder(layer, 2), nn.Linear(96, 1024))
     model, ids_BS = model.to(device), torch.randint(1024, (4, 64), device=device)
@@ -207,6 +208,7 @@ def _training(device: str, dtype) -> Callable[[], float]:
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+        # waits for the device: without it a GPU would only have been told what to do
         loss.item()
         return ids_BS.numel()
 

@@ -33,7 +33,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run what is not up to date, judge the claims, write the results; returns the exit code."""
-    from nbkit.cli.study import seed_report, seeds
+    from nbkit.cli.study import seed_report, seeds  # noqa: PLC0415 (slow, and the parser needs none of it)
 
     study = _study(arguments)
     if not arguments.no_run and (failed := seeds.run(study, arguments.jobs, _print_now)):
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _study(arguments: argparse.Namespace) -> Any:
     """What `nbkit claims` is to do, a seeds.Study; all that is wrong is found before anything runs."""
-    from nbkit.cli.study import seeds
+    from nbkit.cli.study import seeds  # noqa: PLC0415 (slow, and the parser needs none of it)
 
     known, overrides = list(params.schemas()), planning.overrides(arguments.overrides)
     if "seed" in overrides:

@@ -149,7 +149,7 @@ def _terminate_as_interrupt() -> Iterator[None]:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from nbkit.cli import runner
+    from nbkit.cli import runner  # noqa: PLC0415 (each command loads what it needs)
 
     profile, overrides = arguments.profile, planning.overrides(arguments.overrides)
     planned = planning.plan(planning.chosen(arguments.first, arguments.only), profile, overrides)
@@ -199,7 +199,7 @@ def _look_at_outputs(profile: str) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from nbkit.cli import runner
+    from nbkit.cli import runner  # noqa: PLC0415 (each command loads what it needs)
 
     _known_profile(arguments.profile)
     _look_at_outputs(arguments.profile)
@@ -231,7 +231,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from nbkit.cli import report
+    from nbkit.cli import report  # noqa: PLC0415 (each command loads what it needs)
 
     _known_profile(arguments.profile)
     print(f"report: {report.build(arguments.profile)}")
@@ -239,7 +239,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from nbkit.pretrain import dry_run
+    from nbkit.cli import plan_command  # noqa: PLC0415 (each command loads what it needs)
 
-    print(dry_run.table(arguments.profile))
+    print(plan_command.table(arguments.profile))
     return 0

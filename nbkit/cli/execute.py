@@ -71,13 +71,15 @@ def show(folder: Path, text: str) -> None:
 def execute(source: Path, target: Path, parameters: dict[str, object]) -> Path:
     """Run `source` with `parameters` in the project root; returns `target`. Or leaves `.failed.ipynb`."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    import papermill
+    import papermill  # noqa: PLC0415 (slow: the live line says so first)
 
+    # Write under a name that nobody takes for a result; clear what an earlier run left there.
     part, failed = target.with_suffix(".part.ipynb"), target.with_suffix(".failed.ipynb")
     for stale in (part, failed):
         stale.unlink(missing_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix="nbkit-kernel-") as folder:
+            # A kernel of this very Python, whatever kernels the user has installed.
             own_kernel(folder)
             said = headings(read_json(source)["cells"])
 
@@ -97,6 +99,7 @@ def execute(source: Path, target: Path, parameters: dict[str, object]) -> Path:
                 on_cell_start=lambda cell, cell_index: name_cell(cell),
             )
     except BaseException:
+        # The notebook up to the cell that failed is kept, under a name that says so.
         if part.is_file():
             os.replace(part, failed)
         raise
@@ -114,11 +117,13 @@ def main(argv: list[str] | None = None) -> int:
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     if parent := os.environ.pop("NBKIT_PARENT", None):
         follow_parent(int(parent))
+    # Name the slow imports before they begin.
     show(Path(arguments[1]).parent, "importing papermill")
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
+    from nbclient.exceptions import DeadKernelError  # noqa: PLC0415 (slow: the live line says so first)
+    from papermill.exceptions import PapermillExecutionError  # noqa: PLC0415 (slow: the live line says so first)
 
     try:
+        # A failed cell and a dead kernel are results to tell, not tracebacks of ours.
         execute(Path(arguments[0]), Path(arguments[1]), json.loads(arguments[2]))
     except PapermillExecutionError as error:
         print(error, file=sys.stderr)

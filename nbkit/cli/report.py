@@ -70,8 +70,8 @@ def _notebook_page(profile: str, stage: str, folder: Path) -> str:
     source = next((path for path in candidates if path.is_file()), None)
     if source is None:
         return ""
-    import nbformat
-    from nbconvert.exporters import HTMLExporter
+    import nbformat  # noqa: PLC0415 (slow, needed for notebooks only)
+    from nbconvert.exporters import HTMLExporter  # noqa: PLC0415 (slow, needed for notebooks only)
 
     book = nbformat.read(source, as_version=4)
     book.metadata.pop("widgets", None)

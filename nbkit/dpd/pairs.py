@@ -97,12 +97,14 @@ def broken_rule(
 ) -> str | None:
     """The first rule `pair` breaks, or None. `stop`: the text every whole response ends with ("": not
     checked); `length`: tokens of a text."""
+    # Text first: a list of messages would break every rule below in a way that says nothing.
     for key in ("prompt", *SIDES):
         if not isinstance(pair[key], str):
             raise ValueError(
                 f"pairs: {key} is {pair[key]!r:.80}, wanted text; render messages with the chat template "
                 "first (nbkit.models.engine.render)"
             )
+    # Rules that need the text alone.
     texts = [pair[side].removesuffix(stop).strip() for side in SIDES]
     if not pair["prompt"] or not all(texts):
         return "empty"
@@ -112,6 +114,7 @@ def broken_rule(
         return "truncated"
     if length and length(pair["prompt"]) + max(_size(pair, side, length) for side in SIDES) > max_length:
         return "long"
+    # Rules on scores need scores.
     if (min_score, min_margin) != (None, None) and not {f"{side}_score" for side in SIDES} <= pair.keys():
         raise ValueError(
             f"pairs: the one with prompt {pair['prompt'][-80:]!r} has no chosen_score and rejected_score; "

@@ -77,6 +77,7 @@ class TeacherCache:
         """The cache under `root` for these pairs ("prompt_ids", "chosen_ids", "rejected_ids"); pairs that
         are there already are kept. `tokenizer`: the teacher's; `vocab`: rows of the student's head, where the
         teacher's has more for padding. Raises ValueError naming the pair where the teacher gives NaN."""
+        # The folder is named by all that decides its content: another teacher or k makes another cache.
         weight_VH = plain_head(teacher, "teacher").weight[:vocab]
         about = {"teacher": hash_module(teacher), "tokenizer": tokenizer_id(tokenizer), "k": k}
         about |= {"temperature": temperature, "vocab": len(weight_VH)}
@@ -87,11 +88,13 @@ class TeacherCache:
         for row in progress.each(rows, "the teacher's likeliest tokens"):
             if cache.path(row).is_file():
                 continue
+            # One pair at a time: its two responses are the rows of the batch.
             batch = {name: x.to(teacher.device) for name, x in collate.torch_call([row]).items()}
             with torch.no_grad():
                 hidden_NH = completion_states(teacher, batch)
                 ids, log_probs = top_k(hidden_NH, weight_VH, k, temperature)
             cache._check(row, log_probs)
+            # Split what was computed for both responses, and write the pair whole or not at all.
             lengths = [len(row[f"{side}_ids"]) for side in SIDES]
             held = {f"{s}_ids": x for s, x in zip(SIDES, ids.split(lengths), strict=True)}
             held |= {f"{s}_log_probs": x for s, x in zip(SIDES, log_probs.split(lengths), strict=True)}

@@ -8,7 +8,7 @@ there. Used by nbkit.dpd.loss.
 
 s and t are softmaxes of logits z / temperature, and no factor temperature^2 is applied, as in TRL. The
 log-probability is always at temperature 1, as in DPO. Everything here is in float32, in float64 for float64.
-Rows of a tile are independent; every argument but the last has one entry or row per token. Shape legend: n
+Rows of a tile are independent; every tensor has one entry or row per token. Shape legend: n
 tokens of a tile, V vocabulary, K teacher tokens kept.
 """
 
@@ -77,8 +77,10 @@ def _logp_gradient(z_nV, targets_n, log_z_n, grad_n):
     return grad_n[:, None] * (hit_nV.to(z_nV.dtype) - (z_nV - log_z_n[:, None]).exp())
 
 
-def dense(z_nV, teacher_nV, targets_n, divergence):
-    """(log-probability, divergence, then what the gradient needs), each (n,)."""
+def dense(rows, divergence):
+    """(log-probability, divergence, then what the gradient needs), each (n,). `rows`: the student's logits
+    (n, V), the teacher's (n, V), the targets (n,)."""
+    z_nV, teacher_nV, targets_n = rows
     z_nV, teacher_nV = _wide(z_nV), _wide(teacher_nV)
     logp_n, log_z_n = _logp(z_nV, targets_n)
     s_nV, t_nV = z_nV / divergence.temperature, teacher_nV / divergence.temperature
@@ -88,10 +90,10 @@ def dense(z_nV, teacher_nV, targets_n, divergence):
     return logp_n, divergence.summands(log_s, log_t).sum(-1), log_z_n, log_zs_n, log_zt_n, total_n
 
 
-def dense_gradient(
-    z_nV, teacher_nV, targets_n, log_z_n, log_zs_n, log_zt_n, total_n, grad_n, grad_d_n, divergence
-):
-    """Overwrites the student's logits with the gradient."""
+def dense_gradient(rows, divergence):
+    """Overwrites the student's logits with the gradient. `rows`: those of `dense`, what it kept for the
+    gradient, the gradients of its two results (n,)."""
+    z_nV, teacher_nV, targets_n, log_z_n, log_zs_n, log_zt_n, total_n, grad_n, grad_d_n = rows
     wide_nV = _wide(z_nV)
     log_s = wide_nV / divergence.temperature - log_zs_n[:, None]
     log_t = _wide(teacher_nV) / divergence.temperature - log_zt_n[:, None]
@@ -101,9 +103,11 @@ def dense_gradient(
     return ()
 
 
-def buckets(z_nV, targets_n, ids_nK, divergence):
+def buckets(rows, divergence):
     """(log-probability (n,), those of K tokens and of all others together (n, K + 1), what the gradient
-    needs), the latter at the divergence's temperature."""
+    needs), the latter at the divergence's temperature. `rows`: the student's logits (n, V), the targets
+    (n,), the K tokens (n, K)."""
+    z_nV, targets_n, ids_nK = rows
     z_nV = _wide(z_nV)
     logp_n, log_z_n = _logp(z_nV, targets_n)
     s_nV = z_nV / divergence.temperature
@@ -113,11 +117,11 @@ def buckets(z_nV, targets_n, ids_nK, divergence):
     return logp_n, log_b, log_z_n, log_zs_n, log_tail_n
 
 
-def buckets_gradient(
-    z_nV, targets_n, ids_nK, log_z_n, log_zs_n, log_tail_n, grad_n, grad_buckets, divergence
-):
+def buckets_gradient(rows, divergence):
     """Overwrites the student's logits with the gradient. d log(bucket)/dz is p(token | bucket) - s, which is
-    1 - s for a token that is its own bucket."""
+    1 - s for a token that is its own bucket. `rows`: those of `buckets`, what it kept for the gradient, the
+    gradients of its two results (n,) and (n, K + 1)."""
+    z_nV, targets_n, ids_nK, log_z_n, log_zs_n, log_tail_n, grad_n, grad_buckets = rows
     wide_nV = _wide(z_nV)
     s_nV = wide_nV / divergence.temperature
     within_nV = (grad_buckets[:, -1:] * (s_nV - log_tail_n[:, None]).exp()).scatter(
@@ -134,6 +138,6 @@ _compiled = cache(torch.compile)  # of each function once: its versions count to
 def run(function, rows: tuple, divergence: Divergence, compiled: bool) -> tuple:
     """Tile maths in one fused pass where it is compiled, else a few rows at a time."""
     if compiled and can_compile():
-        return _compiled(function)(*rows, divergence)
-    parts = [function(*part, divergence) for part in zip(*(x.split(EAGER_ROWS) for x in rows), strict=True)]
+        return _compiled(function)(rows, divergence)
+    parts = [function(part, divergence) for part in zip(*(x.split(EAGER_ROWS) for x in rows), strict=True)]
     return tuple(torch.cat(column) for column in zip(*parts, strict=True))

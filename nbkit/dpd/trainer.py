@@ -21,9 +21,11 @@ training. Shape legend: n pairs, N completion tokens of the batch, V vocabulary,
 chosen first, then rejected (TRL).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -92,9 +94,10 @@ class DPDTrainer(DPOTrainer):
     """DPOTrainer with the joint loss, on rows that already hold prompt_ids, chosen_ids and rejected_ids.
 
     `teacher`: a model (whole on every rank), or a TeacherCache; `weights`: Weights, or its first three;
-    `chunk` and `compiled` as in dpd_loss; `teacher_tokenizer`: proof that a teacher of more rows is only
-    padded. Rows may bring "ref_chosen_logps", "ref_rejected_logps" and "ref_model", as `train_dataset` of an
-    earlier trainer has them; those of another model than the student at its start raise ValueError."""
+    `tiles`: `chunk` and `compiled` of `loss.against_teacher`; `teacher_tokenizer`: proof that a teacher of
+    more rows is only padded. Rows may bring "ref_chosen_logps", "ref_rejected_logps" and "ref_model", as
+    `train_dataset` of an earlier trainer has them; those of another model than the student at its start
+    raise ValueError."""
 
     def __init__(
         self,
@@ -106,8 +109,7 @@ class DPDTrainer(DPOTrainer):
         divergence: Divergence,
         processing_class,
         teacher_tokenizer=None,
-        chunk: int | None = None,
-        compiled: bool = False,
+        tiles: Mapping[str, Any] = MappingProxyType({}),
         **kwargs,
     ):
         if not args.precompute_ref_log_probs:
@@ -115,7 +117,8 @@ class DPDTrainer(DPOTrainer):
                 "precompute_ref_log_probs: got False, wanted True: the loss reads them from rows"
             )
         self.teacher, self.weights, self.divergence = teacher, Weights(*weights), divergence
-        self.tiles = {"chunk": chunk, "compiled": compiled}
+        self.tiles = tiles
+        # A cached teacher is files: it is opened for this tokenizer and read by a collator of its own.
         self.rows, cached = len(plain_head(model, "student").weight), isinstance(teacher, TeacherCache)
         teacher_rows = teacher.vocab if cached else len(plain_head(teacher, "teacher").weight)
         if cached:
@@ -128,6 +131,7 @@ class DPDTrainer(DPOTrainer):
                     f"temperature: got {divergence.temperature}, but the teacher cache holds log-probs at "
                     f"{teacher.temperature}; build one at the temperature you train with"
                 )
+        # Token i of the student must be token i of the teacher, or the divergence compares different words.
         proof = None if cached else teacher_tokenizer
         check_vocabularies(processing_class, self.rows, proof, teacher_rows)
         super().__init__(model, args=args, processing_class=processing_class, **kwargs)
@@ -208,57 +212,71 @@ def tokenized(tokenizer, pairs: Sequence[dict]) -> list[dict]:
     ]
 
 
+@dataclass(frozen=True)
+class DPDSettings:
+    """How `dpd` trains. `epochs` over the pairs, `batch` pairs per step, peak learning rate `lr` (cosine, a
+    tenth of the steps warm-up). `max_length`: most tokens of a prompt with its response. `beta`: sharpness of
+    the sequence term. `weights` of the terms, `divergence` of the token terms: see the module. `stop`: the
+    token that ends every response; "": not checked."""
+
+    epochs: float
+    lr: float
+    batch: int
+    max_length: int
+    beta: float
+    weights: Weights | tuple[float, ...]
+    divergence: Divergence
+    seed: int
+    stop: str = ""
+
+
 def dpd(
     model,
     tokenizer,
     teacher,
     pairs: Sequence[dict],
+    settings: DPDSettings,
     *,
-    epochs: float,
-    lr: float,
-    batch: int,
-    max_length: int,
-    beta: float,
-    weights: Weights | tuple[float, ...],
-    kind: str,
-    temperature: float,
     out: Path,
-    seed: int,
-    mixing: float = 0.5,
-    stop: str = "",
     label: str = "dpd",
     **options,
 ) -> tuple[list[dict], float]:
     """Distil in place from pairs of {"prompt", "chosen", "rejected"} (plain text: chat prompt and
-    completions that end with their stop token, `stop`; "": not checked). `options`: `teacher_tokenizer`,
-    `chunk`, `compiled` of DPDTrainer. Returns (history, seconds). Raises ValueError for pairs that
-    nbkit.dpd.pairs would drop: empty, equal or truncated responses, more than max_length tokens."""
-
-    rules = dict(stop=stop, length=lambda text: len(token_ids(tokenizer, text)), max_length=max_length)
+    completions that end with their stop token). `options`: `teacher_tokenizer`, `tiles` of DPDTrainer.
+    Returns (history, seconds). Raises ValueError for pairs that nbkit.dpd.pairs would drop: empty, equal or
+    truncated responses, more than max_length tokens."""
+    # A pair that teaches nothing is refused here, not dropped: the caller decides what it trains on.
+    rules = dict(
+        stop=settings.stop,
+        length=lambda text: len(token_ids(tokenizer, text)),
+        max_length=settings.max_length,
+    )
     kept, counts = filter_pairs(pairs, **rules)
     if len(kept) < len(pairs):
         raise ValueError(f"pairs: {dict(counts)} (rules: nbkit.dpd.pairs); filter_pairs before training")
-    steps = max(1, int(epochs * len(pairs) / batch))
+    # The optimizer: a tenth of the steps warm-up, then a cosine to zero.
+    steps = max(1, int(settings.epochs * len(pairs) / settings.batch))
     arguments = DPOConfig(
         max_steps=steps,
-        per_device_train_batch_size=batch,
-        learning_rate=lr,
+        per_device_train_batch_size=settings.batch,
+        learning_rate=settings.lr,
         lr_scheduler_type="cosine",
         warmup_steps=max(1, steps // 10),
-        beta=beta,
-        max_length=max_length,
+        beta=settings.beta,
+        max_length=settings.max_length,
         precompute_ref_log_probs=True,
         activation_checkpointing=False,
         logging_steps=max(1, steps // 40),
-        **shared_arguments(out, seed),
+        **shared_arguments(out, settings.seed),
     )
+    # The reference is the student at its start; TRL computes its log-probs before the first step.
     with progress.doing(f"{label}: log-probs of the reference"):
         trainer = DPDTrainer(
             model,
             arguments,
             teacher=teacher,
-            weights=weights,
-            divergence=Divergence(kind, temperature, mixing),
+            weights=settings.weights,
+            divergence=settings.divergence,
             train_dataset=Dataset.from_list(tokenized(tokenizer, pairs)),
             processing_class=tokenizer,
             **options,

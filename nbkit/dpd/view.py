@@ -39,10 +39,12 @@ class TokenView(NamedTuple):
 def token_views(student, teacher, tokenizer, row: dict, side: str, how: Divergence) -> list[TokenView]:
     """One view per token of the "chosen" or "rejected" `side` of a row of nbkit.dpd.trainer.tokenized. A
     teacher with more rows of vocabulary than the student is cut to them, as in the loss."""
+    # Prompt and response in one batch of one row, as the trainer sees them.
     start, ids = row["prompt_ids"], row[f"{side}_ids"]
     batch = {"input_ids": torch.tensor([start + ids], device=student.device)}
     batch["attention_mask"] = torch.ones_like(batch["input_ids"])
     batch["completion_mask"] = torch.tensor([[0] * len(start) + [1] * len(ids)], device=student.device)
+    # Hidden states of the response's tokens, then logits in tiles: no table of tokens times vocabulary.
     states = [completion_states(model, batch) for model in (student, teacher)]
     rows = len(plain_head(student, "student").weight)
     heads = [plain_head(m, n).weight[:rows] for m, n in ((student, "student"), (teacher, "teacher"))]
@@ -53,6 +55,7 @@ def token_views(student, teacher, tokenizer, row: dict, side: str, how: Divergen
         logp_nV = F.log_softmax(logits[0], -1)
         p_s, p_t = logp_nV.exp(), F.softmax(logits[1], -1)
         for i, token in enumerate(ids[at : at + n]):
+            # Beside each token what both models give it, and what the teacher would have written.
             top, text = int(p_t[i].argmax()), tokenizer.decode([token])
             own = (float(logp_nV[i, token]), float(p_s[i, token]), float(p_t[i, token]))
             views.append(TokenView(text, away_n[i], *own, tokenizer.decode([top]), float(p_t[i, top])))

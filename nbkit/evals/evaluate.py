@@ -35,6 +35,7 @@ def verdicts(
     more than the share `infra_limit` of all: then the jail is broken, or failures may favour a model."""
     if not 0 <= infra_limit <= 1:
         raise ValueError(f"infra_limit: got {infra_limit}, wanted a share from 0 to 1")
+    # (Q, K); a question whose group is shorter stays False where it has no text.
     right_QK = np.ma.zeros((len(tasks), max(map(len, texts), default=1)), bool if grade is verify else float)
     reasons = []
     pairs = zip(tasks, texts, strict=True)
@@ -42,6 +43,7 @@ def verdicts(
         try:
             right_QK[q] = [text is not None and grade(task, text, jail) for text in group]
         except GraderError as error:
+            # Neither right nor wrong; and too many of these are an error of the run, told at once.
             right_QK[q] = np.ma.masked
             reasons.append(f"{task.skill}: {error}")
             if len(reasons) / len(tasks) > infra_limit:
@@ -50,6 +52,7 @@ def verdicts(
                     f"over infra_limit={infra_limit:g} of all; mend the jail or the set; first reason: "
                     f"{reasons[0]}"
                 ) from error
+    # A few are told and left out.
     if reasons:
         logging.getLogger(__name__).warning(
             "infra: the grader failed on %d of %d questions, left out; first reason: %s",

@@ -3,7 +3,6 @@
 Every function returns a matplotlib figure; `run.figure(fig, name)` saves it.
 """
 
-import itertools
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -36,6 +35,7 @@ def histograms(
 ):
     """One distribution per group on a common scale, thresholds as labelled lines."""
     fig, axis = plt.subplots(figsize=(8, 3.6))
+    # Common bin edges, or heights could not be compared.
     values = np.concatenate([np.asarray(v, float) for v in groups.values()])
     edges = np.linspace(values.min(), values.max() + 1e-9, bins + 1)
     for i, (name, group) in enumerate(groups.items()):
@@ -48,6 +48,7 @@ def histograms(
             color=COLOURS[i % 8],
             label=f"{name} ({len(group)})",
         )
+    # Thresholds as lines with their names above the axes.
     for i, (name, x) in enumerate((thresholds or {}).items()):
         axis.axvline(x, color="black", lw=1)
         height = 1.02 + 0.07 * i  # thresholds may lie close together
@@ -102,6 +103,7 @@ def curves(
 def bars(estimates: Mapping[str, Estimate], ylabel: str, reference: str | None = None):
     """Means with 95% intervals and their values written beside; `reference` draws a line at that bar."""
     fig, axis = plt.subplots(figsize=(8, 0.5 * len(estimates) + 1.4))
+    # Horizontal bars are drawn from the bottom: reversed, the first stands on top.
     names = list(estimates)[::-1]
     means = np.array([estimates[n].mean for n in names])
     spans = np.abs(
@@ -112,6 +114,7 @@ def bars(estimates: Mapping[str, Estimate], ylabel: str, reference: str | None =
             ]
         )
     )
+    # The reference in another colour, with its line.
     colours = [COLOURS[4] if n == reference else COLOURS[0] for n in names]
     axis.barh(names, means, color=colours, alpha=0.75)
     axis.errorbar(means, names, xerr=spans, fmt="none", color="black", capsize=3, lw=1.2)
@@ -177,12 +180,15 @@ def token_heat(panels: Mapping[str, Sequence[tuple[str, float, str, bool]]], lab
         height_ratios=heights,
         squeeze=False,
     )
+    # One colour scale over all panels.
     high = max(cell[1] for cells in panels.values() for cell in cells)
     for axis, rows, (title, cells) in zip(axes[:, 0], heights, panels.items(), strict=True):
+        # The last row may be short: its missing cells stay blank.
         grid = np.full((rows, per_row), np.nan)
         grid.flat[: len(cells)] = [cell[1] for cell in cells]
         image = axis.imshow(grid, cmap="cividis_r", aspect="auto", vmin=0, vmax=high)
         for i, (token, value, note, framed) in enumerate(cells):
+            # Text must stay readable on its cell: white on dark ones.
             x, y, shade = i % per_row, i // per_row, "white" if value > 0.55 * high else "black"
             style = dict(ha="center", va="center", color=shade)
             axis.text(x, y - (0.17 if note else 0), _shown(token), fontsize=9, **style)
@@ -219,70 +225,6 @@ def sensitivity(parameters: Mapping[str, Mapping[float, Estimate]], chosen: Mapp
     return fig
 
 
-def forest(groups: Mapping[str, Mapping[str, Mapping]], effect: str):
-    """Differences over seeds: group -> name -> a value of `over_seeds` (seed_stats.py), one row each. Diamond
-    and bar: mean with interval (none where all seeds are equal), coloured where it excludes zero; dots: the
-    seeds."""
-    rows = [(group, name, value) for group, names in groups.items() for name, value in names.items()]
-    at = np.arange(len(rows)) + 0.5 * np.cumsum([0, *(a[0] != b[0] for a, b in itertools.pairwise(rows))])
-    fig, axis = plt.subplots(figsize=(8, 0.36 * (at[-1] + 1) + 1.2))
-    axis.axvline(0, color="black", lw=1)
-    for y, (_, _, value) in zip(at, rows, strict=True):
-        dots = 100 * np.array([*value["per_seed"].values()])
-        axis.plot(dots, np.full(len(dots), y - 0.27), "o", color=COLOURS[7], alpha=0.7, ms=4, mew=0)
-        mean = 100 * value["mean"]
-        text, colour, span = f"{round(mean, 1) + 0.0:+.1f}", COLOURS[6], None  # + 0.0: no "-0.0"
-        if value["p_t"] is not None:
-            low, high = 100 * value["low"], 100 * value["high"]
-            colour = COLOURS[0] if low > 0 else COLOURS[4] if high < 0 else COLOURS[6]
-            span = [[mean - low], [high - mean]]
-            text += f" [{round(low, 1) + 0.0:+.1f}, {round(high, 1) + 0.0:+.1f}]"
-        axis.errorbar(mean, y, xerr=span, fmt="D", color=colour, ms=6, capsize=4, lw=1.8)
-        axis.text(1.02, y, text, va="center", fontsize=10, transform=axis.get_yaxis_transform())
-    axis.set_yticks(at, [f"{group}: {name}" if group else name for group, name, _ in rows])
-    axis.set(xlabel=f"{effect} (percentage points)", ylim=(at[-1] + 0.6, -0.8))
-    seeds = sorted({len(value["per_seed"]) for _, _, value in rows})
-    number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    axis.set_title(f"mean of {number} seeds with its 95% interval; dots: seeds", fontsize=10, loc="left")
-    axis.grid(axis="y", visible=False)
-    return fig
-
-
-def token_efficiency(summary: Mapping):
-    """Accuracy against training tokens, with intervals over seeds: vanilla's curve, FG-WSD's point, and a
-    level line from it to where vanilla reaches as much. FG-WSD's point is drawn a little to the left, that
-    intervals do not hide each other. `summary`: of nbkit.cli.study.token_efficiency."""
-    fig, axis = plt.subplots(figsize=(8, 4.2))
-    fg, vanilla, match = summary["fg"], summary["vanilla"], summary["tokens_to_match"]
-    for rows, label, colour, form, shift in (
-        (vanilla, "vanilla WSD", COLOURS[1], "s--", 1.0),
-        ([fg], "FG-WSD", COLOURS[0], "D", 0.98),
-    ):
-        x = shift * np.array([row["tokens"] for row in rows]) / 1e6
-        mean, low, high = (100 * np.array([r["accuracy"][n] for r in rows]) for n in ("mean", "low", "high"))
-        span = [mean - low, high - mean]
-        axis.errorbar(x, mean, span, fmt=form, color=colour, label=label, capsize=4, lw=1.8, ms=7)
-        for at, row in zip(x, rows, strict=True):
-            seeds = 100 * np.array([*row["accuracy"]["per_seed"].values()])
-            beside = np.full(len(seeds), at * (1.012 if shift == 1.0 else 0.988))
-            axis.plot(beside, seeds, "o", color=colour, alpha=0.45, ms=4.5, mew=0)
-    level, bound = 100 * fg["accuracy"]["mean"], match["match"]
-    ends = [0.98 * fg["tokens"] / 1e6, bound["tokens"] / 1e6]
-    if bound["relation"] != "fewer than":
-        axis.plot(ends, [level, level], color=COLOURS[0], ls=":", lw=1.8)
-        marker = "o" if bound["relation"] == "about" else ">"
-        axis.plot(ends[1:], [level], marker, mfc="white", mec=COLOURS[0], mew=1.8, ms=8, zorder=4)
-    says = f"vanilla matches FG-WSD with {match['words']} the tokens"
-    axis.set_title(says, fontsize=10, loc="left")
-    axis.set_xscale("log")
-    ticks = sorted({row["tokens"] / 1e6 for row in [fg, *vanilla]})
-    axis.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
-    axis.minorticks_off()
-    axis.set(xlabel="training tokens (millions, logarithmic)", ylabel="questions answered (%)")
-    fig.legend(loc="outside lower center", ncols=2)
-    return fig
-
-
 def scaling(
     points: Mapping[int, tuple[Estimate, Sequence[float]]],
     control: tuple[Estimate, Sequence[float]],
@@ -295,11 +237,13 @@ def scaling(
     accuracy that the training started from, a line."""
     fig, axis = plt.subplots(figsize=(8, 4.2))
     few, most = min(points), max(points)
+    # Two arms: sizes at the same epochs, and the smallest at the steps of the largest.
     arms = (
         (points, 1.0, COLOURS[0], "s-", "the same epochs"),
         ({most: control}, 1.06, COLOURS[3], "D", f"{few:,} conversations, as many steps as {most:,}"),
     )
     for arm, shift, colour, marker, label in arms:
+        # Mean with its interval, and beside it one dot per repeat.
         x = shift * np.array([*arm])
         mean, low, high = (
             100 * np.array([getattr(e, n) for e, _ in arm.values()]) for n in ("mean", "low", "high")
@@ -309,6 +253,7 @@ def scaling(
         for at, (_, repeats) in zip(x, arm.values(), strict=True):
             beside = np.full(len(repeats), 0.97 * at)
             axis.plot(beside, 100 * np.array(repeats), "o", color=colour, alpha=0.5, ms=4.5, mew=0)
+    # Where training started.
     axis.axhline(100 * before, color=COLOURS[7], ls=":", lw=1.8, label="before, in its own form")
     axis.set_xscale("log", base=2)
     axis.set_xticks([*points], [f"{size:,}" for size in points])

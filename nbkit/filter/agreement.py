@@ -20,7 +20,7 @@ from nbkit.filter.annotators import Annotator
 from nbkit.filter.document_filter import Combination, features
 from nbkit.filter.labels import MEASURED_ONLY
 from nbkit.filter.retrieval import HybridIndex
-from nbkit.filter.rules import DIMENSIONS
+from nbkit.filter.rules.dimensions import DIMENSIONS
 from nbkit.filter.scorer import NAMES, Scorer, text_features
 from nbkit.run import progress
 
@@ -90,6 +90,7 @@ def tier_agreement(rows: Sequence[Mapping], dims_DQ: np.ndarray, fold_D: np.ndar
 
 def _ways(rows, dims_DQ, tier_D, source_D, train_D, test_D) -> dict[str, np.ndarray]:
     train, test = np.flatnonzero(train_D), np.flatnonzero(test_D)
+    # Weights from the training half, scores for the test half: one combination per set of dimensions.
     out = {
         way: Combination.fit(dims_DQ[train][:, columns], tier_D[train], source_D[train])(
             dims_DQ[test][:, columns]
@@ -100,6 +101,7 @@ def _ways(rows, dims_DQ, tier_D, source_D, train_D, test_D) -> dict[str, np.ndar
             ("format only", FORMAT),
         )
     }
+    # Similarity needs seeds; half of the best training texts serve, and then train nothing else.
     texts = [row["text"] for row in rows]
     top = [i for i in train if tier_D[i] == tier_D[train].max()][::2][:_SEEDS]
     rest = np.setdiff1d(train, top)
@@ -108,6 +110,7 @@ def _ways(rows, dims_DQ, tier_D, source_D, train_D, test_D) -> dict[str, np.ndar
         features(dims_DQ[part], index.similarity([texts[i] for i in part])) for part in (rest, test)
     )
     out["with similarity"] = Combination.fit(known, tier_D[rest], source_D[rest])(new)
+    # The usual classifier on the same labels, to compare with.
     ridge = Ridge(alpha=1.0, solver="sparse_cg").fit(text_features([texts[i] for i in train]), tier_D[train])
     out["n-gram classifier"] = ridge.predict(text_features([texts[i] for i in test]))
     return out
@@ -141,10 +144,12 @@ def pair_hits(
     one half of the groups, tested on the other, both ways round. "equal weights": no labels used. "length":
     characters alone. `marks`: text -> (Q,), see `annotated_pairs`.
     """
+    # Every text once, and where each side of a pair stands among them.
     texts = list(dict.fromkeys(text for pair in pairs for text in (pair["better"], pair["worse"])))
     place = {text: i for i, text in enumerate(texts)}
     better_P, worse_P = (np.array([place[pair[side]] for pair in pairs]) for side in ("better", "worse"))
     group_P = np.array([pair["group"] for pair in pairs])
+    # Two halves by group, so that no question trains and tests.
     names = np.unique(group_P)
     fold_P = np.isin(group_P, np.random.default_rng(seed).permutation(names)[: len(names) // 2]).astype(int)
     marks_DQ = np.array([marks[text] for text in texts], float)
@@ -165,6 +170,7 @@ def pair_hits(
             dims_DQ = Scorer().fit([texts[i] for i in known], target_DQ[known]).predict(texts)
             if way == "binary decision":
                 dims_DQ = binary(dims_DQ)
+            # Without any label: the plain mean of all dimensions.
             if way == "0-9":
                 margin["equal weights"][test] = (dims_DQ[better_P] - dims_DQ[worse_P]).mean(axis=1)[test]
             dims_DQ = dims_DQ[:, columns]
@@ -173,4 +179,5 @@ def pair_hits(
             )(dims_DQ)
             margin[way][test] = (score_D[better_P] - score_D[worse_P])[test]
     margin["length"] = np.array([len(pair["better"]) - len(pair["worse"]) for pair in pairs], float)
+    # Only the sign of the margin counts.
     return {way: (np.sign(value_P) + 1) / 2 for way, value_P in margin.items()}

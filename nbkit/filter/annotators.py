@@ -16,10 +16,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from nbkit.filter.rules import DIMENSIONS, annotate
+from nbkit.filter.rules.dimensions import DIMENSIONS, annotate
 from nbkit.filter.scorer import NAMES
 from nbkit.models.endpoint import Endpoint
-from nbkit.models.replies import Completion
+from nbkit.models.replies import Reply
 from nbkit.run import progress
 from nbkit.text.chat import split_thought
 
@@ -55,7 +55,7 @@ def annotator(
 
 
 class RuleAnnotator:
-    """The transparent statistics of rules.py; scores every text."""
+    """The transparent statistics of rules/; scores every text."""
 
     def __init__(self) -> None:
         self._documents = 0
@@ -138,6 +138,7 @@ class LLMAnnotator:
     ) -> dict[str, list]:
         """One round over `waiting` (text -> conversation), into `outcomes`; returns what to ask again."""
         sampling = dict(self.sampling)
+        # Greedily asked again, a model would repeat its mistake.
         if attempt:
             if "temperature" in sampling:
                 sampling["temperature"] = max(sampling["temperature"], _RETRY_TEMPERATURE)
@@ -150,12 +151,14 @@ class LLMAnnotator:
         )
         again = {}
         for (text, conversation), answer in zip(waiting.items(), answers, strict=True):
-            if not isinstance(answer, Completion):
+            # What the endpoint could not get is not asked again here: it has its own retries.
+            if not isinstance(answer, Reply):
                 outcomes[text] = f"endpoint: {answer.reason}"
                 continue
             try:
                 outcomes[text] = parse_scores(answer.text)
             except InvalidAnswer as error:
+                # The next attempt sees its mistake; what stays wrong stays unscored.
                 cut = answer.finish_reason == "length"
                 outcomes[text] = f"invalid answer: {'cut off by max_tokens' if cut else error.kind}"
                 again[text] = [*conversation[:1], *_correction(answer.text, error)]
@@ -225,6 +228,7 @@ def parse_scores(answer: str) -> Scores:
     values other than the integers 0-9 (true, 7.0 and "7" too).
     """
     answer = split_thought(answer)[1]
+    # Exactly one object: the first brace begins it, and none may follow its end.
     start = answer.find("{")
     if start < 0:
         raise InvalidAnswer("no JSON object", f"got {answer[:80]!r}")
@@ -234,6 +238,7 @@ def parse_scores(answer: str) -> Scores:
         raise InvalidAnswer("broken JSON", f"{error}"[:120]) from error
     if re.search(r"[{}]", answer[end:]):
         raise InvalidAnswer("several objects", "wanted exactly one JSON object")
+    # Every dimension once, and no other; a list of pairs shows repeated names, a dict would not.
     names = [name for name, _ in pairs]
     if sorted(names) != sorted(NAMES):
         counts = Counter(names)
@@ -245,6 +250,7 @@ def parse_scores(answer: str) -> Scores:
         raise InvalidAnswer("wrong names", ", ".join(f"{k} {v}" for k, v in wrong.items() if v)[:400])
     scores = dict(pairs)
     for name, value in pairs:
+        # `type`, not isinstance: True is an int.
         if type(value) is not int or not 0 <= value <= 9:
             raise InvalidAnswer("wrong values", f"{name} is {json.dumps(value)[:40]}, wanted a {_SCALE}")
     return {name: scores[name] for name in NAMES}

@@ -71,24 +71,29 @@ def deduplicate(
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold={threshold}: want a Jaccard similarity above 0, up to 1")
     check_documents(docs)
+    # What is known of the kept ones: bands of their sketches, and their words by hash and by shingle.
     index = MinHashLSH(num_perm=PERMUTATIONS, params=lsh_bands(threshold))
     empty = MinHash(num_perm=PERMUTATIONS, seed=seed + 1, hashfunc=int)
     exact: dict[bytes, int] = {}
     shingles: dict[int, np.ndarray] = {}
     kept, removed = [], []
     for position, doc in enumerate(progress.each(docs, "near-duplicates, document")):
+        # Equal words first: a hash settles it.
         words = exact_words(doc["text"])
         key = hashlib.blake2b(" ".join(words).encode("utf-8", "surrogatepass"), digest_size=16).digest()
         if key in exact:
             removed.append(_removal(doc, "exact", docs[exact[key]], 1.0))
             continue
+        # Bands only propose; the shingles themselves decide, so that no document goes by chance.
         own = shingle_hashes(words)
         sketch = minhash(empty, own)
         similar = [(jaccard(own, shingles[other]), -other) for other in index.query(sketch)]
+        # of equally similar ones the earliest (-other is the largest)
         best, other = max(similar, default=(0.0, 0))
         if best >= threshold:
             removed.append(_removal(doc, "near", docs[-other], best))
             continue
+        # It is kept, and the next ones are compared with it.
         exact[key] = position
         shingles[position] = own
         index.insert(position, sketch, check_duplication=False)

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from nbkit.filter.retrieval import HybridIndex
-from nbkit.filter.rules import MAX_CHARS
+from nbkit.filter.rules.measures import MAX_CHARS
 from nbkit.filter.scorer import NAMES, Scorer
 from nbkit.run import progress
 from nbkit.run.files import write_json

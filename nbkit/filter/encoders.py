@@ -75,7 +75,7 @@ class SentenceEncoder:
     def __init__(self, name: str) -> None:
         self.name = name
         try:
-            from sentence_transformers import SentenceTransformer  # slow import, needed by this path only
+            from sentence_transformers import SentenceTransformer  # noqa: PLC0415 (slow import, needed by this path only)
         except ImportError as error:
             raise ValueError(
                 f"encoder={name!r} needs sentence-transformers: pip install sentence-transformers, "

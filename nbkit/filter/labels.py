@@ -82,6 +82,7 @@ def human_pairs(name: str) -> list[dict]:
     more, grouped by site and question. onestop_english: advanced above elementary version of an article;
     a control, since simple is not worse.
     """
+    # Two arguments, one of which a crowd found more convincing.
     if name == "convincing_args":
         rows = sources.load(name)
         return [{"better": r["chosen"], "worse": r["rejected"], "group": r["prompt"]} for r in rows]
@@ -89,12 +90,14 @@ def human_pairs(name: str) -> list[dict]:
         return [
             {"better": best["text"], "worse": worst["text"], "group": doc["id"]}
             for doc in sources.load(name)
+            # Answers are sorted by votes; a difference of 1 or 2 is mostly noise.
             if len(doc["answers"]) > 1
             and (best := doc["answers"][0])["votes"] - (worst := doc["answers"][-1])["votes"] >= 3
         ]
     if name == "onestop_english":
         levels: dict[str, dict[str, str]] = {}
         for doc in sources.load(name):
+            # ids read onestop-<article>-<level>
             article = doc["id"].split("-", 1)[1].rpartition("-")[0]
             levels.setdefault(article, {})[doc["domain"]] = doc["text"]
         return [

@@ -1,6 +1,6 @@
 """From scores to pools: which documents are kept, by thresholds that token budgets set. Used by 01.
 
-    budget = report_budgets(23_000_000)  # of nbkit.pretrain.proportions
+    budget = report_budgets(23_000_000)  # of nbkit.pretrain.fg_wsd
     label_D = pools(score_D, n_tokens_D, budget["hq"], budget["mq"])
 
 Shape legend: D documents.
@@ -31,6 +31,7 @@ def pools(
     may fall short of its budget by less than the one document that no longer fitted. Raises ValueError when
     the budgets exceed what the documents hold, or an id occurs twice.
     """
+    # Bad numbers would silently make other pools.
     score_D, tokens_D = np.asarray(scores, float), np.asarray(n_tokens)
     if score_D.shape != tokens_D.shape or score_D.ndim != 1:
         raise ValueError(
@@ -41,12 +42,14 @@ def pools(
     if len(tokens_D) and (tokens_D.dtype.kind not in "iu" or tokens_D.min() < 0):
         raise ValueError("n_tokens holds negative or fractional counts: want whole numbers of tokens")
     hq_tokens, mq_tokens = whole_tokens("hq_tokens", hq_tokens), whole_tokens("mq_tokens", mq_tokens)
+    # More than there is would drop nothing, and the threshold would mean nothing.
     held = int(tokens_D.sum())
     if hq_tokens + mq_tokens > held:
         raise ValueError(
             f"the budgets ask for {hq_tokens + mq_tokens:,} tokens (hq {hq_tokens:,} + mq {mq_tokens:,}) but "
             f"the documents hold {held:,}: add documents or lower the training tokens"
         )
+    # Best first, a running total, and the two budgets cut it.
     order = _best_first(score_D, ids)
     running = np.cumsum(tokens_D[order])
     label_D = np.empty(len(score_D), dtype="<U4")
@@ -75,6 +78,7 @@ def waterfall(
 
     Raises ValueError when a step holds more tokens than the one before it.
     """
+    # The report gives two of the five numbers.
     steps = (
         ("raw", raw, None),
         ("deduplicated", deduplicated, None),
@@ -84,6 +88,7 @@ def waterfall(
     )
     rows, before = [], raw
     for step, tokens, report in steps:
+        # A filter that adds tokens is a mix-up of arguments.
         if not 0 <= tokens <= before:
             raise ValueError(
                 f"waterfall: {step} holds {tokens:,} tokens, over {before:,} before it; filters remove"

@@ -54,6 +54,7 @@ class HybridIndex:
         approximate_above: int = 5000,
         n_components: int = 64,
     ) -> None:
+        # A seed leaves itself out, so one alone would have no neighbour.
         if len(seeds) < 2 or (np.diff(word_ids(seeds)[1]) == 0).any():
             raise ValueError(f"{len(seeds)} seeds: want at least 2, each with a word")
         if len(reference) < 2:
@@ -62,6 +63,7 @@ class HybridIndex:
             )
         if neighbours < 1 or max_query_terms < 1:
             raise ValueError(f"neighbours={neighbours}, max_query_terms={max_query_terms}: want 1 or more")
+        # What `load` needs beside the arrays.
         self.settings = {
             "encoder": encoder,
             "neighbours": min(neighbours, len(seeds) - 1),
@@ -74,6 +76,7 @@ class HybridIndex:
         )
         self._lexical = _Lexical(self.seeds, max_query_terms)
         self._vector = _Nearest(_unit(self._encoder.encode(self.seeds)), approximate_above)
+        # Scores are ranks among the reference documents: BM25 and cosine have no common scale.
         self._rank_by(np.sort(np.stack(self.signals(reference)), axis=1))
 
     def signals(self, texts: Sequence[str], words: Words | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -140,6 +143,7 @@ class HybridIndex:
         folder = Path(folder)
         if not (folder / _SETTINGS).is_file():
             raise ValueError(f"{folder} holds no {_SETTINGS} of a saved HybridIndex: save it again")
+        # The hash of all files: half a copy would give other scores without a word.
         about = files.read_json(folder / _SETTINGS)
         if not isinstance(about, dict) or about.get("sha256") != files.sha256(folder, skip=[_SETTINGS]):
             raise ValueError(f"{folder} is damaged: its files are not those that were saved; save it again")
@@ -154,6 +158,7 @@ class HybridIndex:
         index.settings = settings
         lines = (folder / "seeds.jsonl").read_text(encoding="utf-8").splitlines()
         index.seeds = [json.loads(line)["text"] for line in lines]
+        # The lexical side is small: it is built again from the seeds.
         index._lexical = _Lexical(index.seeds, settings["max_query_terms"])
         index._vector = _Nearest(seeds_MK, settings["approximate_above"])
         return index
@@ -204,7 +209,7 @@ class _Nearest:
     def __init__(self, seeds_MK: np.ndarray, approximate_above: int) -> None:
         self.seeds_MK, self.graph = seeds_MK, None
         if len(seeds_MK) > approximate_above:
-            from usearch.index import Index  # needed by this path only
+            from usearch.index import Index  # noqa: PLC0415 (needed by this path only)
 
             self.graph = Index(ndim=seeds_MK.shape[1], metric="ip", dtype="f32", expansion_search=128)
             # One thread in a fixed order: the graph, and so every score, is the same in each run.

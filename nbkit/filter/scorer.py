@@ -1,7 +1,7 @@
 """Document quality: annotate a sample, distil a small model from it, score everything 0-9. Notebook 01.
 
 The report has a strong LLM annotate a sample on 20 dimensions and distils a small model to annotate the
-corpus. Annotators are in annotators.py; the dimensions and the offline rules in rules.py. Shape legend: D
+corpus. Annotators are in annotators.py; the dimensions and the offline rules in rules/. Shape legend: D
 documents, Q = 20 dimensions, F features.
 
     scorer = Scorer().fit(sample, annotations)        # annotations: name -> 0-9 per text, or (D, Q)
@@ -18,7 +18,8 @@ from scipy.sparse import csr_matrix, hstack
 from scipy.stats import spearmanr
 from sklearn.linear_model import Ridge
 
-from nbkit.filter.rules import DIMENSIONS, MAX_CHARS, Dimension, annotate, annotate_relational
+from nbkit.filter.rules.dimensions import DIMENSIONS, Dimension, annotate, annotate_relational
+from nbkit.filter.rules.measures import MAX_CHARS
 from nbkit.run import progress
 from nbkit.run.files import atomic_write
 from nbkit.text.ngrams import ngram_ids, word_counts, word_ids
@@ -64,7 +65,7 @@ class Scorer:
 
     Hashed n-grams rather than static embeddings: no download and no vocabulary, 15 times faster than
     tokenizing for an embedding table, and averaged embeddings predicted the source tiers of unseen sources
-    worse (LOG.md). Relational dimensions (rules.py) are not learned: their rule scores every document.
+    worse (LOG.md). Relational dimensions (rules/) are not learned: their rule scores every document.
     """
 
     def __init__(self, alpha: float = 1.0) -> None:

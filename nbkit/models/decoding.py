@@ -6,6 +6,7 @@ vocabulary.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -103,57 +104,93 @@ def choose(logits_BV: torch.Tensor, temperature: float, top_p: float, draw_B: to
     return torch.searchsorted(cdf_BV, draw_B1, right=True).squeeze(-1).clamp(max=cdf_BV.shape[-1] - 1)
 
 
-def decode(
-    model,
-    prompts: Sequence[Sequence[int]],
-    budgets: Sequence[int],
-    stop: Sequence[int],
-    temperature: float,
-    top_p: float,
-    draws_BT: torch.Tensor,
-    logprobs: bool,
-    finished: Callable[[int], object],
-) -> list[tuple[list[int], list[float] | None]]:
-    """Complete each prompt up to and with a token of `stop`, by at most its budget of tokens: (new ids, their
-    log-probs). `draws_BT` are uniform numbers of [0, 1), one per row and token (not read at temperature 0).
-    `finished` is told how many rows ended at a step."""
-    at = {"device": next(model.parameters()).device}
-    unique = {tuple(prompt): u for u, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
-    length, steps = max(map(len, unique)), max(budgets)
-    pads = [length - len(prompt) for prompt in unique]
-    tokens_UT = torch.tensor([[0] * pad + [*p] for pad, p in zip(pads, unique, strict=True)], **at)
-    index_T, pads_U1 = torch.arange(length + steps, **at), torch.tensor(pads, **at)[:, None]
-    visible_UT, positions_UT = index_T >= pads_U1, (index_T[:length] - pads_U1).clamp(min=0)
-    cache = Buffers(model, length + steps)
+@dataclass(frozen=True)
+class Choice:
+    """How the next token is chosen: `temperature` and `top_p` as for `choose`; `stop`: ids that end a
+    completion; `logprobs`: keep the log-probability of every new token."""
 
-    def forward(tokens_BT, positions_BT, visible_BT):
-        """Logits (B, V) of the token after the last."""
-        return model(
+    stop: Sequence[int]
+    temperature: float
+    top_p: float
+    logprobs: bool
+
+
+class _Batch:
+    """A model reading one batch: the prompts, each unique one once, then one more token per row. `logits_BV`
+    are those of the token after the last."""
+
+    def __init__(self, model, prompts: Sequence[Sequence[int]], budgets: Sequence[int]) -> None:
+        at = {"device": next(model.parameters()).device}
+        unique = {tuple(prompt): u for u, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+        self.read, steps = max(map(len, unique)), max(budgets)  # read: tokens in the cache, padding included
+        # Padding stands on the left, so that all rows end at the same place in the cache.
+        pads = [self.read - len(prompt) for prompt in unique]
+        tokens_UT = torch.tensor([[0] * pad + [*p] for pad, p in zip(pads, unique, strict=True)], **at)
+        index_T, pads_U1 = torch.arange(self.read + steps, **at), torch.tensor(pads, **at)[:, None]
+        visible_UT = index_T >= pads_U1
+        positions_UT = (index_T[: self.read] - pads_U1).clamp(min=0)
+        self.model, self.padded, self.cache = model, any(pads), Buffers(model, self.read + steps)
+        logits_UV = self._forward(tokens_UT, positions_UT, visible_UT)
+        # From the unique prompts to the rows.
+        unique_B = torch.tensor([unique[tuple(prompt)] for prompt in prompts], **at)
+        self.cache.select(unique_B)
+        self.logits_BV, self.position_B = logits_UV[unique_B], positions_UT[unique_B, -1]
+        self.visible_BT = visible_UT[unique_B]
+        longest = max(len(prompt) + budget for prompt, budget in zip(prompts, budgets, strict=True))
+        self.last_position = longest - 1
+
+    def _forward(self, tokens_BT, positions_BT, visible_BT) -> torch.Tensor:
+        return self.model(
             input_ids=tokens_BT,
-            attention_mask=visible_BT if any(pads) else None,  # attention without a mask is faster
+            # attention without a mask is faster
+            attention_mask=visible_BT[:, : self.read] if self.padded else None,
             position_ids=positions_BT,
-            past_key_values=cache,
+            past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
 
-    logits_UV = forward(tokens_UT, positions_UT, visible_UT[:, :length])
-    # From here on B are the rows still computed, place_B theirs in the results, live_B those not finished.
-    unique_B = torch.tensor([unique[tuple(prompt)] for prompt in prompts], **at)
-    logits_BV, position_B, visible_BT = logits_UV[unique_B], positions_UT[unique_B, -1], visible_UT[unique_B]
-    cache.select(unique_B)
-    rows, draws_BT, sizes = len(prompts), draws_BT.to(**at), torch.tensor(budgets, **at)
-    last_position = max(len(prompt) + budget for prompt, budget in zip(prompts, budgets, strict=True)) - 1
+    def keep(self, kept_B: torch.Tensor) -> None:
+        """Go on with these rows only."""
+        self.cache.select(kept_B)
+        self.position_B, self.visible_BT = self.position_B[kept_B], self.visible_BT[kept_B]
+
+    def advance(self, token_B: torch.Tensor) -> None:
+        """Read the next token of every row."""
+        self.read += 1
+        # finished rows run on until they are dropped: their position must stay one that exists
+        self.position_B = (self.position_B + 1).clamp(max=self.last_position)
+        self.logits_BV = self._forward(token_B[:, None], self.position_B[:, None], self.visible_BT)
+
+
+def decode(
+    model,
+    prompts: Sequence[Sequence[int]],
+    budgets: Sequence[int],
+    choice: Choice,
+    draws_BT: torch.Tensor,
+    finished: Callable[[int], object],
+) -> list[tuple[list[int], list[float] | None]]:
+    """Complete each prompt up to and with a token of `choice.stop`, by at most its budget of tokens: (new
+    ids, their log-probs). `draws_BT` are uniform numbers of [0, 1), one per row and token (not read at
+    temperature 0). `finished` is told how many rows ended at a step."""
+    batch, rows, steps = _Batch(model, prompts, budgets), len(prompts), max(budgets)
+    at = {"device": batch.logits_BV.device}
+    draws_BT, sizes = draws_BT.to(**at), torch.tensor(budgets, **at)
     tokens, chosen = torch.zeros(rows, steps, dtype=torch.long, **at), torch.zeros(rows, steps, **at)
+    stops = torch.tensor(choice.stop, dtype=torch.long, **at)
+    # From here on B are the rows still computed, place_B theirs in the results, live_B those not finished.
     place_B, live_B, left = torch.arange(rows, **at), torch.ones(rows, dtype=torch.bool, **at), rows
-    stops = torch.tensor(stop, dtype=torch.long, **at)
     for step in range(steps):
-        token_B = choose(logits_BV, temperature, top_p, draws_BT[place_B, step] if temperature else None)
+        # Choose.
+        draw_B = draws_BT[place_B, step] if choice.temperature else None
+        token_B = choose(batch.logits_BV, choice.temperature, choice.top_p, draw_B)
         tokens[place_B, step] = token_B
-        if logprobs:
+        if choice.logprobs:
             chosen[place_B, step] = -torch.nn.functional.cross_entropy(
-                logits_BV.float(), token_B, reduction="none"
+                batch.logits_BV.float(), token_B, reduction="none"
             )
+        # Note which rows end here.
         ends_B = live_B & ((token_B[:, None] == stops).any(-1) | (sizes[place_B] == step + 1))
         sizes[place_B[ends_B]] = step + 1
         live_B = live_B & ~ends_B
@@ -161,16 +198,14 @@ def decode(
         finished(before - left)
         if not left:
             break
+        # Drop finished rows once they are many, then read the chosen tokens.
         if left <= DROP * len(live_B):
             kept_B = live_B.nonzero()[:, 0]
-            cache.select(kept_B)
-            place_B, token_B, position_B, visible_BT, live_B = (
-                x[kept_B] for x in (place_B, token_B, position_B, visible_BT, live_B)
-            )
-        # finished rows run on until they are dropped: their position must stay one that exists
-        position_B = (position_B + 1).clamp(max=last_position)
-        logits_BV = forward(token_B[:, None], position_B[:, None], visible_BT[:, : length + step + 1])
+            batch.keep(kept_B)
+            place_B, token_B, live_B = (x[kept_B] for x in (place_B, token_B, live_B))
+        batch.advance(token_B)
     ids, chosen = tokens.tolist(), chosen.tolist()
     return [
-        (ids[row][:size], chosen[row][:size] if logprobs else None) for row, size in enumerate(sizes.tolist())
+        (ids[row][:size], chosen[row][:size] if choice.logprobs else None)
+        for row, size in enumerate(sizes.tolist())
     ]

@@ -5,7 +5,7 @@ the LLM annotator of 01.
     answers = endpoint.complete([[{"role": "user", "content": "2 + 2?"}]], temperature=0.0, max_tokens=8)
     endpoint.report()         # requests, cached, retried, failed by reason, tokens, cost, seconds
 
-Every conversation gets either a `Completion` or a `Failure` with its reason; nothing is made up. Answers go
+Every conversation gets either a `Reply` or a `Failure` with its reason; nothing is made up. Answers go
 to an SQLite file as they come, so that a killed run asks again only what was in flight.
 """
 
@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 
 from nbkit.models.endpoint_http import check_url, failure_of, run, tell_hidden_errors, up_to
 from nbkit.models.json_cache import JsonCache
-from nbkit.models.replies import Completion, Failure, read, refused_parameter
+from nbkit.models.replies import Failure, Reply, read, refused_parameter
 from nbkit.run import progress
 from nbkit.run.files import digest
 
@@ -39,6 +39,7 @@ _SAMPLING = frozenset(inspect.signature(AsyncCompletions.create).parameters) - {
 _RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
+@dataclass(eq=False)
 class Endpoint:
     """One model at one server.
 
@@ -53,42 +54,24 @@ class Endpoint:
     keeps finished answers alone. Raises ValueError for values out of range.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        model: str,
-        api_key_env: str | None = None,
-        concurrency: int = 8,
-        timeout_s: float = 600.0,
-        retries: int = 4,
-        cache: str | Path | None = None,
-        prices: tuple[float, float] | None = None,
-        give_up_after: int = 50,
-    ) -> None:
-        check_url(base_url)
-        for name, value, low, high in (
-            ("concurrency", concurrency, 1, 1000),
-            ("timeout_s", timeout_s, 0.001, 86400),
-            ("retries", retries, 0, 100),
-            ("give_up_after", give_up_after, 1, 10**9),
-        ):
-            if not low <= value <= high:
-                raise ValueError(f"{name}: got {value}, wanted {low} to {high}")
-        if prices is not None and (len(prices) != 2 or min(prices) < 0):
-            raise ValueError(
-                f"prices: got {prices}, wanted (prompt, completion) per million tokens, 0 or more"
-            )
-        if api_key_env is not None and not os.environ.get(api_key_env):
-            raise ValueError(
-                f"api_key_env: {api_key_env} is not set; export it, or give None if no key is needed"
-            )
-        self.base_url, self.model, self.cache, self.prices = base_url, model, cache, prices
-        self.concurrency, self.give_up_after = concurrency, give_up_after
+    base_url: str
+    model: str
+    api_key_env: str | None = None
+    concurrency: int = 8
+    timeout_s: float = 600.0
+    retries: int = 4
+    cache: str | Path | None = None
+    prices: tuple[float, float] | None = None
+    give_up_after: int = 50
+
+    def __post_init__(self) -> None:
+        self._check_arguments()
         self._options = {
-            "base_url": base_url,
-            "api_key": os.environ[api_key_env] if api_key_env else "none",  # openai refuses an empty one
-            "timeout": Timeout(timeout_s, connect=min(timeout_s, 10.0)),
-            "max_retries": retries,
+            "base_url": self.base_url,
+            # openai refuses an empty key
+            "api_key": os.environ[self.api_key_env] if self.api_key_env else "none",
+            "timeout": Timeout(self.timeout_s, connect=min(self.timeout_s, 10.0)),
+            "max_retries": self.retries,
         }
         self._counts: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
@@ -96,13 +79,33 @@ class Endpoint:
         self._checked = False
         self._adapted: dict[str, str] = {}  # refused parameter -> the name it is sent under, "" for none
 
+    def _check_arguments(self) -> None:
+        check_url(self.base_url)
+        for name, low, high in (
+            ("concurrency", 1, 1000),
+            ("timeout_s", 0.001, 86400),
+            ("retries", 0, 100),
+            ("give_up_after", 1, 10**9),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name}: got {value}, wanted {low} to {high}")
+        if self.prices is not None and (len(self.prices) != 2 or min(self.prices) < 0):
+            raise ValueError(
+                f"prices: got {self.prices}, wanted (prompt, completion) per million tokens, 0 or more"
+            )
+        if self.api_key_env is not None and not os.environ.get(self.api_key_env):
+            raise ValueError(
+                f"api_key_env: {self.api_key_env} is not set; export it, or give None if no key is needed"
+            )
+
     def complete(
         self,
         conversations: Sequence[Conversation],
         seeds: Sequence[int] | None = None,
         label: str = "asking",
         **sampling: Any,
-    ) -> list[Completion | Failure]:
+    ) -> list[Reply | Failure]:
         """One answer per conversation, in their order; works inside a running event loop (Jupyter) too.
 
         `seeds` are one per conversation. `sampling` is what `chat.completions.create` takes (temperature,
@@ -113,9 +116,10 @@ class Endpoint:
         """
         started = time.monotonic()
         requests = self._requests(conversations, seeds, sampling)
-        results: list[Completion | Failure | None]
+        results: list[Reply | Failure | None]
         try:
             with closing(JsonCache(self.cache)) as cache:
+                # What the cache holds is not asked again.
                 results = [_cached(cache, key) for key, _ in requests]
                 todo = [i for i, result in enumerate(results) if result is None]
                 self._counts["cached"] += len(requests) - len(todo)
@@ -133,7 +137,7 @@ class Endpoint:
     def texts(self, requests: Sequence[str], **sampling: Any) -> list[str]:
         """The answer to every request, a user turn of its own; "" where there is none (see `report`)."""
         answers = self.complete([[{"role": "user", "content": text}] for text in requests], **sampling)
-        return [answer.text if isinstance(answer, Completion) else "" for answer in answers]
+        return [answer.text if isinstance(answer, Reply) else "" for answer in answers]
 
     def report(self) -> dict[str, Any]:
         """What the calls so far used. Tokens and cost are of the requests answered by the server in this
@@ -175,6 +179,7 @@ class Endpoint:
                 raise ValueError(
                     f"conversations[{i}]: wanted a list of {{'role', 'content'}}, got {messages!r:.100}"
                 )
+            # The request as it will be sent; its digest is the key, so other sampling is another answer.
             request = {"model": self.model, "messages": [dict(m) for m in messages], **sampling}
             if seeds is not None:
                 request["seed"] = seeds[i]
@@ -182,6 +187,7 @@ class Endpoint:
                 json.dumps(request, ensure_ascii=False).encode()
             except (TypeError, ValueError) as error:  # a lone surrogate, an object
                 raise ValueError(f"conversations[{i}] cannot be sent as JSON: {error}") from error
+            # The k-th occurrence of a conversation has a key of its own.
             key = digest(request)
             seen[key] += 1
             requests.append((key if seen[key] == 1 else f"{key}-{seen[key]}", request))
@@ -197,11 +203,12 @@ class Endpoint:
             nonlocal failed_in_a_row
             for i in waiting:
                 key, request = requests[i]
+                # A server that is gone would cost every retry of every request.
                 if failed_in_a_row >= self.give_up_after:
                     result = Failure("gave up", f"not sent after {self.give_up_after} failures in a row")
                 else:
                     result = await self._ask(client, request)
-                if isinstance(result, Completion):
+                if isinstance(result, Reply):
                     failed_in_a_row = 0
                     if result.finished:
                         cache.put(key, asdict(result))
@@ -212,6 +219,7 @@ class Endpoint:
                 for tell in told:
                     tell()
 
+        # One look at the server and the model, then all workers.
         http = DefaultAsyncHttpxClient(event_hooks={"response": [tell_hidden_errors]})
         async with AsyncOpenAI(**self._options, http_client=http) as client:
             if not self._checked:
@@ -219,16 +227,16 @@ class Endpoint:
                 self._checked = True
             await asyncio.gather(*(work(client) for _ in range(min(self.concurrency, len(todo)))))
 
-    async def _ask(self, client: AsyncOpenAI, request: dict[str, Any]) -> Completion | Failure:
+    async def _ask(self, client: AsyncOpenAI, request: dict[str, Any]) -> Reply | Failure:
         self._counts["requests"] += 1
         result = await self._send(client, request)
-        if isinstance(result, Completion):
+        if isinstance(result, Reply):
             self._counts["unmetered"] += result.prompt_tokens is None or result.completion_tokens is None
             self._counts["prompt_tokens"] += result.prompt_tokens or 0
             self._counts["completion_tokens"] += result.completion_tokens or 0
         return result
 
-    async def _send(self, client: AsyncOpenAI, request: dict[str, Any]) -> Completion | Failure:
+    async def _send(self, client: AsyncOpenAI, request: dict[str, Any]) -> Reply | Failure:
         """One answer, asked again without what the model refuses: each time there is one name less."""
         while True:
             sent = {self._adapted.get(name, name): value for name, value in request.items()}
@@ -271,6 +279,7 @@ class Endpoint:
             listed = []
         if self.model in listed:
             return
+        # The one question that settles it: does the model answer?
         probe = {"model": self.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
         answer = await self._send(client, probe)
         if isinstance(answer, Failure) and answer.reason != "no text":
@@ -281,8 +290,8 @@ class Endpoint:
             )
 
 
-def _cached(cache: JsonCache, key: str) -> Completion | None:
+def _cached(cache: JsonCache, key: str) -> Reply | None:
     with cache.explained():
         found = cache.get(key)
-        answer = found and replace(Completion(**found), cached=True)
+        answer = found and replace(Reply(**found), cached=True)
         return answer if answer and answer.finished else None  # caches of old versions kept failures too

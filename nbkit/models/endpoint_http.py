@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
-from nbkit.models.replies import MALFORMED, Completion, Failure, hidden_error
+from nbkit.models.replies import MALFORMED, Failure, Reply, hidden_error
 
 
 def check_url(url: str) -> None:
@@ -32,7 +32,7 @@ async def tell_hidden_errors(response) -> None:
         response.headers.update(headers)
 
 
-def up_to(answer: Completion | Failure, stop: str | Sequence[str] | None) -> Completion | Failure:
+def up_to(answer: Reply | Failure, stop: str | Sequence[str] | None) -> Reply | Failure:
     """The answer up to the first of `stop`, which the server would not look for."""
     if isinstance(answer, Failure) or not stop:
         return answer

@@ -27,7 +27,7 @@ import torch
 from tqdm.auto import tqdm
 
 from nbkit.models.chat_ids import Rendered, rendered, token_ids_of
-from nbkit.models.decoding import decode
+from nbkit.models.decoding import Choice, decode
 from nbkit.run import progress
 from nbkit.run.precision import dtype
 from nbkit.text.conversations import conversation, printable
@@ -123,6 +123,7 @@ def render(tokenizer, prompt: Prompt) -> str:
     which `token_ids_of` encodes so that no message spells a control token."""
     if isinstance(prompt, str):
         return prompt if isinstance(prompt, Rendered) else printable(prompt)
+    # A mark at the end of the last turn shows where the template puts it.
     messages, tools, continued = parts(prompt)
     if continued:  # not continue_final_message: it drops the space at the end of what is continued
         messages[-1]["content"] += _HERE
@@ -136,6 +137,7 @@ def render(tokenizer, prompt: Prompt) -> str:
     text, (end,) = rendered(messages, tools, tokenizer, template)
     if not continued:
         return text
+    # A template may leave a last assistant turn out.
     if end < 0:
         raise ValueError(
             "prompts: the chat template does not show the assistant turn at the end, so it cannot be "
@@ -236,15 +238,18 @@ class Generator:
         check_sampling(n, max_new_tokens, temperature, top_p)
         if any(not row for row in ids):
             raise ValueError("prompts: got an empty prompt, wanted at least one token")
+        # Prompts of like length in one batch: little padding. Each sample has a seed of its own.
         by_length = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         rows = [(i, j) for i in by_length for j in range(n)]
         seeds = {(i, j): sample_seed(seed, i, j) for i, j in rows}
+        # A prompt that fills the context gets an empty completion.
         results = {
             place: Completion("", [], "context", [] if self.logprobs else None, seeds[place])
             for place in rows
             if len(ids[place[0]]) >= self.context
         }
         rows = rows[: len(rows) - len(results)]  # the longest are at the end
+        choice = Choice(self.stop, temperature, top_p, self.logprobs)
         hidden = not self.progress or os.environ.get("TQDM_DISABLE") == "1"
         with (
             tqdm(total=len(rows), desc=self.progress, disable=hidden) as bar,
@@ -258,22 +263,14 @@ class Generator:
             for start in range(0, len(rows), self.batch):
                 chunk = rows[start : start + self.batch]
                 prompts = [ids[i] for i, _ in chunk]
+                # Uniform numbers from each sample's own generator: the batch changes nothing.
                 budgets = [min(max_new_tokens, self.context - len(prompt)) for prompt in prompts]
                 draws_BT = torch.empty(len(chunk), max(budgets) if temperature else 0)
                 for row, place in enumerate(chunk):
                     draws_BT[row].uniform_(generator=torch.Generator().manual_seed(seeds[place]))
-                sampled = decode(
-                    self.model,
-                    prompts,
-                    budgets,
-                    self.stop,
-                    temperature,
-                    top_p,
-                    draws_BT,
-                    self.logprobs,
-                    finished,
-                )
+                sampled = decode(self.model, prompts, budgets, choice, draws_BT, finished)
                 for place, budget, (new, logprobs) in zip(chunk, budgets, sampled, strict=True):
+                    # Why it ended, if it did not stop by itself.
                     cut = "length" if budget == max_new_tokens else "context"
                     results[place] = completion_of(
                         self.tokenizer, new, self.stop, cut, logprobs=logprobs, seed=seeds[place]

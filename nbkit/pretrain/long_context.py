@@ -58,13 +58,16 @@ def passkey(
     for length in lengths:
         prompts, right, wrong = [], [], []
         for i in range(n):
+            # A key that is asked for, and another of the same form to compare with.
             key, other = (" " + "".join(rng.choices("0123456789", k=5)) for _ in range(2))
             said = tokenizer(KEY.format(key.strip())).input_ids
+            # Whatever the key and the question leave is filler.
             room = length - len(said) - len(ask)
             if room < 0 or len(filler) < room:
                 raise ValueError(
                     f"length: got {length}, wanted {len(said) + len(ask)} tokens or more, and as much filler"
                 )
+            # Depths evenly from the beginning to the end, each in another piece of filler.
             start, depth = rng.randint(0, len(filler) - room), round(room * i / max(1, n - 1))
             text = filler[start : start + room].tolist()
             prompts.append(text[:depth] + said + text[depth:] + ask)
@@ -93,6 +96,7 @@ def look_up(
         parts, right, wrong = [], [], []
         for _ in range(n):
             lines = register(rng, entries)
+            # The entry that is asked for; another one's count is what a guess would say.
             entry, other = rng.sample(lines, 2)
             parts.append([tokenizer(t).input_ids for t in (opening(lines) + "\n", "\n" + entry.question)])
             right.append(tokenizer(f" {entry.count}").input_ids)

@@ -17,8 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from nbkit.pretrain.plan import Stage, total_tokens
-from nbkit.pretrain.proportions import apportion
+from nbkit.pretrain.plan import Stage, apportion, total_tokens
 
 WINDOW_ROWS = 1024
 MOST_WINDOWS = 4096  # windows grow in huge plans, so that the table of their shares stays small

@@ -1,23 +1,18 @@
-"""Fine-grained warmup-stable-decay: learning rate *and* data order as one schedule (report, pre-training
-section). Used by 02.
+"""A plan of pre-training: learning rate *and* data order as one schedule. Used by 01, which makes the plan
+and publishes it, and 02, which trains it.
 
 A plan is a list of `Stage`s: how many tokens each takes from every pool, how its learning rate moves, how
-long its sequences are and which rotary base they are read with.
-
-    warmup        LR 0 -> peak      mixed
-    diversity     LR peak           1 epoch of the upper pool and 1 epoch of the lower pool, mixed
-    high_quality  LR peak           upper pool only
-    decay         LR peak -> final  upper pool and more synthetic Q&A, longer sequences, a larger rotary base
-
-Vanilla WSD (`vanilla`) is a plan of the same type: the same stages, the same tokens of every pool, but one
-mixture throughout. Which rows a stage reads is `nbkit.pretrain.order`'s business.
+long its sequences are and which rotary base they are read with. Which plans there are (FG-WSD, vanilla WSD)
+and how they are counted is `nbkit.pretrain.fg_wsd`; which rows a stage reads is `nbkit.pretrain.order`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import asdict, dataclass, fields
+from fractions import Fraction
+from pathlib import Path
 
-from nbkit.pretrain.proportions import POOLS, apportion
+from nbkit.run import files
 
 # x: share of the stage that is over, from 0 to 1; the value is the share of the way from lr_from to lr_to
 SHAPES = {
@@ -29,7 +24,8 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the plan. `tokens`: pool name -> tokens read from it; `seq_len` in tokens."""
+    """One stage of the plan. `tokens`: pool name -> tokens read from it; `seq_len` in tokens; `lr_from`,
+    `lr_to`: learning rate at its ends, in 01 relative to the peak rate, which is 02's to set."""
 
     name: str
     tokens: Mapping[str, int]
@@ -58,6 +54,26 @@ class Stage:
         return sum(self.tokens.values())
 
 
+def apportion(total: int, weights: Sequence[Fraction | int]) -> list[int]:
+    """Split `total` into integers proportional to `weights`, by largest remainder: the sum is exact. All
+    counts of a plan are made by this rounding."""
+    whole = sum(weights)
+    if not whole:
+        assert total == 0, "nothing to share a positive total among"
+        return [0] * len(weights)
+    exact = [Fraction(total) * Fraction(weight) / Fraction(whole) for weight in weights]
+    counts = [int(share) for share in exact]
+    by_remainder = sorted(range(len(weights)), key=lambda i: (counts[i] - exact[i], i))
+    for i in by_remainder[: total - sum(counts)]:
+        counts[i] += 1
+    return counts
+
+
+def nearest_multiple(count: float, unit: int) -> int:
+    """The multiple of `unit` nearest to `count`, one unit at least."""
+    return max(1, round(count / unit)) * unit
+
+
 def total_tokens(plan: Sequence[Stage]) -> int:
     return sum(stage.total for stage in plan)
 
@@ -68,9 +84,58 @@ def pool_tokens(plan: Sequence[Stage]) -> dict[str, int]:
     return {name: sum(stage.tokens.get(name, 0) for stage in plan) for name in names}
 
 
+def trainable(pools: Mapping[str, Sized], seq_len: int, validation_rows: int) -> dict[str, int]:
+    """Tokens of each pool that a plan may read: all but its last `validation_rows` rows of `seq_len` tokens.
+    Raises ValueError for a pool that holds no more than these."""
+    for name, rows in pools.items():
+        if len(rows) <= validation_rows:
+            raise ValueError(
+                f"validation_rows: got {validation_rows}, but pool {name!r} holds {len(rows)} rows in all; "
+                "enlarge the pool or lower validation_rows"
+            )
+    return {name: (len(rows) - validation_rows) * seq_len for name, rows in pools.items()}
+
+
 def as_data(plan: Sequence[Stage]) -> list[dict]:
     """The plan as plain data; `[Stage(**row) for row in ...]` is its inverse."""
     return [asdict(stage) | {"tokens": dict(stage.tokens)} for stage in plan]
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """`plan.json`: the stages that 01 publishes and what they are counted for. `seq_len`: tokens of a pool's
+    row; `step_tokens`: tokens of an optimizer step; `validation_rows`: last rows of every pool, which no
+    stage reads; `max_epochs`: passes over a pool that no plan of these pools may exceed."""
+
+    stages: list[Stage]
+    seq_len: int
+    step_tokens: int
+    validation_rows: int
+    max_epochs: float
+
+    def save(self, path: Path) -> None:
+        files.write_json(path, vars(self) | {"stages": as_data(self.stages)})
+
+    @classmethod
+    def load(cls, path: Path) -> "PlanFile":
+        """The plan that 01 published. Raises ValueError for a file of another form, such as an older one."""
+        found, wanted = files.read_json(path), {field.name for field in fields(cls)}
+        if set(found) != wanted:
+            raise ValueError(
+                f"{path}: holds {sorted(found)}, wanted {sorted(wanted)}: another version of nbkit wrote it; "
+                "make it again with `nbkit run --from 01`"
+            )
+        return cls(**found | {"stages": [Stage(**stage) for stage in found["stages"]]})
+
+    def check_batch(self, batch: int) -> None:
+        """Raise ValueError where steps of `batch` rows are not the steps that were planned."""
+        if batch * self.seq_len != self.step_tokens:
+            raise ValueError(
+                f"batch: {batch} rows of {self.seq_len} tokens are steps of {batch * self.seq_len:,} tokens, "
+                f"but the plan of 01_data_mix has steps of {self.step_tokens:,}; set batch to "
+                f"{self.step_tokens // self.seq_len} in 02_pretrain, or step_tokens to "
+                f"{batch * self.seq_len} in 01_data_mix and run both again (`nbkit run --from 01`)"
+            )
 
 
 def stage_at(tokens_seen: float, plan: Sequence[Stage]) -> tuple[int, float]:
@@ -91,107 +156,17 @@ def learning_rate(tokens_seen: float, plan: Sequence[Stage]) -> float:
     return (1 - way) * stage.lr_from + way * stage.lr_to
 
 
-def fg_wsd(
-    rows: Sequence[Mapping],
-    peak_lr: float,
-    final_lr: float,
-    batch_tokens: int,
-    seq_len: int,
-    decay_seq_len: int | None = None,
-    rope_base: float = 10_000.0,
-    decay_rope_base: float | None = None,
-    decay_shape: str = "linear",
-) -> list[Stage]:
-    """The FG-WSD plan from the rows of `nbkit.pretrain.proportions.stage_plan`, rounded to whole steps of
-    `batch_tokens`.
-
-    Each stage becomes a whole number of steps (one at least), and takes from every pool a whole number of
-    `decay_seq_len` tokens, so that both arms read the very same sequences. Raises ValueError for unknown
-    stages and for lengths that do not divide.
-    """
-    rates = {
-        "warmup": (0.0, peak_lr),
-        "diversity": (peak_lr, peak_lr),
-        "high_quality": (peak_lr, peak_lr),
-        "decay": (peak_lr, final_lr),
-    }
-    if unknown := [row["stage"] for row in rows if row["stage"] not in rates]:
-        raise ValueError(f"plan: unknown stages {unknown}, wanted {list(rates)}; run 01_data_mix again")
-    longest = decay_seq_len or seq_len
-    if batch_tokens % longest or longest % seq_len:
-        raise ValueError(
-            f"batch: a step of {batch_tokens} tokens does not hold whole sequences of {longest} (decay) and "
-            f"{seq_len} tokens; make `batch` a multiple of {longest // math.gcd(longest, seq_len)} rows"
-        )
-    plan = []
-    for row in rows:
-        size = nearest(row["tokens"], batch_tokens) // longest
-        counts = apportion(size, [row[pool] for pool in POOLS])
-        stage = Stage(
-            row["stage"],
-            {pool: count * longest for pool, count in zip(POOLS, counts, strict=True)},
-            *rates[row["stage"]],
-            seq_len=seq_len,
-            rope_base=rope_base,
-        )
-        if row["stage"] == "decay":
-            stage = replace(stage, seq_len=longest, rope_base=decay_rope_base or rope_base, shape=decay_shape)
-        plan.append(stage)
-    return plan
-
-
-def vanilla(plan: Sequence[Stage]) -> list[Stage]:
-    """Vanilla WSD: every stage takes the same share of each pool. Tokens per stage, tokens per pool, learning
-    rates and sequence lengths stay those of `plan`, exactly."""
-    unit = max(stage.seq_len for stage in plan)
-    left = {pool: count // unit for pool, count in pool_tokens(plan).items()}
-    arm = []
-    for stage in plan:
-        counts = apportion(stage.total // unit, list(left.values()))
-        taken = dict(zip(left, counts, strict=True))
-        left = {pool: left[pool] - taken[pool] for pool in left}
-        arm.append(replace(stage, tokens={pool: count * unit for pool, count in taken.items()}))
-    return arm
-
-
-def wsd(
-    tokens: Mapping[str, int],
-    peak_lr: float,
-    final_lr: float,
-    batch_tokens: int,
-    seq_len: int,
-    warmup: float = 0.02,
-    decay: float = 0.2,
-    rope_base: float = 10_000.0,
-) -> list[Stage]:
-    """A plain WSD plan over given tokens per pool, in whole steps (used to continue the teacher)."""
-    steps = sum(tokens.values()) // batch_tokens
-    sizes = [max(1, round(steps * warmup)), 0, max(1, round(steps * decay))]
-    sizes[1] = steps - sizes[0] - sizes[2]
-    if sizes[1] < 1:
-        raise ValueError(
-            f"tokens: got {sum(tokens.values())}, wanted at least 3 steps of {batch_tokens} tokens; "
-            "raise the tokens or lower `batch`"
-        )
-    names, rates = ("warmup", "stable", "decay"), ((0.0, peak_lr), (peak_lr, peak_lr), (peak_lr, final_lr))
-    plan = []
-    for name, size, (lr_from, lr_to) in zip(names, sizes, rates, strict=True):
-        counts = apportion(size * batch_tokens // seq_len, list(tokens.values()))
-        mixed = {pool: count * seq_len for pool, count in zip(tokens, counts, strict=True)}
-        plan.append(Stage(name, mixed, lr_from, lr_to, seq_len=seq_len, rope_base=rope_base))
-    return plan
-
-
 def check(
     plan: Sequence[Stage],
     pools: Mapping[str, int],
     row: int,
-    batch_tokens: int,
-    max_epochs: float = 8.0,
+    step_tokens: int,
+    max_epochs: float = math.inf,
     chunk: int = 0,
 ) -> None:
     """Raise ValueError where a plan cannot be followed. `pools`: tokens that each pool holds, in rows of
-    `row` tokens; `chunk`: see `nbkit.pretrain.order` (0: the longest sequence)."""
+    `row` tokens; `max_epochs`: passes over a pool that are allowed; `chunk`: see `nbkit.pretrain.order` (0:
+    the longest sequence)."""
     if not plan:
         raise ValueError("plan: got no stages, wanted at least one")
     longest = chunk or max(stage.seq_len for stage in plan)
@@ -202,21 +177,21 @@ def check(
                 f"{where}: seq_len {stage.seq_len}, wanted a multiple of the pools' rows of {row} tokens "
                 f"that divides the longest, {longest}"
             )
-        if batch_tokens % stage.seq_len or stage.total % batch_tokens:
+        if step_tokens % stage.seq_len or stage.total % step_tokens:
             raise ValueError(
                 f"{where}: {stage.total:,} tokens in sequences of {stage.seq_len} do not divide into whole "
-                f"steps of {batch_tokens:,} tokens; nearest: {nearest(stage.total, batch_tokens):,}"
+                f"steps of {step_tokens:,} tokens; nearest: {nearest_multiple(stage.total, step_tokens):,}"
             )
         for pool, count in stage.tokens.items():
             if count % longest:
                 raise ValueError(
                     f"{where}: {count:,} tokens of pool {pool!r} do not divide into sequences of {longest} "
-                    f"tokens, the longest of the plan; nearest: {nearest(count, longest):,}"
+                    f"tokens, the longest of the plan; nearest: {nearest_multiple(count, longest):,}"
                 )
             if count and pools.get(pool, 0) < longest:
                 raise ValueError(
                     f"{where}: wants {count:,} tokens of pool {pool!r}, which holds {pools.get(pool, 0):,}, "
-                    f"less than one sequence of {longest}; run 01_data_mix again"
+                    f"less than one sequence of {longest}; enlarge the pool or lower decay_seq_len"
                 )
         if before and stage.rope_base != before.rope_base and stage.seq_len <= before.seq_len:
             raise ValueError(
@@ -232,12 +207,7 @@ def check(
             )
 
 
-def nearest(count: int, unit: int) -> int:
-    """The multiple of `unit` nearest to `count`, one unit at least."""
-    return max(1, round(count / unit)) * unit
-
-
-def describe(plan: Sequence[Stage], pools: Mapping[str, int], batch_tokens: int) -> list[dict]:
+def describe(plan: Sequence[Stage], pools: Mapping[str, int], step_tokens: int) -> list[dict]:
     """One row per stage: steps, tokens, tokens per pool, epochs of each pool completed by its end, LR at both
     boundaries, sequence length, rotary base."""
     rows, done, seen = [], 0, dict.fromkeys(pools, 0)
@@ -246,7 +216,7 @@ def describe(plan: Sequence[Stage], pools: Mapping[str, int], batch_tokens: int)
         rows.append(
             {
                 "stage": stage.name,
-                "steps": stage.total // batch_tokens,
+                "steps": stage.total // step_tokens,
                 "from_token": done,
                 "tokens": stage.total,
                 "of_pool": dict(stage.tokens),

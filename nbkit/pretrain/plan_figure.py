@@ -9,8 +9,9 @@ from nbkit.evals.plots import COLOURS
 from nbkit.pretrain.plan import Stage, learning_rate
 
 
-def plan_figure(plan: Sequence[Stage]):
-    """Learning rate and data mixture over tokens on one axis: the two halves of FG-WSD."""
+def plan_figure(plan: Sequence[Stage], rate_label: str = "learning rate"):
+    """Learning rate and data mixture over tokens on one axis: the two halves of FG-WSD. `rate_label`: the
+    quantity and the unit of the right axis."""
     fig, axis = plt.subplots(figsize=(8, 3.6))
     pools = sorted({name for stage in plan for name in stage.tokens})
     edges = np.cumsum([0, *(stage.total for stage in plan)]) / 1e6
@@ -40,7 +41,7 @@ def plan_figure(plan: Sequence[Stage]):
     rate = axis.twinx()
     at = np.linspace(0, edges[-1], 600)
     rate.plot(at, [learning_rate(x * 1e6, plan) for x in at], color="black", lw=2, label="learning rate")
-    rate.set(ylabel="learning rate", ylim=(0, 1.06 * max(stage.lr_to for stage in plan)))
+    rate.set(ylabel=rate_label, ylim=(0, 1.06 * max(stage.lr_to for stage in plan)))
     rate.grid(False)
     handles = axis.get_legend_handles_labels()[0] + rate.get_legend_handles_labels()[0]
     labels = axis.get_legend_handles_labels()[1] + rate.get_legend_handles_labels()[1]

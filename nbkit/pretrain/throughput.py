@@ -65,7 +65,7 @@ def mfu(model, plan: Sequence[Stage], tokens_per_s: float) -> float:
 @contextlib.contextmanager
 def static_shapes() -> Iterator[None]:
     """torch.compile makes one graph per sequence length instead of a slower one for any length."""
-    import torch._dynamo
+    import torch._dynamo  # noqa: PLC0415 (slow, needed by a training only)
 
     with torch._dynamo.config.patch(automatic_dynamic_shapes=False):
         yield

@@ -41,6 +41,28 @@ def as_batch(rows: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
     return {"input_ids": ids_bS, "labels": ids_bS}
 
 
+def validation(held_out: Mapping[str, np.ndarray], rows: int, micro: int) -> dict[str, list[dict]]:
+    """The `rows` rows of each pool that no stage reads, in micro batches of the training's shape."""
+    if rows < micro:
+        raise ValueError(
+            f"validation_rows: got {rows}, wanted at least one micro batch of {micro} rows; raise it in "
+            "01_data_mix, lower micro_batch, or set validations to 0"
+        )
+    return {
+        name: [as_batch(own[i : i + micro]) for i in range(0, rows - micro + 1, micro)]
+        for name, own in held_out.items()
+    }
+
+
+def validation_rows(log: Sequence[Mapping]) -> list[dict]:
+    """One row per validation: step, tokens and the loss on every pool, without timings."""
+    rows: dict[int, dict] = {}
+    for entry in log:
+        if found := {k: v for k, v in entry.items() if k.startswith("eval_") and k.endswith("_loss")}:
+            rows.setdefault(entry["step"], {"step": entry["step"], "tokens": entry["tokens"]}).update(found)
+    return list(rows.values())
+
+
 class PretrainTrainer(AtomicCheckpoints, Trainer):
     """Trainer whose data order is the dataset's own and whose learning rate follows the plan. A loss that is
     not finite stops it before the next log row or checkpoint, and names the batch."""

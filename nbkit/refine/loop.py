@@ -145,56 +145,73 @@ class _Pool:
         ]
 
 
+@dataclass(frozen=True)
+class RefineSettings:
+    """How `refine` works. `prompts`: the wording that the models know. `candidates`: drafts of each teacher
+    per question. `rounds`: most revisions of a question. `max_new_tokens`: of a draft, a revision and an
+    opinion each."""
+
+    prompts: Prompts = TRAINED
+    candidates: int = 4
+    rounds: int = 2
+    max_new_tokens: int = 64
+    seed: int = 0
+
+
+DEFAULT = RefineSettings()
+
+
 def refine(
     questions: Sequence[str],
     teachers: Mapping[str, Engine],
     student: Engine | None,
     judges: Sequence[Engine],
     jail,
-    *,
-    prompts: Prompts = TRAINED,
-    candidates: int = 4,
-    rounds: int = 2,
-    max_new_tokens: int = 64,
-    seed: int = 0,
+    settings: RefineSettings = DEFAULT,
 ) -> tuple[list[Refined], Spent]:
-    """The loop over all questions at once. Each teacher drafts `candidates` times and the current model once;
+    """The loop over all questions at once. Each teacher drafts several times and the current model once;
     every draft is inspected, judged and voted on; the first teacher revises the best one from its critique.
     A revision joins the drafts, so it replaces the best one only if it is better. Drafts that the jail fails
     on are dropped and counted. Raises ValueError without questions or teachers, GraderError or Unanswered
     when over 1% got lost."""
     if not questions or not teachers:
         raise ValueError(f"got {len(questions)} questions and {len(teachers)} teachers, wanted at least one")
-    start, spent = time.perf_counter(), Spent()
+    # Every engine is metered under its role.
+    start, spent, prompts = time.perf_counter(), Spent(), settings.prompts
     judges = [spent.metered("judge", engine) for engine in judges]
     reviser = spent.metered("revise", next(iter(teachers.values())))
+    # A checklist and a pool of drafts per question.
     lists = _checklists(questions, judges, prompts)
     pools = [_Pool(question, items) for question, items in zip(questions, lists, strict=True)]
     asks = [prompts.draft.format(question=question) for question in questions]
-    authors = [(name, engine, candidates) for name, engine in teachers.items()]
+    # Drafts: each teacher several, the current model one.
+    authors = [(name, engine, settings.candidates) for name, engine in teachers.items()]
     if student is not None:
         authors.append(("student", student, 1))
-    add = partial(_add, judges=judges, jail=jail, prompts=prompts, max_new_tokens=max_new_tokens)
+    add = partial(_add, judges=judges, jail=jail, settings=settings)
     dropped = 0
     for number, (name, engine, n) in enumerate(authors):
         with progress.doing(f"{name} drafts"):
-            groups = _ask(spent.metered("draft", engine), asks, n, max_new_tokens, seed + number)
+            groups = _ask(spent.metered("draft", engine), asks, n, settings, number)
+        # The first teacher's first sample, as it came: what no refinement would have given.
         if number == 0:
             for pool, group in zip(pools, groups, strict=True):
                 pool.first = None if group[0].stop == "error" else group[0].text
         dropped += add(pools, groups, name)
     for pool in pools:
         pool.candidates = len(pool.drafts)
-    for number in range(rounds + 1):
+    # Rounds: put the best draft on the history, revise what is not yet good enough.
+    for number in range(settings.rounds + 1):
         for pool in pools:
             pool.choose()
         unfinished = [pool for pool in pools if pool.drafts and not pool.history[-1].passed]
-        if number == rounds or not unfinished:
+        if number == settings.rounds or not unfinished:
             break
         requests = [revision_request(pool.question, pool.history[-1], prompts) for pool in unfinished]
-        with progress.doing(f"revision {number + 1} of {rounds}"):
-            revised = _ask(reviser, requests, 1, max_new_tokens, seed + 1000 + number)
+        with progress.doing(f"revision {number + 1} of {settings.rounds}"):
+            revised = _ask(reviser, requests, 1, settings, 1000 + number)
         dropped += add(unfinished, revised, f"revision {number + 1}")
+    # A few lost drafts are counted; many are a broken jail.
     if dropped:
         spent.stops["dropped: the jail failed"] = dropped
     if dropped > LOST * sum(len(pool.drafts) for pool in pools):
@@ -203,9 +220,10 @@ def refine(
     return [pool.result() for pool in pools], spent
 
 
-def _ask(engine: Metered, requests: Sequence[str], n: int, max_new_tokens: int, seed: int):
+def _ask(engine: Metered, requests: Sequence[str], n: int, settings: RefineSettings, number: int):
+    """`n` answers to each request; `number` tells the calls of one loop apart, which must not share seeds."""
     turns = [user_turn(request) for request in requests]
-    return engine.sample(turns, n, max_new_tokens, seed=seed, **SAMPLING)
+    return engine.sample(turns, n, settings.max_new_tokens, seed=settings.seed + number, **SAMPLING)
 
 
 def _checklists(
@@ -221,8 +239,9 @@ def _checklists(
     return [checklist(question, items) for question, items in zip(questions, written, strict=True)]
 
 
-def _add(pools, groups, author: str, *, judges, jail, prompts: Prompts, max_new_tokens: int) -> int:
+def _add(pools, groups, author: str, *, judges, jail, settings: RefineSettings) -> int:
     """Inspect and judge new drafts and put them into their pools; returns how many the jail failed on."""
+    # Tools and form first.
     new, dropped = [], 0
     drafts = list(zip(pools, groups, strict=True))
     for pool, group in progress.each(drafts, "checking drafts of instruction"):
@@ -231,11 +250,14 @@ def _add(pools, groups, author: str, *, judges, jail, prompts: Prompts, max_new_
                 new.append((pool, completion, inspect(pool.items, completion, jail)))
             except GraderError:
                 dropped += 1
-    requests = [judge_request(pool.question, draft.text, pool.items, prompts) for pool, draft, _ in new]
+    requests = [
+        judge_request(pool.question, draft.text, pool.items, settings.prompts) for pool, draft, _ in new
+    ]
+    # Then every judge over all of them at once.
     lists = [pool.items for pool, _, _ in new]
     for engine in judges:
         with progress.doing("judging drafts"):
-            opinions = judge(engine, requests, lists, max_new_tokens)
+            opinions = judge(engine, requests, lists, settings.max_new_tokens)
         for (_, _, critiques), opinion in zip(new, opinions, strict=True):
             critiques += opinion
     for pool, completion, critiques in new:

@@ -21,6 +21,7 @@ from nbkit.refine.critique import committed, inspect, judge
 from nbkit.refine.loop import LOST, SAMPLING, Spent
 from nbkit.refine.prompts import TRAINED, Prompts, judge_request
 from nbkit.run import progress
+from nbkit.text.chat import THINK, split_thought
 from nbkit.verify.errors import GraderError
 
 
@@ -58,11 +59,29 @@ class Reconstruction:
 
 
 def parse(text: str) -> tuple[str, str] | None:
-    """(summary, chain) of a model's output, or None when either is missing or anything follows."""
-    head, opened, rest = text.partition("<think>")
-    chain, closed, after = rest.partition("</think>")
-    whole = opened and closed and head.startswith("Summary:") and chain.strip() and not after.strip()
+    """(summary, chain) of a model's output, or None when either is missing or anything follows. The chain
+    ends where every reader of the response will end it (nbkit.text.chat)."""
+    head, opened, rest = text.partition(THINK)
+    chain, after = split_thought(opened + rest)
+    if chain is None or split_thought(chain)[0] is not None:  # several thoughts in a row are not one chain
+        return None
+    whole = head.startswith("Summary:") and chain.strip() and not after.strip()
     return (head.removeprefix("Summary:").strip(), chain.strip()) if whole else None
+
+
+@dataclass(frozen=True)
+class ReconstructSettings:
+    """How `reconstruct` works. `prompts`: the wording that the models know. `continuations`: samples by every
+    continuer, all of which must reach the solution. `max_new_tokens`: of a chain, a continuation and an
+    opinion each."""
+
+    prompts: Prompts = TRAINED
+    continuations: int = 8
+    max_new_tokens: int = 80
+    seed: int = 0
+
+
+DEFAULT = ReconstructSettings()
 
 
 def reconstruct(
@@ -71,36 +90,35 @@ def reconstruct(
     continuers: Sequence[Engine],
     judges: Sequence[Engine],
     jail,
-    *,
-    prompts: Prompts = TRAINED,
-    continuations: int = 8,
-    max_new_tokens: int = 80,
-    seed: int = 0,
+    settings: ReconstructSettings = DEFAULT,
 ) -> tuple[list[Reconstruction], Spent]:
-    """One reconstruction per (question, solution), greedily; each is checked until something rejects it. Of
-    `continuations` samples by every continuer, all must reach the solution. Raises GraderError or Unanswered
-    when over 1% got lost."""
-    start, spent = time.perf_counter(), Spent()
+    """One reconstruction per (question, solution), greedily; each is checked until something rejects it. All
+    samples of every continuer must reach the solution. Raises GraderError or Unanswered when over 1% got
+    lost."""
+    # Write the chains.
+    start, spent, prompts = time.perf_counter(), Spent(), settings.prompts
     turns = [user_turn(prompts.complete.format(question=question, solution=s)) for question, s in solved]
     with progress.doing("completing chains"):
-        outputs = spent.metered("complete", model).sample(turns, 1, max_new_tokens)
+        outputs = spent.metered("complete", model).sample(turns, 1, settings.max_new_tokens)
     built = []
     for (question, solution), (output,) in zip(solved, outputs, strict=True):
         summary, chain = parse(output.text) or ("", "")
         built.append(Reconstruction(question, solution, summary, chain, "" if chain else "malformed"))
-    limits = {"prompts": prompts, "max_new_tokens": max_new_tokens}
+    # Check them, cheapest first: what one check rejects, the next is not asked about.
     filters = [partial(_false_steps, jail=jail)]
     for engine in continuers:
         metered = spent.metered("continue", engine)
-        filters.append(partial(_continued, engine=metered, n=continuations, seed=seed, jail=jail, **limits))
+        filters.append(partial(_continued, engine=metered, jail=jail, settings=settings))
     for engine in judges:
-        filters.append(partial(_condemned, engine=spent.metered("judge", engine), **limits))
+        filters.append(partial(_condemned, engine=spent.metered("judge", engine), settings=settings))
     for reasons_of in filters:
+        # Only those that nothing has rejected yet.
         alive = [i for i, candidate in enumerate(built) if candidate.kept]
         with progress.doing("checking chains"):
             reasons = list(reasons_of([built[i] for i in alive]))
         for i, reason in zip(alive, reasons, strict=True):
             built[i] = replace(built[i], rejected=reason)
+    # A jail that fails says nothing about a chain: a few are counted, many are an error.
     lost = sum(candidate.reason == "the jail failed" for candidate in built)
     if lost > LOST * len(built):
         raise GraderError(f"the jail failed on {lost} of {len(built)} chains: mend it, then run again")
@@ -122,24 +140,18 @@ def _false_steps(built: Sequence[Reconstruction], jail) -> list[str]:
 
 
 def _continued(
-    built: Sequence[Reconstruction],
-    *,
-    engine: Engine,
-    n: int,
-    seed: int,
-    prompts: Prompts,
-    max_new_tokens: int,
-    jail,
+    built: Sequence[Reconstruction], *, engine: Engine, jail, settings: ReconstructSettings
 ) -> list[str]:
     """Where a model arrives that is given the chain and goes on."""
     turns = [
         [
-            *user_turn(prompts.draft.format(question=b.question)),
+            *user_turn(settings.prompts.draft.format(question=b.question)),
             {"role": "assistant", "content": f"<think>{b.chain}</think>"},
         ]
         for b in built
     ]
-    groups = engine.sample(turns, n, max_new_tokens, seed=seed, **SAMPLING) if turns else []
+    n, length, seed = settings.continuations, settings.max_new_tokens, settings.seed
+    groups = engine.sample(turns, n, length, seed=seed, **SAMPLING) if turns else []
     reasons = []
     for b, group in zip(built, groups, strict=True):
         other = next((c.text.strip() for c in group if not _reaches(b, c, jail)), None)
@@ -158,12 +170,12 @@ def _reaches(b: Reconstruction, completion: Completion, jail) -> bool:
     return tested and not _complaint(f"<think>{b.chain}</think>{completion.text}", items, jail)
 
 
-def _condemned(
-    built: Sequence[Reconstruction], engine: Engine, prompts: Prompts, max_new_tokens: int
-) -> list[str]:
+def _condemned(built: Sequence[Reconstruction], engine: Engine, settings: ReconstructSettings) -> list[str]:
+    """What a model that judges finds wrong."""
     lists = [checklist(b.question) for b in built]
     requests = [
-        judge_request(b.question, b.response, items, prompts) for b, items in zip(built, lists, strict=True)
+        judge_request(b.question, b.response, items, settings.prompts)
+        for b, items in zip(built, lists, strict=True)
     ]
-    opinions = judge(engine, requests, lists, max_new_tokens) if built else []
+    opinions = judge(engine, requests, lists, settings.max_new_tokens) if built else []
     return [next((c.comment for c in opinion if not c.met), "") for opinion in opinions]

@@ -19,7 +19,7 @@ from dataclasses import replace
 from nbkit.models.engine import Engine, user_turn
 from nbkit.refine.checklist import checklist
 from nbkit.refine.critique import Critique, Review, split_response
-from nbkit.refine.loop import Refined, refine
+from nbkit.refine.loop import Refined, RefineSettings, refine
 from nbkit.refine.prompts import TRAINED, judge_request, revision_request
 from nbkit.run import progress
 from nbkit.tasks.skills import Task, verify
@@ -39,11 +39,10 @@ def own_drafts(
     tasks: Sequence[Task], teacher: Engine, jail, **options
 ) -> tuple[list[Task], list[Refined], list[list[bool]]]:
     """The tasks that could be graded, the teacher's drafts of them, reviewed without judges, and whether each
-    is right by the reference answer. `options` go to `refine`. Raises ValueError for a task that nothing can
-    check."""
-    drafted, _ = refine(
-        [instruction(t) for t in tasks], {"teacher": teacher}, None, [], jail, rounds=0, **options
-    )
+    is right by the reference answer. `options` are fields of `RefineSettings`. Raises ValueError for a task
+    that nothing can check."""
+    settings = RefineSettings(rounds=0, **options)
+    drafted, _ = refine([instruction(t) for t in tasks], {"teacher": teacher}, None, [], jail, settings)
     graded = []
     for task, found in progress.each(zip(tasks, drafted, strict=True), "grading drafts", len(tasks)):
         with contextlib.suppress(GraderError):  # the grader failed: no label, no lesson

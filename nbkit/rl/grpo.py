@@ -9,6 +9,7 @@ own path is used. Shape legend: P prompts, G completions per prompt, advantages 
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -111,19 +112,27 @@ class SkipUngraded(TrainerCallback):
             model.zero_grad(set_to_none=True)
 
 
+@dataclass(frozen=True)
+class GRPOSettings:
+    """How `grpo` trains. `steps` of `prompts_per_step` prompts, each with a `group` of completions of up to
+    `max_new_tokens` tokens. `lr`: constant learning rate."""
+
+    steps: int
+    prompts_per_step: int
+    group: int
+    lr: float
+    max_new_tokens: int
+    seed: int
+
+
 def grpo(
     model,
     tokenizer,
     rows: Sequence[dict],
     reward: Callable,
+    settings: GRPOSettings,
     *,
-    steps: int,
-    prompts_per_step: int,
-    group: int,
-    lr: float,
-    max_new_tokens: int,
     out: Path,
-    seed: int,
     label: str = "rl",
 ) -> tuple[list[dict], float]:
     """Train `model` in place on rows {"prompt": text, ...columns}. `reward(prompts, completions,
@@ -138,19 +147,20 @@ def grpo(
         )
     # TRL tells finished from truncated by these ids; a chat turn ends with <|im_end|>, not with <eos>
     model.generation_config.eos_token_id = stop_ids(tokenizer)
+    # No KL term and truncated completions masked, as in the report ("multi-stage RL").
     arguments = GRPOConfig(
-        max_steps=steps,
-        per_device_train_batch_size=prompts_per_step * group,
-        num_generations=group,
-        max_completion_length=max_new_tokens,
-        learning_rate=lr,
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.prompts_per_step * settings.group,
+        num_generations=settings.group,
+        max_completion_length=settings.max_new_tokens,
+        learning_rate=settings.lr,
         lr_scheduler_type="constant",
         beta=0.0,
         mask_truncated_completions=True,
         temperature=1.0,
         activation_checkpointing=False,
         logging_steps=1,
-        **shared_arguments(out, seed),
+        **shared_arguments(out, settings.seed),
     )
     trainer = FastRolloutTrainer(
         model=model,
@@ -159,6 +169,7 @@ def grpo(
         reward_funcs=reward,
         processing_class=tokenizer,
     )
+    # Prompts in which a message spells a control token, as ids: TRL would encode the spelling as the token.
     prompts = [row["prompt"] for row in rows]
     trainer.spelled = {str(p): token_ids(tokenizer, p) for p in prompts if getattr(p, "cuts", ())}
     trainer.add_callback(SkipUngraded(trainer))

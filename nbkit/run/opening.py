@@ -24,7 +24,7 @@ def set_precision(cfg: Any) -> str:
     """The number format that this process and those it starts compute in; "" for a stage without a model."""
     if not hasattr(cfg, "precision"):
         return ""
-    from nbkit.run import precision  # imports torch, which a stage without a model may lack
+    from nbkit.run import precision  # noqa: PLC0415 (imports torch, which a stage without a model may lack)
 
     precision.use(cfg.precision)
     return precision.precision()
@@ -33,10 +33,10 @@ def set_precision(cfg: Any) -> str:
 def seed_everything(seed: int) -> None:
     random.seed(seed)
     if importlib.util.find_spec("numpy"):
-        import numpy
+        import numpy  # noqa: PLC0415 (a stage without data may lack it)
 
         numpy.random.seed(seed)
     if importlib.util.find_spec("torch"):
-        import torch
+        import torch  # noqa: PLC0415 (a stage without a model may lack it)
 
         torch.manual_seed(seed)

@@ -202,7 +202,7 @@ def _watch_cells() -> None:
     """In a notebook: a cell's words end with it, and slow imports are shown."""
     if "IPython" not in sys.modules or _state.get("watching"):
         return
-    from IPython import get_ipython
+    from IPython import get_ipython  # noqa: PLC0415 (a plain process has none)
 
     if (shell := get_ipython()) is not None:
         _state["watching"] = True

@@ -228,7 +228,7 @@ def cpu() -> str:
 def peak_rss_mb() -> float:
     """Peak resident memory of this process or its largest child, MB (10^6 bytes); 0 where it is not told."""
     try:
-        import resource
+        import resource  # noqa: PLC0415 (Windows has none)
     except ImportError:  # Windows
         return 0.0
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux

@@ -46,6 +46,10 @@ class DataMix(Common):
     seq_len: int = par(256, "tokens per training sequence", lo=32)
     total_tokens: int = par(3_000_000, "training tokens of a student", lo=10_000)
     synthetic_share: float = par(0.15, "share of synthetic tokens", lo=0.0, hi=0.5, source="report")
+    step_tokens: int = par(2048, "tokens per optimizer step of 02: its `batch` rows of seq_len", lo=32)
+    decay_seq_len: int = par(1024, "tokens per sequence in the decay stage: long context", lo=32)
+    max_epochs: float = par(8.0, "a plan that reads a pool more often is refused", lo=0.1)
+    validation_rows: int = par(32, "last rows of each pool, kept out of training", lo=1)
 
     def check(self) -> None:
         if self.annotator == "rules" and (self.annotator_model or self.annotator_key):
@@ -54,6 +58,12 @@ class DataMix(Common):
             )
         if self.annotator != "rules" and not self.annotator_model:
             raise ValueError(f"annotator={self.annotator!r} needs annotator_model, the model's name there")
+        # here as well as in the plan (fg_wsd), which is made at the end of the notebook
+        if self.decay_seq_len % self.seq_len or self.step_tokens % self.decay_seq_len:
+            raise ValueError(
+                f"step_tokens: got {self.step_tokens} with decay_seq_len={self.decay_seq_len} and "
+                f"seq_len={self.seq_len}, wanted a multiple of decay_seq_len, itself one of seq_len"
+            )
 
 
 @dataclass(frozen=True)
@@ -113,15 +123,12 @@ class Pretrain(Computing):
         1.33e-5, "learning rate at the end of decay (the report's ratio 1:300)", lo=0.0, hi=1.0
     )
     decay_shape: str = par("linear", "shape of the decay (undisclosed)", choices=["linear", "cosine", "sqrt"])
-    decay_seq_len: int = par(1024, "tokens per sequence in the decay stage: long context", lo=32)
     rope_base: float = par(10_000.0, "rotary base before decay", lo=1.0)
     decay_rope_base: float = par(100_000.0, "rotary base in decay (ABF; undisclosed)", lo=1.0)
     weight_decay: float = par(0.1, "AdamW weight decay", lo=0.0, hi=1.0)
     teacher_tokens: int = par(
         800_000, "tokens by which the baseline is continued into the teacher, clean only", lo=1_000
     )
-    max_epochs: float = par(8.0, "a plan that reads a pool more often is refused", lo=0.1)
-    validation_rows: int = par(32, "last rows of each pool, kept out of training", lo=1)
     validations: int = par(10, "how often the loss on them is measured; 0: never", lo=0)
     save_every: int = par(500, "steps between checkpoints; 0: none", lo=0)
     compile_steps: int = par(4_000, "torch.compile runs of at least this many steps; 0: never", lo=0)
@@ -140,11 +147,6 @@ class Pretrain(Computing):
             )
         if self.sharding == "fsdp2" and self.launcher == "inline":
             raise ValueError("sharding: 'fsdp2' splits weights over processes; use launcher torchrun or srun")
-        rows = self.micro_batch or self.batch // (self.processes * self.nodes)
-        if self.validations and self.validation_rows < rows:
-            raise ValueError(
-                f"validation_rows: got {self.validation_rows}, wanted at least one micro batch of {rows} rows"
-            )
 
     def upstream(self) -> tuple[str, ...]:
         return ("01_data_mix",)

@@ -235,7 +235,7 @@ class Run:
             fig.savefig(temp, dpi=120, bbox_inches="tight", metadata={"Software": None})
         path = self.dir / f"figures/{name}.png"
         if "IPython" in sys.modules:
-            from IPython import display, get_ipython
+            from IPython import display, get_ipython  # noqa: PLC0415 (a plain process has none)
 
             if get_ipython() is not None:
                 display.display(display.Image(path.read_bytes()))

@@ -39,6 +39,19 @@ LONG = 8192  # tokens per row above which activations are computed again instead
 
 
 @dataclass(frozen=True)
+class SFTSettings:
+    """How `sft` trains. `lr`: peak learning rate. `batch`: packed rows per step, of `max_length` tokens each.
+    `epochs`: passes over the conversations; `steps`, where given, counts in their place."""
+
+    lr: float
+    batch: int
+    max_length: int
+    seed: int
+    epochs: float = 1.0
+    steps: int = 0
+
+
+@dataclass(frozen=True)
 class SFTResult:
     """`samples`: conversations learned from. `dropped`: conversations longer than max_length, left out whole
     instead of being cut. `tokens` of the samples, of which `learned` carry loss. `seconds`: training."""
@@ -88,6 +101,7 @@ def _row(number: int, row: list[dict] | dict, tokenizer) -> dict:
         )
         return text, [place for span in spans for place in span]
 
+    # The template marks where the assistant's text begins and ends, in characters.
     text, places = rendered(messages, tools, tokenizer, template)
     spans = list(zip(places[::2], places[1::2], strict=True))
     if not spans:
@@ -95,6 +109,7 @@ def _row(number: int, row: list[dict] | dict, tokenizer) -> dict:
             f"conversations[{number}]: has no assistant turn, so none of it would carry loss; leave it out"
         )
     spans = _learned(spans, messages, number)
+    # A token is learned if it lies whole inside such a span.
     ids, offsets = ids_and_offsets(tokenizer, text)
     begins, ends = np.array(spans).T
     first, last = np.array(offsets).T
@@ -190,38 +205,36 @@ def sft(
     model,
     tokenizer,
     conversations: Sequence[list[dict] | dict],
+    settings: SFTSettings,
     *,
-    lr: float,
-    batch: int,
-    max_length: int,
     out: Path,
-    seed: int,
-    epochs: float = 1.0,
-    steps: int = 0,
     label: str = "sft",
 ) -> SFTResult:
-    """Fine-tune `model` in place. `batch` is in packed rows of `max_length` tokens; the loss is the mean
-    over all learned tokens of a step. `steps`, where given, counts in place of `epochs`."""
-    encoded, dropped = encode(conversations, tokenizer, max_length)
-    packed = _packed(encoded, max_length)
-    steps = steps or max(1, int(epochs * len(packed) / batch))
+    """Fine-tune `model` in place; the loss is the mean over all learned tokens of a step. `out`: folder of
+    the trainer's files; `label` names the run in the progress line. Raises ValueError as `encode` does."""
+    # Conversations become rows of tokens; their number and `epochs` give the number of steps.
+    encoded, dropped = encode(conversations, tokenizer, settings.max_length)
+    packed = _packed(encoded, settings.max_length)
+    steps = settings.steps or max(1, int(settings.epochs * len(packed) / settings.batch))
+    # How conversations share a row, which depends on the attention that is there.
     attention, remark = packing(model.device.type, flash_attention())
     if remark:
         print(f"{label}: {remark}")
     arguments = SFTConfig(
         max_steps=steps,
-        per_device_train_batch_size=min(batch, len(packed)),
-        learning_rate=lr,
+        per_device_train_batch_size=min(settings.batch, len(packed)),
+        learning_rate=settings.lr,
         lr_scheduler_type="cosine",
         warmup_steps=max(1, steps // 20),
-        max_length=max_length,
+        max_length=settings.max_length,
         packing=attention is not None,
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
-        activation_checkpointing=max_length > LONG,
+        activation_checkpointing=settings.max_length > LONG,
         logging_steps=max(1, steps // 50),
-        **shared_arguments(out, seed),
+        **shared_arguments(out, settings.seed),
     )
+    # Train in rows, or packed by TRL where FlashAttention keeps conversations apart.
     shared = dict(args=arguments, train_dataset=packed, processing_class=tokenizer)
     if attention is None:
         trainer = RowPackedTrainer(model, data_collator=RowPacked(tokenizer.pad_token_id), **shared)
@@ -231,6 +244,7 @@ def sft(
         model.set_attn_implementation(attention)
         history, seconds = run_training(SFTTrainer(model, **shared), label)
         model.set_attn_implementation(before)
+    # What was learned from, to report.
     tokens = sum(len(row["input_ids"]) for row in encoded)
     learned = sum(y != IGNORE for row in encoded for y in row["labels"])
     return SFTResult(history, len(encoded), dropped, tokens, learned, seconds)

@@ -56,6 +56,7 @@ def training_tasks(
         raise ValueError("task_sets: got none, wanted at least one, such as ['embedded']")
     if weights is None:
         weights = {d: 1.0 for d in DOMAINS if any(d in _domains(name) for name in names)}
+    # Which sets can give questions of which domain.
     givers_of = {domain: [name for name in names if domain in _domains(name)] for domain in weights}
     if empty := [d for d, share in weights.items() if share and not givers_of[d]]:
         raise ValueError(
@@ -64,6 +65,7 @@ def training_tasks(
         )
     tasks: list[Task] = []
     for domain, count in zip(weights, largest_remainder(n, list(weights.values())), strict=True):
+        # Exact counts per domain, and alike among its sets.
         givers = givers_of[domain]
         for name, part in zip(
             givers, largest_remainder(count, [1.0] * len(givers)) if givers else [], strict=True
@@ -71,6 +73,7 @@ def training_tasks(
             if name == "embedded":
                 tasks += sample(part, "train", seed, {domain: 1.0})
             elif part:
+                # A real set may run out; a short count would shift the shares.
                 found = real_tasks(name, "train", part, seed)
                 if len(found) < part:
                     raise ValueError(

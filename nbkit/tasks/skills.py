@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 from nbkit.text.chat import split_thought
 from nbkit.text.tool_calls import called, parse_tool_call, same_calls, tool_call
-from nbkit.verify.answers.compare import verdict
+from nbkit.verify.answers.compare import equivalent
 from nbkit.verify.answers.extract.answer import extract_answer
 from nbkit.verify.code.blocks import extract_code
 from nbkit.verify.code.grade import Call, grade
@@ -103,7 +103,7 @@ skill = REGISTRY.add
 
 def skills() -> dict[str, Skill]:
     """All skills by name (fills the registry on first use)."""
-    from nbkit.tasks import bank  # noqa: F401  (importing it registers the skills)
+    from nbkit.tasks import bank  # noqa: F401, PLC0415 (importing it registers the skills)
 
     return REGISTRY.skills
 
@@ -117,6 +117,7 @@ def held_out(key: str) -> bool:
 def draw(name: str, level: int, split: str, rng: random.Random) -> Task:
     """One task of a skill. Raises ValueError for an unknown skill or split, or a level the skill does not
     have."""
+    # Is there such a task at all?
     known = skills()
     if name not in known:
         raise ValueError(f"skill: got {name!r}, wanted one of {sorted(known)}")
@@ -128,8 +129,10 @@ def draw(name: str, level: int, split: str, rng: random.Random) -> Task:
     elif not 1 <= level <= spec.levels:
         raise ValueError(f"level: got {level} for skill {name!r}, wanted 1..{spec.levels}")
     for _ in range(1000):
+        # The last template is held out for the split "template".
         draft = spec.make(rng, level)
         index = len(spec.templates) - 1 if split == "template" else rng.randrange(len(spec.templates) - 1)
+        # Train or held out, decided by a hash of skill and operands: the same in every process.
         operands = sorted((slot, value) for slot, value in draft.slots.items() if slot not in draft.free)
         key = f"{name}|{operands}" + (f"|{index}" if spec.fact else "")
         if split == "composition" or held_out(key) == (split == "operands"):
@@ -159,10 +162,12 @@ def sample(
     """`n` tasks. `weights` are domain shares (the report's 50/30/20, for example), met exactly up to
     rounding; without them every skill is equally likely. Skills and levels rotate inside a domain, so that
     small samples stay balanced. Raises ValueError when a domain is unknown or has no skill left."""
+    # The skills that may be drawn.
     rng = random.Random(f"{seed}/{split}/{n}")
     pool = [s for s in skills().values() if split in s.splits() and (names is None or s.name in set(names))]
     if not pool:
         raise ValueError(f"names: no skill of {sorted(names or [])} has a split {split!r}")
+    # How many from which: from all alike, or exact counts per domain.
     if weights is None:
         counts, groups = [n], [pool]
     else:
@@ -176,6 +181,7 @@ def sample(
             raise ValueError(
                 f"weights: no skill to draw {count} tasks of split {split!r} from; drop that domain's share"
             )
+        # Skills in turn, in an order of their own, levels at random.
         order = rng.sample(group, len(group))
         for i in range(count):
             spec = order[i % len(order)]
@@ -225,20 +231,23 @@ def verify(task: Task, response: str, jail=None) -> bool:
             f"task of {task.skill}: open questions have no verifier, they can be trained on, not scored; "
             "leave them out with nbkit.tasks.skills.checkable"
         )
+    # Each kind of answer has its own way to be read and compared.
     if task.kind == "number":
-        return _equivalent(final_answer(response), task.answer, jail)
+        return equivalent(final_answer(response), task.answer, jail)
     if task.kind == "math":  # real questions: the answer stands somewhere in prose
-        return _equivalent(extract_answer(response), task.answer, jail)
+        return equivalent(extract_answer(response), task.answer, jail)
     if task.kind == "tool":
         return same_calls(called(response), wanted_calls(task))
     if task.kind == "code":
         if jail is None:
             raise ValueError("jail: code tasks run only in a jail; pass an open nbkit.verify.jail.jail.Jail")
+        # Code is right if it passes every test in the jail.
         calls = [Call(list(arguments), expected) for arguments, expected in task.calls]
         result = grade(jail, extract_code(program(response), task.entry), task.entry, calls)
         if result.status == "infra":
             raise GraderError(f"the jail could not grade a {task.skill} answer: {result.detail}")
         return result.status == "pass"
+    # Words: spaces do not count.
     return final_answer(response).split() == task.answer.split()
 
 
@@ -248,10 +257,3 @@ def wanted_calls(task: Task) -> list[dict]:
     if calls is None:
         raise GraderError(f"the answer {task.answer!r:.100} of the set is no tool call")
     return calls
-
-
-def _equivalent(answer: str, gold: str, jail) -> bool:
-    status = verdict(answer, gold, jail)
-    if status == "infra":
-        raise GraderError(f"the answer {gold!r} of the set is malformed, or the jail failed")
-    return status == "pass"

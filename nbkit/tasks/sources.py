@@ -189,6 +189,7 @@ def _registered(name: str, split: str, purpose: str) -> list[dict]:
         raise ValueError(
             f"unknown data set {name!r}: did you mean {near!r}? Or give file:PATH or hub:OWNER/NAME"
         )
+    # What is held out for evaluation never trains: refused here, at the only way in.
     source = SOURCES[name]
     if purpose == "train" and (source.eval_only or split in HELD_OUT):
         raise ValueError(
@@ -196,6 +197,7 @@ def _registered(name: str, split: str, purpose: str) -> list[dict]:
         )
     if split not in source.files:
         raise ValueError(f"{name} has no split {split!r}; it has {sorted(source.files)}")
+    # A record may hold several rows, or a shape that its adapter does not know.
     rows: list[dict] = []
     for number, record in enumerate(_records(name, source, split)):
         try:
@@ -205,6 +207,7 @@ def _registered(name: str, split: str, purpose: str) -> list[dict]:
                 f"{name} ({split}) record {number + 1} has unexpected fields: {error!r}"
             ) from error
         rows.extend(row if isinstance(row, list) else [row])
+    # For evaluation, questions have one name in all sets.
     if purpose == "eval":
         rows = [{**row, "question": row["prompt"]} if "prompt" in row else row for row in rows]
     return rows
@@ -236,7 +239,7 @@ def _hub_rows(address: str, split: str) -> list[dict]:
     match = _HUB.fullmatch(address)
     if match is None:
         raise ValueError(f"{address!r}: want hub:OWNER/NAME@REVISION#CONFIG?SPLIT, the last three optional")
-    import datasets  # slow import, needed by this path only
+    import datasets  # noqa: PLC0415 (slow import, needed by this path only)
 
     part = match.groupdict()
     try:

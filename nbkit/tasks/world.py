@@ -120,15 +120,18 @@ def corpus(n_docs: int, seed: int = 0, tasks_per_doc: int = 2) -> list[dict]:
     columns."""
     if n_docs < 20:
         raise ValueError(f"n_docs: got {n_docs}, wanted at least 20, so that every tier occurs")
+    # The tier of every document, and tasks enough for all of them.
     rng = random.Random(f"corpus/{seed}")
     tiers = rng.choices(list(TIERS), weights=list(TIERS.values()), k=n_docs)
     tasks = iter(sample(n_docs * tasks_per_doc, "train", seed))
     docs: list[dict] = []
     for i, tier in enumerate(progress.each(tiers, "writing document")):
+        # The first document has nothing to repeat.
         if tier == "duplicate" and not docs:
             tier = "clean"
         chosen = [next(tasks) for _ in range(tasks_per_doc)]
         if tier == "duplicate":
+            # A near copy of an earlier one, or a document of its tier around its tasks.
             original = rng.choice(docs)
             text, skills = _edited(original["text"], rng), original["truth_skills"]
         else:
@@ -197,6 +200,7 @@ def eval_texts() -> list[str]:
 def natural_text(max_chars: int, seed: int = 0, chunk: int = 800) -> list[dict]:
     """Real prose and code that every Python carries: docstrings and sources of the standard library, in
     pieces of about `chunk` characters."""
+    # Modules of moderate size, from the top and from a few packages.
     root = Path(sysconfig.get_paths()["stdlib"])
     files = sorted(f for f in root.glob("*.py") if f.stat().st_size < 200_000)
     files += sorted(
@@ -210,6 +214,7 @@ def natural_text(max_chars: int, seed: int = 0, chunk: int = 800) -> list[dict]:
         source = file.read_text(encoding="utf-8", errors="replace")
         for kind, text in (("doc", _docstrings(source)), ("code", source)):
             for start in range(0, len(text), chunk):
+                # Scraps say nothing; and the budget ends it.
                 piece = text[start : start + chunk].strip()
                 if len(piece) < 200:
                     continue

@@ -58,6 +58,7 @@ def _closing(text: str) -> int:
     quote, waiting = "", -1  # waiting: the first tag in a quote that is still open
     for found in _MARKS.finditer(text):
         mark, at = found[0], found.start()
+        # A line end closes comments and one-line quotes; a tag in a quote that stayed open was no string.
         if mark == "\n":
             comment = False
             if len(quote) == 1:
@@ -67,12 +68,14 @@ def _closing(text: str) -> int:
         elif comment or mark[0] == "\\":
             continue
         elif quote:
+            # Inside a quote a tag is text, unless the quote turns out to be open to the end.
             if mark == quote:
                 quote, waiting = "", -1
             elif mark == END_THINK and waiting < 0:
                 waiting = at
         elif mark == END_THINK:
             return at
+        # A # begins a comment in code only: in a fence, or where a line of code stands before it.
         elif mark == "#":
             comment = fenced or bool(_BEFORE_COMMENT.search(text[max(0, at - 80) : at]))
         elif mark[0] in "`~" and len(mark) > 2:

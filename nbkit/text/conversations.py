@@ -73,6 +73,7 @@ def tools_of(tools: Any, name: str) -> list | None:
 def _message(turn: Any, name: str, may_be_empty: bool) -> dict:
     if not isinstance(turn, Mapping):
         raise ValueError(f"{name}: got {turn!r:.80}, wanted an object {{'role', 'content'}}")
+    # Who speaks: several formats, one set of roles.
     given = turn.get("role", turn.get("from"))
     role = ROLES.get(given.lower() if isinstance(given, str) else "")
     if role is None:
@@ -82,11 +83,13 @@ def _message(turn: Any, name: str, may_be_empty: bool) -> dict:
         calls = content if isinstance(content, (list, Mapping)) else _read(content, name, "a call as JSON")
         calls = list(calls) if isinstance(calls, list) else [calls]
         return {"role": "assistant", "content": "", "tool_calls": tool_calls(calls, name)}
+    # What is said, thought and called; fields of its own stay.
     kept = {k: v for k, v in turn.items() if k not in _CONSUMED}
     text, thought = text_and_thought(content if content is not None else turn.get("refusal"), name)
     message = {**kept, "role": role, "content": text}
     thought = reasoning_of(turn, name) or thought
     calls = _given_calls(turn, name)
+    # Only an assistant thinks and calls.
     if role != "assistant":
         if thought or calls:
             raise ValueError(f"{name}: a {role} message has reasoning or tool_calls; only an assistant's may")
@@ -119,12 +122,14 @@ def text_and_thought(content: Any, name: str) -> tuple[str, str]:
     """(text, reasoning) of a content: None, text, or parts. Raises ValueError for a part that is no text."""
     if content is None or isinstance(content, str):
         return printable(content or ""), ""
+    # One part alone counts as a list of one.
     if isinstance(content, Mapping) and "type" in content:
         content = [content]
     if not isinstance(content, (list, tuple)):
         raise ValueError(f"{name}: got content {content!r:.80}, wanted text or a list of text parts")
     said, thought = [], []
     for i, part in enumerate(content):
+        # Thoughts apart from what is said; anything but text is refused, since nothing here can learn it.
         kind = part.get("type", "text") if isinstance(part, Mapping) else "text"
         if kind in _THOUGHT_PARTS:
             thought.append(_block(part))
@@ -182,6 +187,7 @@ def tool_calls(calls: Sequence, name: str) -> list[dict]:
     found = []
     for i, call in enumerate(calls):
         where = f"{name}.tool_calls[{i}]"
+        # With or without the wrapper of the OpenAI format.
         inner = call.get("function", call) if isinstance(call, Mapping) else call
         if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str) or not inner["name"]:
             raise ValueError(f"{where}: got {call!r:.80}, wanted {{'function': {{'name', 'arguments'}}}}")
@@ -189,6 +195,7 @@ def tool_calls(calls: Sequence, name: str) -> list[dict]:
             raise ValueError(
                 f"{where}.{other[0]}: wanted the arguments of the call under 'arguments'; rename it"
             )
+        # Arguments come as an object, as JSON, or not at all.
         arguments = inner.get("arguments")
         if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
             arguments = {}  # a tool without parameters

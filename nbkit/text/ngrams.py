@@ -44,16 +44,19 @@ def word_ids(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     Equal words have equal hashes in every process; two of 10,000 different ones collide with probability
     about 1%.
     """
+    # All texts as one array of bytes, with a zero after each.
     blobs = [text.lower().encode("utf-8", "replace").replace(b"\x00", b" ") for text in texts]
     sizes = np.fromiter((len(blob) + 1 for blob in blobs), np.int64, len(blobs))
     data = np.frombuffer(b"\x00".join([*blobs, b""]), np.uint8)
     if not len(data):
         return np.zeros(0, np.uint32), np.zeros(len(texts) + 1, np.int64)
+    # Where tokens begin: at every mark, and where a word follows something else.
     kind = _CLASS[data]
     begins = kind == _SINGLE
     begins[0] |= kind[0] == _WORD
     begins[1:] |= (kind[1:] == _WORD) & (kind[:-1] != _WORD)
     first_T = np.flatnonzero(begins)
+    # A polynomial in the bytes of each token, summed in one pass over the array.
     token = np.cumsum(begins, dtype=np.int64) - 1  # of every byte
     place = np.arange(len(data)) - first_T[token] if len(first_T) else np.zeros(len(data), np.int64)
     share = _BYTE[data] * _POWERS[place & 63]
@@ -61,6 +64,7 @@ def word_ids(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     ids_T = (
         _mixed(np.add.reduceat(share, first_T, dtype=np.uint32)) if len(first_T) else np.zeros(0, np.uint32)
     )
+    # Which token is the first of each text.
     ends = np.cumsum(sizes)
     return ids_T, np.concatenate([[0], np.searchsorted(first_T, ends)])
 

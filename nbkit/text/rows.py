@@ -143,6 +143,7 @@ def _document(row: Row, label: str, make_ids: bool, max_chars: int | None) -> Ro
     text, own, source = record.get("text"), record.get("id"), record.get("source")
     if own is None and make_ids:
         own = f"{label}-{number}"
+    # Why a row cannot be a document, first reason first.
     if not isinstance(text, str):
         return _bad(number, "no_text", f"has no string 'text' but {type(text).__name__}")
     if not text.strip():
@@ -153,6 +154,7 @@ def _document(row: Row, label: str, make_ids: bool, max_chars: int | None) -> Ro
         return _bad(number, "no_id", "has no 'id'")
     own, source = str(own), source if isinstance(source, str) else label
     try:
+        # Half of a surrogate pair can be read from JSON, but never written as UTF-8.
         "".join((own, text, source)).encode()
     except UnicodeEncodeError:
         return _bad(number, "utf8", "is damaged (half of a surrogate pair)")
@@ -191,6 +193,7 @@ def _scan_jsonl(path: Path, longest: int) -> Iterator[Row]:
         while True:
             try:
                 line = handle.readline(longest)
+                # The rest of a line that is too long is read and dropped in pieces: memory stays bounded.
                 overlong = piece = len(line) == longest and not line.endswith("\n")
                 while piece and not (piece := handle.readline(_PIECE)).endswith("\n"):
                     pass
@@ -235,7 +238,7 @@ def _parsed(number: int, line: bytes) -> Row | None:
 
 
 def _scan_parquet(path: Path) -> Iterator[Row]:
-    from pyarrow import ArrowException, parquet
+    from pyarrow import ArrowException, parquet  # noqa: PLC0415 (slow, needed for parquet only)
 
     try:
         file = parquet.ParquetFile(path)
@@ -245,6 +248,7 @@ def _scan_parquet(path: Path) -> Iterator[Row]:
     with file:
         number = 1
         for group in range(file.num_row_groups):
+            # A damaged row group costs its own rows; the next one may be whole.
             end = number + file.metadata.row_group(group).num_rows
             try:
                 for batch in file.iter_batches(_BATCH, row_groups=[group]):
@@ -256,7 +260,7 @@ def _scan_parquet(path: Path) -> Iterator[Row]:
 
 
 def _batch_rows(batch, number: int) -> Iterator[Row]:
-    from pyarrow import ArrowException
+    from pyarrow import ArrowException  # noqa: PLC0415 (slow, needed for parquet only)
 
     try:
         records = batch.to_pylist()
@@ -272,7 +276,7 @@ def _batch_rows(batch, number: int) -> Iterator[Row]:
 def _record(row) -> dict:
     """One row. A value of another column than text that Python cannot hold (a time in nanoseconds, a date
     after the year 9999, an unknown time zone) becomes text, as Arrow writes it."""
-    from pyarrow import ArrowException
+    from pyarrow import ArrowException  # noqa: PLC0415 (slow, needed for parquet only)
 
     record = {}
     for name, column in zip(row.schema.names, row.columns, strict=True):

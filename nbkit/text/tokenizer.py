@@ -74,6 +74,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     """
     if vocab_size < MIN_VOCAB:
         raise ValueError(f"vocab_size={vocab_size} is too small: byte-level BPE needs at least {MIN_VOCAB}")
+    # Digits stand alone, everything else is bytes: no text is unknown, and numbers are read digit by digit.
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -86,6 +87,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         show_progress=False,
     )
     core.train_from_iterator(texts, trainer)
+    # As transformers saves and loads it, with the chat template.
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=_show_thinking(core),
         pad_token=PAD,

@@ -58,16 +58,19 @@ def judge(prediction: str, gold: str, model: Model, jail: Jail, max_turns: int =
     """
     if max_turns < 1:
         raise ValueError(f"max_turns: got {max_turns}, wanted at least 1 reply; 4 is the default")
+    # Answers go into the prompt as quoted data: what cannot be quoted is not shown.
     shown = [_quoted(answer) for answer in (prediction, gold)]
     if shown[1] is None:
         return Judgement("infra", "malformed reference")
     if shown[0] is None:
         return Judgement("fail", "the answer is outside the limits")
+    # The conversation, kept whole in the transcript.
     question = f"Answer 1: {shown[0]}\nAnswer 2: {shown[1]}\nAre they equal?"
     judgement = Judgement(transcript=[_message("system", _SYSTEM), _message("user", question)])
     ran = asked_again = False
     for _ in range(max_turns):
         try:
+            # Whatever the model does wrong says nothing about the answers.
             reply = model([dict(message) for message in judgement.transcript])
         except Exception as error:
             return _end(judgement, "infra", f"the model failed: {type(error).__name__}: {error}"[:300])
@@ -77,12 +80,14 @@ def judge(prediction: str, gold: str, model: Model, jail: Jail, max_turns: int =
         said = split_thought(reply[:_MAX_REPLY])[1]
         code, verdict = _code(said), _verdict(said)
         if code is not None:  # a verdict beside a call was given before its result
+            # Its code runs in the jail, and the model sees what came out.
             result = _run(code, jail)
             if result.status == "infra":
                 return _end(judgement, "infra", f"the jail failed: {result.detail}")
             ran |= result.status == "ok"
             judgement.transcript.append(_message("user", _report(result)))
         elif verdict == "equal" and not ran:
+            # An "equal" without a check that ran is asked for once more, then refused.
             if asked_again:
                 return _end(judgement, "fail", "equal, but never checked")
             asked_again = True

@@ -46,7 +46,7 @@ def unread():
     ids=" ".join,
 )
 def test_every_command_ends_quietly_when_nobody_reads_on(project, monkeypatch, capsys, unread, command):
-    monkeypatch.setattr("nbkit.pretrain.dry_run.table", lambda profile: "the plan")
+    monkeypatch.setattr("nbkit.cli.plan_command.table", lambda profile: "the plan")
     play(project)
     capsys.readouterr()
     monkeypatch.setattr(sys, "stdout", unread)

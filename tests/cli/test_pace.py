@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from nbkit.cli import live, runner
+from nbkit.models.training import run_training
 from nbkit.run import files, progress
 
 BY_HALF = "times 1.5 as the finished stages took"
@@ -183,8 +184,6 @@ class Trainer:
 
 
 def test_a_resumed_training_says_so_and_counts_only_its_own_steps(clock, tmp_path):
-    from nbkit.models.training import run_training
-
     trainer = Trainer(tmp_path, 1200, clock)
     clock.now += 300  # loading and compiling: no step
     run_training(trainer, "student_fg", resume_from_checkpoint=str(tmp_path / "checkpoint-1200"))
@@ -198,8 +197,6 @@ def test_a_resumed_training_says_so_and_counts_only_its_own_steps(clock, tmp_pat
 @pytest.mark.parametrize("checkpoint", [None, "another run/checkpoint-1200"])
 def test_a_new_training_says_no_such_thing(clock, tmp_path, checkpoint):
     """A branch starts from a checkpoint of another training, which nothing interrupted."""
-    from nbkit.models.training import run_training
-
     trainer = Trainer(tmp_path / "own", 1200 if checkpoint else 0, clock, steps=3)
     given = {"resume_from_checkpoint": checkpoint and str(tmp_path / checkpoint)}
     run_training(trainer, "student_fg", **given)

@@ -10,7 +10,9 @@ from trl import DPOTrainer
 from nbkit.dpd.loss import by_trl_kernels
 from nbkit.dpd.states import completion_states
 from nbkit.dpd.tiles import Divergence
-from nbkit.dpd.trainer import Weights, divergence, dpd, dpd_terms
+from nbkit.dpd.trainer import DPDSettings, Weights, divergence, dpd, dpd_terms
+from nbkit.tasks import world
+from nbkit.text.tokenizer import train_tokenizer
 
 ROWS = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 3])
 
@@ -177,7 +179,7 @@ def test_bf16_runs_both_backbones_and_the_head_in_bf16(tmp_path):
     assert abs(one.state.log_history[0]["dpd/margin"]) < 0.02, "student and reference start equal"
 
 
-def options(tmp_path, **changes):
+def settings(**changes):
     base = dict(
         epochs=4,
         lr=1e-3,
@@ -185,16 +187,14 @@ def options(tmp_path, **changes):
         max_length=128,
         beta=0.1,
         weights=(1.0, 1.0, 0.5),
-        kind="forward",
-        temperature=1.0,
-        out=tmp_path,
+        divergence=Divergence("forward", 1.0),
         seed=0,
     )
-    return base | changes
+    return DPDSettings(**base | changes)
 
 
 def test_training_separates_the_pairs_and_approaches_the_teacher(tmp_path):
-    history, _ = dpd(tiny.model(), tiny.tokenizer(), tiny.model(seed=5), pairs(), **options(tmp_path))
+    history, _ = dpd(tiny.model(), tiny.tokenizer(), tiny.model(seed=5), pairs(), settings(), out=tmp_path)
     assert history[0]["dpd/margin"] == pytest.approx(0, abs=0.05), "student and reference start equal"
     assert history[0]["dpd/dpo"] == pytest.approx(0.6931, abs=0.01)
     assert history[-1]["dpd/margin"] > 1
@@ -203,7 +203,8 @@ def test_training_separates_the_pairs_and_approaches_the_teacher(tmp_path):
         tiny.tokenizer(),
         tiny.model(seed=5),
         pairs(),
-        **options(tmp_path, weights=(0.0, 1.0, 1.0)),
+        settings(weights=(0.0, 1.0, 1.0)),
+        out=tmp_path,
     )
     assert only_kl[-1]["dpd/pos"] < only_kl[0]["dpd/pos"] and only_kl[-1]["dpd/neg"] < only_kl[0]["dpd/neg"]
 
@@ -219,9 +220,9 @@ def test_training_separates_the_pairs_and_approaches_the_teacher(tmp_path):
 def test_bad_pairs_are_refused_by_rule(tmp_path, change, rule):
     bad = pairs()[0] | change
     with pytest.raises(ValueError, match=f"none of 1 is left .1 {rule}"):
-        dpd(tiny.model(), tiny.tokenizer(), tiny.model(), [bad], **options(tmp_path))
+        dpd(tiny.model(), tiny.tokenizer(), tiny.model(), [bad], settings(), out=tmp_path)
     with pytest.raises(ValueError, match=f"'kept': 16, '{rule}': 1.*filter_pairs"):
-        dpd(tiny.model(), tiny.tokenizer(), tiny.model(), [*pairs(), bad], **options(tmp_path))
+        dpd(tiny.model(), tiny.tokenizer(), tiny.model(), [*pairs(), bad], settings(), out=tmp_path)
 
 
 def resized(rows, seed=TEACHER):
@@ -248,9 +249,6 @@ def test_other_vocabularies_are_refused(tmp_path):
         trainer(tmp_path, teacher=resized(400))
     with pytest.raises(ValueError, match="vocabulary of 300, the student 320.*resize_token_embeddings"):
         trainer(tmp_path, teacher=resized(300), teacher_tokenizer=tiny.tokenizer())
-    from nbkit.tasks import world
-    from nbkit.text.tokenizer import train_tokenizer
-
     other = train_tokenizer([d["text"] for d in world.corpus(200, seed=9)], 320)
     with pytest.raises(ValueError, match=r"teacher: its tokenizer differs from the student's in \d+ tokens"):
         trainer(tmp_path, teacher_tokenizer=other)

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nbkit.dpd import tiles
 from nbkit.dpd.loss import against_teacher, against_top_k, by_trl_kernels
@@ -224,8 +225,6 @@ def test_a_frozen_head_and_frozen_states_get_no_gradient():
 
 
 def test_no_tensor_of_tokens_times_vocabulary_is_made():
-    from torch.utils._python_dispatch import TorchDispatchMode
-
     class Sizes(TorchDispatchMode):
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
             made = func(*args, **(kwargs or {}))

@@ -10,7 +10,7 @@ from nbkit.filter import agreement
 from nbkit.filter.agreement import CONTENT, FORMAT, annotated_pairs, distilled, pair_hits, tier_agreement
 from nbkit.filter.document_filter import Combination
 from nbkit.filter.labels import MEASURED_ONLY
-from nbkit.filter.rules import annotate
+from nbkit.filter.rules.dimensions import annotate
 from nbkit.filter.scorer import NAMES, Scorer
 
 WORDS = [

@@ -6,7 +6,7 @@ import tiny
 from nbkit.dpd.trainer import tokenized
 from nbkit.models.chat_ids import Rendered, ids_and_offsets, token_ids, token_ids_of
 from nbkit.models.engine import Generator, render, user_prompt
-from nbkit.rl.grpo import grpo
+from nbkit.rl.grpo import GRPOSettings, grpo
 from nbkit.sft.sft import IGNORE, encode
 from nbkit.tasks import world
 from nbkit.text.tokenizer import CONTROL_TOKENS, SPECIAL_TOKENS, train_tokenizer
@@ -133,7 +133,7 @@ def test_rollouts_begin_with_the_same_ids(tmp_path, monkeypatch):
     rows = [{"prompt": p} for p in prompts]
     grpo(
         tiny.model(), tokenizer, rows, lambda completions, **_: [1.0] * len(completions),
-        steps=1, prompts_per_step=2, group=2, lr=1e-3, max_new_tokens=2, out=tmp_path, seed=0,
+        GRPOSettings(steps=1, prompts_per_step=2, group=2, lr=1e-3, max_new_tokens=2, seed=0), out=tmp_path,
     )  # fmt: skip
     wanted = sorted(token_ids(tokenizer, p) for p in prompts for _ in range(2))
     assert sorted(read) == wanted and special(wanted[0]) == special(wanted[-1])

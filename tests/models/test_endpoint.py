@@ -5,29 +5,16 @@ import json
 import os
 import signal
 import socket
-import sqlite3
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
-from fake_endpoint import FakeServer, chat
+from fake_endpoint import chat
 
 from nbkit.models.endpoint import Endpoint
-from nbkit.models.replies import Completion, Failure
+from nbkit.models.replies import Failure, Reply
 
-
-@pytest.fixture
-def server():
-    with FakeServer() as fake:
-        yield fake
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    """openai waits 0.5 s and more before a retry; the tests need the retries, not the waits."""
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 
 def ask(*questions):
@@ -60,7 +47,7 @@ def test_answers_in_order_under_concurrency(server):
 def test_no_prices_no_cost_and_answers_without_usage_are_told(server):
     server.answer = lambda request: {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
     endpoint = Endpoint(server.url, "tiny")
-    assert endpoint.complete(ask("a")) == [Completion("x", "stop", None, None)]
+    assert endpoint.complete(ask("a")) == [Reply("x", "stop", None, None)]
     assert endpoint.report()["cost"] is None
     assert endpoint.report()["unmetered"] == 1
 
@@ -238,96 +225,6 @@ def test_malformed_calls_send_nothing(server, conversations, keywords, message):
     with pytest.raises(ValueError, match=message):
         Endpoint(server.url, "tiny").complete(conversations, **keywords)
     assert not server.paths
-
-
-def test_cached_answers_need_no_server(server, tmp_path):
-    path = tmp_path / "deep" / "cache.sqlite"
-    first = Endpoint(server.url, "tiny", cache=path).complete(ask("a", "b"), temperature=0.0)
-    server.close()
-    endpoint = Endpoint(server.url, "tiny", cache=path, prices=(1.0, 1.0))
-    again = endpoint.complete(ask("b", "a"), temperature=0.0)
-    assert texts(again) == texts(first)[::-1]
-    assert [r.cached for r in first + again] == [False, False, True, True]
-    report = endpoint.report()
-    assert (report["requests"], report["cached"], report["cost"]) == (0, 2, 0.0)
-
-
-def test_only_the_same_request_hits_the_cache(server, tmp_path):
-    server.answer = lambda request: chat(str(len(server.requests)))
-    path = tmp_path / "cache.sqlite"
-    endpoint = Endpoint(server.url, "tiny", cache=path, concurrency=1)
-    calls = [
-        {"temperature": 0.0},
-        {"temperature": 1.0},
-        {"temperature": 1.0, "seeds": [1]},
-        {"temperature": 1.0, "seeds": [2]},
-    ]
-    first = [endpoint.complete(ask("a"), **call)[0].text for call in calls]
-    assert first == ["1", "2", "3", "4"]
-    assert [endpoint.complete(ask("a"), **call)[0].text for call in calls] == first
-    server.models.append("other")
-    assert Endpoint(server.url, "other", cache=path).complete(ask("a"), temperature=0.0)[0].text == "5"
-
-
-def test_a_repeated_conversation_is_sampled_anew(server, tmp_path):
-    server.answer = lambda request: chat(str(len(server.requests)))
-    endpoint = Endpoint(server.url, "tiny", cache=tmp_path / "cache.sqlite", concurrency=1)
-    assert texts(endpoint.complete(ask("a", "b", "a", "a"))) == ["1", "2", "3", "4"]
-    assert texts(endpoint.complete(ask("a", "a", "b", "a"))) == ["1", "3", "2", "4"]
-
-
-def test_failures_are_not_cached(server, tmp_path):
-    server.script = [500]
-    endpoint = Endpoint(server.url, "tiny", cache=tmp_path / "cache.sqlite", retries=0)
-    assert endpoint.complete(ask("a"))[0].reason == "HTTP 500"
-    assert texts(endpoint.complete(ask("a"))) == ["echo a"]
-
-
-def test_a_damaged_cache_says_what_to_delete(server, tmp_path):
-    path = tmp_path / "cache.sqlite"
-    path.write_bytes(b"this is no database, whatever its name may say" * 50)
-    with pytest.raises(ValueError, match=rf"{path} is damaged.*delete it"):
-        Endpoint(server.url, "tiny", cache=path).complete(ask("a"))
-    path.unlink()
-    Endpoint(server.url, "tiny", cache=path).complete(ask("a"))
-    with sqlite3.connect(path) as db:
-        for damage in ("half of a rec", '{"text": 1, "another": "form"}'):
-            db.execute("UPDATE entries SET value = ?", (damage,))
-            db.commit()
-            with pytest.raises(ValueError, match=rf"{path} is damaged.*delete it"):
-                Endpoint(server.url, "tiny", cache=path).complete(ask("a"))
-    db.close()
-
-
-def test_a_cache_that_cannot_be_opened_is_no_damage(server, tmp_path):
-    with pytest.raises(OSError, match="cannot use"):
-        Endpoint(server.url, "tiny", cache=tmp_path).complete(ask("a"))
-
-
-CHILD = """
-import sys
-from nbkit.models.endpoint import Endpoint
-questions = [[{"role": "user", "content": str(i)}] for i in range(40)]
-Endpoint(sys.argv[1], "tiny", concurrency=2, cache=sys.argv[2]).complete(questions)
-"""
-
-
-def test_a_killed_run_asks_again_only_what_was_in_flight(server, tmp_path):
-    path = tmp_path / "cache.sqlite"
-    server.answer = lambda request: time.sleep(0.02) or chat("echo " + request["messages"][-1]["content"])
-    child = subprocess.Popen([sys.executable, "-c", CHILD, server.url, str(path)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while len(server.requests) < 12 and time.monotonic() < deadline:
-        time.sleep(0.005)
-    child.kill()
-    assert child.wait() == -signal.SIGKILL
-    sent = len(server.requests)
-    assert 12 <= sent < 40
-    endpoint = Endpoint(server.url, "tiny", cache=path)
-    assert texts(endpoint.complete(ask(*map(str, range(40))))) == [f"echo {i}" for i in range(40)]
-    report = endpoint.report()
-    assert report["cached"] + report["requests"] == 40
-    assert report["cached"] >= sent - 4  # at most two unanswered and two unwritten
 
 
 def test_an_interrupt_stops_the_requests(server):

@@ -1,8 +1,6 @@
 """The endpoint engine against a real HTTP server that misbehaves on demand; the vLLM engine against a
 stand-in module; the choice among engines."""
 
-import signal
-import subprocess
 import sys
 import time
 import types
@@ -10,24 +8,14 @@ from dataclasses import dataclass
 
 import pytest
 import tiny
-from fake_endpoint import FakeServer, chat
+from fake_endpoint import FakeServer, chat, killed
 
 from nbkit.models.endpoint import Endpoint
 from nbkit.models.engine import Completion, Generator, count_stops, sample_seed, user_prompt
 from nbkit.models.engines import VLLM, EndpointEngine, engine
 from nbkit.models.load import save
 
-
-@pytest.fixture
-def server():
-    with FakeServer() as fake:
-        yield fake
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    """openai waits 0.5 s and more before a retry; the tests need the retries, not the waits."""
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 
 def user(text: str) -> list[dict]:
@@ -93,14 +81,7 @@ engine(sys.argv[1], "tiny", concurrency=2, cache=sys.argv[2]).sample(prompts, n=
 def test_a_killed_call_is_resumed_from_the_cache(server, tmp_path):
     path = tmp_path / "cache.sqlite"
     server.answer = lambda r: time.sleep(0.02) or chat(f"{r['messages'][-1]['content']}/{r['seed']}")
-    child = subprocess.Popen([sys.executable, "-c", CHILD, server.url, str(path)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(server.requests) < 12 and time.monotonic() < deadline:
-        time.sleep(0.005)
-    child.kill()
-    assert child.wait() == -signal.SIGKILL
-    sent = len(server.requests)
-    assert 12 <= sent < 40
+    sent = killed(server, CHILD, path)
     resumed = engine(server.url, "tiny", cache=path)
     got = resumed.sample([user(str(i)) for i in range(20)], n=2)
     assert [[c.text for c in group] for group in got] == [

@@ -45,7 +45,7 @@ def pools(tmp_path_factory):
 
 def run(pools, out, ranks, steps=20, module="nbkit.pretrain.job", launcher="", **changes):
     job = Job("arm", str(out), str(pools), str(pools / "tokenizer"), as_data(plan(steps)), BATCH, model=SHAPE)
-    config = {**vars(job), "micro_batch": 8, "max_epochs": 1e9, "log_samples": True, **changes}
+    config = {**vars(job), "micro_batch": 8, "log_samples": True, **changes}
     return launch.run(module, config, out, launcher or ("torchrun" if ranks > 1 else "inline"), ranks)
 
 

@@ -1,28 +1,31 @@
-"""FG-WSD: learning rate by hand, same multiset in both arms, order a pure function of (seed, plan)."""
+"""Plans: learning rate by hand, same multiset in both arms, order a pure function of (seed, plan); what 01
+publishes is what 02 reads back."""
 
 from collections import Counter
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from nbkit.pretrain.fg_wsd import fg_wsd, for_model, vanilla
 from nbkit.pretrain.order import SampleOrder, permute
 from nbkit.pretrain.plan import (
+    PlanFile,
     Stage,
+    apportion,
     as_data,
     check,
     describe,
-    fg_wsd,
     learning_rate,
     pool_tokens,
     stage_at,
     total_tokens,
-    vanilla,
-    wsd,
+    trainable,
 )
-from nbkit.pretrain.proportions import stage_plan
+from nbkit.run import files
 
 ROW, BATCH = 8, 64
 PLAN = [
@@ -128,26 +131,14 @@ def test_permute_looks_random():
 
 def test_the_order_of_a_plan_of_23_trillion_tokens_is_computed_anywhere():
     pools = {"hq": 6_500_000_000_000, "mq": 6_000_000_000_000, "synthetic": 3_450_000_000_000}
-    rows = stage_plan(23_000_000_000_000, 4096, pools)
-    plan = fg_wsd(rows, 4.5e-4, 1.5e-6, 4096 * 1024, 4096, 65_536, 5e5, 5e6)
+    planned = fg_wsd(23_000_000_000_000, 4096 * 1024, pools, 4096, 65_536)
+    plan = for_model(planned, 4.5e-4, 1.5e-6, rope_base=5e5, decay_rope_base=5e6)
     check(plan, pools, 4096, 4096 * 1024)
     order = SampleOrder(plan, {name: n // 4096 for name, n in pools.items()}, 4096, 0)
     middle = len(order) // 2 // (4096 * 1024) * 4096 * 1024
     units = order.units(middle, 4096 * 1024)
     assert len(units) == 1024 and len({tuple(u) for u in units}) == 1024
     assert units[:, 1].max() < max(pools.values()) // 4096
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(300, 3000), st.sampled_from([8, 16, 32]), st.sampled_from([1, 2, 4]))
-def test_the_plan_of_01_is_rounded_to_whole_steps(sequences, batch, longer):
-    pools = {"hq": sequences * 3, "mq": sequences * 3, "synthetic": sequences}
-    rows = stage_plan(sequences * 8, 8, pools)
-    plan = fg_wsd(rows, 4.5e-4, 1.5e-6, batch * 8, 8, 8 * longer, 1e4, 1e4 * longer)
-    for stage, row in zip(plan, rows, strict=True):
-        assert stage.total % (batch * 8) == 0 and abs(stage.total - row["tokens"]) <= batch * 8
-    assert vanilla(plan)[-1].seq_len == 8 * longer and pool_tokens(vanilla(plan)) == pool_tokens(plan)
-    assert learning_rate(total_tokens(plan), plan) == 1.5e-6 and learning_rate(0, plan) == 0.0
 
 
 def test_describe_by_hand():
@@ -161,12 +152,43 @@ def test_a_plan_survives_json():
     assert [Stage(**row) for row in as_data(PLAN)] == PLAN
 
 
-def test_plain_wsd_counts():
-    plan = wsd({"hq": 800, "synthetic": 400}, 1.0, 0.1, BATCH, 8)
-    assert [s.name for s in plan] == ["warmup", "stable", "decay"] and total_tokens(plan) == 1200 // 64 * 64
-    check(plan, {"hq": 800, "synthetic": 400}, 8, BATCH)
-    with pytest.raises(ValueError, match="at least 3 steps"):
-        wsd({"hq": 128}, 1.0, 0.1, BATCH, 8)
+def test_a_published_plan_is_read_back_as_it_was(tmp_path):
+    planned = PlanFile(PLAN, ROW, BATCH, validation_rows=4, max_epochs=8.0)
+    planned.save(tmp_path / "plan.json")
+    assert PlanFile.load(tmp_path / "plan.json") == planned
+    planned.check_batch(8)
+    with pytest.raises(
+        ValueError, match=r"steps of 48 tokens, .* set batch to 8 in 02_pretrain, or step_tokens"
+    ):
+        planned.check_batch(6)
+
+
+def test_a_plan_of_an_older_nbkit_is_refused_with_the_command_that_makes_it_again(tmp_path):
+    rows = [{"stage": "warmup", "sequences": 3, "hq": 2, "mq": 1, "synthetic": 0}]
+    files.write_json(tmp_path / "plan.json", {"stages": rows, "seq_len": 8, "seed": 0})
+    with pytest.raises(ValueError, match="another version of nbkit wrote it; .* `nbkit run --from 01`"):
+        PlanFile.load(tmp_path / "plan.json")
+
+
+def test_validation_rows_are_not_for_training():
+    pools = {"hq": np.zeros((10, ROW)), "mq": np.zeros((5, ROW))}
+    assert trainable(pools, ROW, 4) == {"hq": 48, "mq": 8}
+    with pytest.raises(ValueError, match="validation_rows: got 5, but pool 'mq' holds 5 rows in all"):
+        trainable(pools, ROW, 5)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    total=st.integers(0, 10**18),
+    weights=st.lists(st.one_of(st.integers(0, 10**13), st.fractions(0, 10**6)), min_size=1, max_size=6),
+)
+def test_apportion_is_exact_and_within_one_of_each_share(total, weights):
+    assume(sum(weights) > 0)
+    counts = apportion(total, weights)
+    assert sum(counts) == total and min(counts) >= 0
+    for count, weight in zip(counts, weights, strict=True):
+        assert abs(count - total * Fraction(weight) / sum(map(Fraction, weights))) < 1
+        assert count <= max(c for c, w in zip(counts, weights, strict=True) if w >= weight)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +205,7 @@ def test_plain_wsd_counts():
 def test_a_plan_that_cannot_be_followed_is_refused(change, message):
     plan = [PLAN[0], replace(PLAN[1], **change), PLAN[2]]
     with pytest.raises(ValueError, match=message):
-        check(plan, {"hq": 320, "mq": 640}, ROW, BATCH)
+        check(plan, {"hq": 320, "mq": 640}, ROW, BATCH, max_epochs=8.0)
 
 
 @pytest.mark.parametrize(
@@ -198,10 +220,3 @@ def test_a_plan_that_cannot_be_followed_is_refused(change, message):
 def test_a_stage_that_makes_no_sense_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         replace(PLAN[0], **change)
-
-
-def test_unknown_stages_and_lengths_are_refused():
-    with pytest.raises(ValueError, match="unknown stages"):
-        fg_wsd([{"stage": "cooldown"}], 1.0, 0.1, 64, 8)
-    with pytest.raises(ValueError, match="make `batch` a multiple of 16 rows"):
-        fg_wsd([], 1.0, 0.1, 64, 8, 128)

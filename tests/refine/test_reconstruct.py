@@ -22,7 +22,7 @@ def build(complete, goes_on="7", verdict="right", solution="7", question=QUESTIO
         [Scripted(lambda request, i: goes_on)],
         [Scripted(lambda request, i: verdict)],
         jail,
-        continuations=1,
+        reconstruct.ReconstructSettings(continuations=1),
     )
     return found, spent
 
@@ -66,9 +66,8 @@ def test_every_continuation_must_reach_the_solution(jail):
     model = Scripted(lambda request, i: WRITTEN)
     sometimes = Scripted(lambda request, i: "8" if i == 2 else "7")
     for n, kept in ((2, True), (3, False)):
-        (found,), _ = reconstruct.reconstruct(
-            [(QUESTION, "7")], model, [sometimes], [], jail, continuations=n
-        )
+        settings = reconstruct.ReconstructSettings(continuations=n)
+        (found,), _ = reconstruct.reconstruct([(QUESTION, "7")], model, [sometimes], [], jail, settings)
         assert found.kept == kept
 
 

@@ -7,7 +7,7 @@ import torch
 
 from nbkit.models.engine import Completion, Generator, user_prompt
 from nbkit.rl import judge as preference
-from nbkit.rl.grpo import grpo, pass_rates, within_band
+from nbkit.rl.grpo import GRPOSettings, grpo, pass_rates, within_band
 from nbkit.tasks.skills import Task, sample
 from nbkit.verify.errors import GraderError
 
@@ -77,13 +77,8 @@ def test_grpo_raises_a_reward_it_can_reach(tmp_path):
         tiny.tokenizer(),
         rows(),
         reward,
-        steps=25,
-        prompts_per_step=4,
-        group=8,
-        lr=5e-3,
-        max_new_tokens=16,
+        GRPOSettings(steps=25, prompts_per_step=4, group=8, lr=5e-3, max_new_tokens=16, seed=0),
         out=tmp_path,
-        seed=0,
     )
     assert len(history) == 25 and any(
         not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)
@@ -101,13 +96,8 @@ def test_equal_rewards_leave_the_policy_alone(tmp_path):
         tiny.tokenizer(),
         rows(),
         lambda prompts, **_: [1.0] * len(prompts),
-        steps=2,
-        prompts_per_step=2,
-        group=4,
-        lr=1e-2,
-        max_new_tokens=8,
+        GRPOSettings(steps=2, prompts_per_step=2, group=4, lr=1e-2, max_new_tokens=8, seed=0),
         out=tmp_path,
-        seed=0,
     )
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
@@ -127,13 +117,8 @@ def test_rollouts_come_in_the_order_trl_expects(tmp_path):
         tiny.tokenizer(),
         data,
         reward,
-        steps=1,
-        prompts_per_step=4,
-        group=4,
-        lr=1e-4,
-        max_new_tokens=4,
+        GRPOSettings(steps=1, prompts_per_step=4, group=4, lr=1e-4, max_new_tokens=4, seed=0),
         out=tmp_path,
-        seed=0,
     )
     assert captured["pairs"] and all(data[i]["prompt"] == p for p, i in captured["pairs"])
 
@@ -145,13 +130,8 @@ def test_no_question_left_is_an_error(tmp_path):
             tiny.tokenizer(),
             [],
             None,
-            steps=1,
-            prompts_per_step=1,
-            group=2,
-            lr=1e-3,
-            max_new_tokens=4,
+            GRPOSettings(steps=1, prompts_per_step=1, group=2, lr=1e-3, max_new_tokens=4, seed=0),
             out=tmp_path,
-            seed=0,
         )
 
 
@@ -202,13 +182,8 @@ def test_generator_takes_the_policy_as_trl_leaves_it(tmp_path):
         tiny.tokenizer(),
         rows(),
         lambda prompts, **_: [float(i % 2) for i in range(len(prompts))],
-        steps=2,
-        prompts_per_step=2,
-        group=4,
-        lr=1e-2,
-        max_new_tokens=8,
+        GRPOSettings(steps=2, prompts_per_step=2, group=4, lr=1e-2, max_new_tokens=8, seed=0),
         out=tmp_path,
-        seed=0,
     )
     fresh = tiny.model()
     fresh.load_state_dict(model.state_dict())
@@ -235,13 +210,8 @@ def test_a_step_without_any_reward_is_masked(tmp_path, lost):
         tiny.tokenizer(),
         rows(),
         reward,
-        steps=3,
-        prompts_per_step=2,
-        group=4,
-        lr=1e-2,
-        max_new_tokens=6,
+        GRPOSettings(steps=3, prompts_per_step=2, group=4, lr=1e-2, max_new_tokens=6, seed=0),
         out=tmp_path,
-        seed=0,
     )
     assert [h["graded"] for h in history] == [1.0, 0.0, 1.0]
     assert [h["reward"] for h in history] == [0.5, 0.0, 0.5]

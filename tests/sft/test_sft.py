@@ -3,6 +3,7 @@ assistant writes carries loss."""
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from nbkit.sft.sft import (
     IGNORE,
     LONG,
     RowPacked,
+    SFTSettings,
     encode,
     flash_attention,
     packing,
@@ -49,7 +51,7 @@ def agent(a: int, b: int) -> dict:
 
 
 MIXED = [*CHATS[:5], agent(2, 3), *CHATS[5:9], agent(41, 17)]
-QUICK = dict(epochs=1, lr=0.0, batch=64, max_length=256, seed=0)
+QUICK = SFTSettings(epochs=1, lr=0.0, batch=64, max_length=256, seed=0)
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def gradients_of(model) -> dict[str, torch.Tensor]:
 def one_step(out, conversations, **options) -> tuple[float, dict[str, torch.Tensor]]:
     """Loss and gradients of the single step that `sft` takes over all conversations at once."""
     gradients = gradients_of(model := tiny.model())
-    result = sft(model, tiny.tokenizer(), conversations, **QUICK | options, out=out)
+    result = sft(model, tiny.tokenizer(), conversations, replace(QUICK, **options), out=out)
     assert len(result.history) == 1 and result.samples == len(conversations)
     return result.history[0]["loss"], gradients
 
@@ -229,7 +231,7 @@ def test_long_conversations_are_dropped_whole_and_counted(tmp_path):
     kept, dropped = encode(CHATS, tiny.tokenizer(), limit)
     assert kept == [row for row in rows if len(row["input_ids"]) <= limit], "exactly as long as allowed: kept"
     assert len(kept) + dropped == 40 and 0 < dropped <= 20
-    result = sft(tiny.model(), tiny.tokenizer(), CHATS, **QUICK | {"max_length": limit}, out=tmp_path)
+    result = sft(tiny.model(), tiny.tokenizer(), CHATS, replace(QUICK, max_length=limit), out=tmp_path)
     assert (result.samples, result.dropped) == (len(kept), dropped)
     assert result.tokens == sum(len(row["input_ids"]) for row in kept)
     assert result.learned == sum(y != IGNORE for row in kept for y in row["labels"])
@@ -238,23 +240,20 @@ def test_long_conversations_are_dropped_whole_and_counted(tmp_path):
 
 
 def test_sft_learns_the_form(tmp_path):
-    result = sft(
-        tiny.model(), tiny.tokenizer(), CHATS, **QUICK | dict(epochs=8, lr=5e-3, batch=2), out=tmp_path
-    )
+    settings = replace(QUICK, epochs=8, lr=5e-3, batch=2)
+    result = sft(tiny.model(), tiny.tokenizer(), CHATS, settings, out=tmp_path)
     last = np.mean([h["loss"] for h in result.history[-5:]])
     assert last < 0.7 * result.history[0]["loss"] and result.samples == 40
 
 
 def test_steps_count_in_place_of_epochs_and_rows_are_foretold(float32, tmp_path):
-    options = dict(lr=0.0, max_length=64, out=tmp_path, seed=0)
     rows = rows_needed(CHATS, tiny.tokenizer(), 64)
     tokens = sum(len(row["input_ids"]) for row in encode(CHATS, tiny.tokenizer(), 64)[0])
     assert tokens / 64 <= rows <= len(CHATS)
     last = {}
     for name, amount in (("epochs", {"epochs": 2.0}), ("steps", {"steps": 5})):
-        last[name] = sft(tiny.model(), tiny.tokenizer(), CHATS, batch=4, **amount, **options).history[-1][
-            "step"
-        ]
+        settings = SFTSettings(lr=0.0, batch=4, max_length=64, seed=0, **amount)
+        last[name] = sft(tiny.model(), tiny.tokenizer(), CHATS, settings, out=tmp_path).history[-1]["step"]
     assert last == {"epochs": 2 * rows // 4, "steps": 5}
 
 

@@ -3,6 +3,7 @@ documents are what they say."""
 
 import logging
 import random
+import re
 from itertools import product
 
 import pytest
@@ -11,6 +12,7 @@ import tiny
 from nbkit.evals.evaluate import evaluate, verdicts
 from nbkit.models.engine import Completion
 from nbkit.tasks import skills, world
+from nbkit.text.equations import equations
 from nbkit.verify.errors import GraderError
 from nbkit.verify.jail.jail import Jail
 from nbkit.verify.jail.tiers import SandboxUnavailable, probe
@@ -70,8 +72,6 @@ def test_every_reference_passes_its_verifier_and_another_answer_fails():
 
 
 def test_arithmetic_in_the_steps_is_true():
-    from nbkit.text.equations import equations
-
     for task in skills.sample(1000, "train", seed=5):
         assert all(equations(task.chain)), task
 
@@ -137,8 +137,6 @@ def test_wrong_documents_are_mostly_wrong():
         for d in world.corpus(3000, seed=2)
         if d["truth_tier"] == "wrong" and "Question: What is" in d["text"]
     ]
-    import re
-
     stated = [
         m
         for d in docs

@@ -6,7 +6,9 @@ import os
 import re
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from nbkit.tasks import adapters, sources
 
@@ -108,9 +110,6 @@ def test_damaged_files_name_file_and_row(mirror, tmp_path):
 
 
 def test_local_files_of_all_three_kinds(tmp_path):
-    import pyarrow
-    from pyarrow import parquet
-
     rows = [{"text": "one"}, {"text": "two", "id": "own"}]
     plain = tmp_path / "own.jsonl"
     plain.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")
@@ -157,9 +156,6 @@ def test_hub_path_on_a_local_folder(tmp_path, monkeypatch):
 
 def test_training_sets_load_from_their_hub_addresses(tmp_path, monkeypatch):
     """Local folders in the layout of the hub's, in place of the hub: the registry's own addresses."""
-    import pyarrow
-    from pyarrow import parquet
-
     call = {"from": "function_call", "value": '{"name": "clock", "arguments": {"city": "Rome"}}'}
     chat = {"conversations": [{"from": "human", "value": "Time?"}, call], "tools": '[{"name": "clock"}]'}
     task = {"task_id": 601, "text": "Add.", "code": "def f(): pass", "test_list": ["assert f() is None"]}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from nbkit.text import tokenizer as tokens
 
@@ -71,8 +72,6 @@ def test_training_is_deterministic_and_bounded(tokenizer):
 
 
 def test_saved_tokenizer_is_the_same(tokenizer, tmp_path):
-    from transformers import AutoTokenizer
-
     tokenizer.save_pretrained(tmp_path)
     again = AutoTokenizer.from_pretrained(tmp_path)
     text = "  a .  b 12 <think>日本</think>\n"

@@ -17,6 +17,7 @@ MOST_ROWS = 12  # a group with more parts (50 skills) is in the files, not in th
 
 def build(study: Study) -> dict[str, Any]:
     """Everything over seeds, as plain data. Raises ValueError when no claim was measured in every seed."""
+    # Claims first: without any there is nothing to report.
     metrics, runs, remarks = collect(study)
     rows = claim_rows(metrics, study.shared)
     remarks += [f"{row['id']}: {row['note']}" for row in rows if "note" in row]
@@ -33,6 +34,7 @@ def build(study: Study) -> dict[str, Any]:
         "remarks": remarks,
         "runs": runs,
     }
+    # 02 records the curve only where its arm was trained.
     curves = {seed: claims.lookup(one, token_efficiency.PATH) for seed, one in metrics.items()}
     if all(curves.values()):
         result["token_efficiency"] = token_efficiency.summarise(curves)
@@ -59,25 +61,28 @@ def write(result: dict[str, Any], home: Path) -> list[Path]:
 
 
 def _figures(result: dict[str, Any], home: Path) -> list[Path]:
-    import matplotlib
+    # The backend is chosen before pyplot, which `figures` imports, looks for a display.
+    import matplotlib  # noqa: PLC0415
 
-    matplotlib.use("agg")  # before pyplot, which plots imports
-    from nbkit.evals import plots
+    matplotlib.use("agg")
+    from nbkit.cli.study import figures  # noqa: PLC0415
 
-    rows, figures = {row["id"]: row for row in result["claims"]}, {}
+    # A forest for every claim that has parts: all questions first, then each group that fits.
+    rows, drawn = {row["id"]: row for row in result["claims"]}, {}
     for claim in claims.claims():
         if "per_seed" not in rows[claim["id"]] or claim["id"] not in result["by"]:
             continue
         groups = {"": {claim["questions"]: rows[claim["id"]]}}
         groups |= {g: names for g, names in result["by"][claim["id"]].items() if len(names) <= MOST_ROWS}
-        figures[claim["id"]] = plots.forest(groups, claim["effect"])
+        drawn[claim["id"]] = figures.forest(groups, claim["effect"])
     if "token_efficiency" in result:
-        figures["token_efficiency"] = plots.token_efficiency(result["token_efficiency"])
-    for name, figure in figures.items():
+        drawn["token_efficiency"] = figures.token_efficiency(result["token_efficiency"])
+    for name, figure in drawn.items():
+        # Without software and date in its metadata, equal results give an equal file.
         with files.atomic_file(home / f"{name}.png") as temp:
             figure.savefig(temp, format="png", dpi=120, metadata={"Software": None})
-        plots.plt.close(figure)
-    return [home / f"{name}.png" for name in figures]
+        figures.plt.close(figure)
+    return [home / f"{name}.png" for name in drawn]
 
 
 def publish(study: Study, paths: list[Path]) -> Path:

@@ -54,6 +54,7 @@ def claim_rows(metrics: Mapping[int, Mapping[str, Any]], shared: str | None) -> 
     for claim in claims.claims():
         path = claim["metric"]
         found = {seed: claims.lookup(one, path) for seed, one in metrics.items()}
+        # Four cases: measured nowhere, not everywhere, on shared data, in every seed.
         absent = [seed for seed, one in found.items() if one is None]
         some = next((one for one in found.values() if one is not None), None)
         note = ""
@@ -66,6 +67,7 @@ def claim_rows(metrics: Mapping[int, Mapping[str, Any]], shared: str | None) -> 
             note = "from the data that all seeds share: measured once, interval not over seeds"
             row = claims.row(claim, some, 1)
         else:
+            # Without any difference between seeds there is no interval over them.
             value = over_seeds(found)
             if value["p_t"] is not None:
                 row = claims.row(claim, value, len(found))
@@ -129,10 +131,12 @@ def collect(study: Study) -> tuple[dict[int, dict[str, Any]], list[dict[str, Any
     metrics: dict[int, dict[str, Any]] = {seed: {} for seed in study.seeds}
     records, remarks, chosen = [], [], {study.shared, *study.stages}
     for stage in params.schemas():
+        # In which state each seed has the stage.
         found = {seed: _published(study, stage, seed) for seed in study.seeds}
         bad = {seed: (state, why) for seed, (state, why, _) in found.items() if state != "complete"}
         if all(state == "missing" for state, _ in bad.values()) and len(bad) == len(found):
             continue
+        # A chosen stage must be there; a stale one is used and told. Any other counts if up to date.
         told = "; ".join(f"seed {seed} is {state} ({why})" for seed, (state, why) in bad.items())
         if stage in chosen and any(state != "stale" for state, _ in bad.values()):
             raise ValueError(f"{stage}: {told}; run the same command, without --no-run, to make it")
@@ -140,11 +144,13 @@ def collect(study: Study) -> tuple[dict[int, dict[str, Any]], list[dict[str, Any
             remarks.append(f"{stage}: {told}; {'used' if stage in chosen else 'left out'}")
         if bad and stage not in chosen:
             continue
+        # Seeds may differ in nothing but their seed.
         _alike(study, stage, {seed: manifest for seed, (_, _, manifest) in found.items()})
         for seed, (_, _, manifest) in found.items():
             with outputs_at(study.root(seed)):
                 folder = provenance.run_dir(study.profile, stage)
                 metrics[seed][stage] = files.read_json(folder / "metrics.json")
+            # What all seeds share was run once.
             if stage == study.shared and seed != study.seeds[0]:
                 continue
             about = {"seed": seed, "stage": stage, "manifest": provenance.manifest_id(manifest)}

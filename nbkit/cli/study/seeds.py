@@ -99,6 +99,7 @@ def run(study: Study, jobs: int = 1, say: Callable[[str], None] = print) -> list
     """
     if jobs < 1:
         raise ValueError(f"--jobs {jobs}: wanted 1 or more seeds at a time")
+    # Each seed sees the shared data under its own root.
     for seed in study.seeds:
         share_data(study, seed)
     team, environment = _Team(say), dict(os.environ)
@@ -106,9 +107,11 @@ def run(study: Study, jobs: int = 1, say: Callable[[str], None] = print) -> list
         environment["OMP_NUM_THREADS"] = str(max(1, cores() // jobs))
     with ThreadPoolExecutor(jobs) as pool:
         try:
+            # Shared data first: every seed reads it.
             if study.shared in study.stages:
                 data = [_command(study, study.shared, study.seeds[0])]
                 pool.submit(team.work, "data", files.outputs_root(), data, os.environ).result()
+            # Then the seeds side by side, each through its stages in order.
             waiting = []
             for seed in study.seeds:
                 own = [_command(study, s, seed) for s in study.stages if s != study.shared]
@@ -199,7 +202,7 @@ class _Team:
 
 def main(argv: Sequence[str]) -> int:
     """`python -m nbkit.cli.study.seeds PARENT run ...`: `nbkit run` that ends when process PARENT is gone."""
-    from nbkit.cli import commands  # the command line imports this module
+    from nbkit.cli import commands  # noqa: PLC0415 (the command line imports this module)
 
     execute.follow_parent(int(argv[0]))
     return commands.main(argv[1:])

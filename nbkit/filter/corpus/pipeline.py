@@ -2,137 +2,121 @@
 trains the filter, `nbkit filter` calls this.
 
     summary = filter_corpus("crawl/*.jsonl.gz", "outputs/small/01_data_mix/filter", "filtered",
-                            hq_tokens=6_500_000, mq_tokens=6_000_000, tasks=64, workers=8)
+                            FilterSettings(hq_tokens=6_500_000, mq_tokens=6_000_000),
+                            Execution(tasks=64, workers=8))
 
     <out>/scores-<fingerprint>/  signatures/ sketches/ pairs/ duplicates/ scores/ logs/  for any budgets
     <out>/pools-<fingerprint>/   hq/ mq/ provenance/ tokens/ logs/ manifest.json (last)  summary["folder"]
 
 A fingerprint covers the filter, the inputs (path, size, time of change), the settings and the code of
-nbkit/data: whatever changes, nothing older is reused. Tasks and workers change no result. The same call goes
+this folder: whatever changes, nothing older is reused. Tasks and workers change no result. The same call goes
 on after a kill. Memory is that of one batch of documents and the filter, per worker; only `FindDuplicates`
 and equal scores at a cut (dedup.py, pools.py) need more.
 """
 
-import contextlib
 import glob
-import importlib.util
-import inspect
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
-from datatrove.executor.base import PipelineExecutor
-from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.tokens import DocumentTokenizer
-from datatrove.utils.logging import logger, setup_default_logger
 
 from nbkit.filter import dedup
 from nbkit.filter.contamination import Decontaminator
 from nbkit.filter.corpus.dedup import FindDuplicates, Sketch, buckets
+from nbkit.filter.corpus.executors import ONE_TASK, Execution, Stage, run_stages
 from nbkit.filter.corpus.inputs import Corpus, ReadRows
 from nbkit.filter.corpus.pools import POOLS, FindCuts, ReadPool, WriteManifest, WritePools
 from nbkit.filter.corpus.score import MarkDuplicates, MarkLeaks, Score, WriteScores
 from nbkit.run import files
 from nbkit.text.rows import ON_BAD, SUFFIXES
 
-EXECUTORS = ("local", "slurm", "ray")
-_ROOT = Path(__file__).resolve().parents[3]
 _SUFFIX = re.compile("|".join(map(re.escape, sorted(SUFFIXES, key=len, reverse=True))) + "$")
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One datatrove pipeline and how many tasks share it."""
+class FilterSettings:
+    """What decides the result, beside the documents and the filter.
 
-    name: str
-    pipeline: list[PipelineStep]
-    tasks: int
-    logs: Path
+    `hq_tokens`, `mq_tokens`: budgets of the pools, in tokens of the filter's tokenizer. `threshold` (Jaccard
+    similarity above which documents are duplicates), `seed`: see `deduplicate`. `on_bad`, `make_ids`,
+    `max_chars`: see nbkit.text.rows; a longer document is a bad row. `token_files`: write the pools as
+    datatrove token files too. Raises ValueError for negative budgets and an unknown `on_bad`.
+    """
+
+    hq_tokens: int
+    mq_tokens: int
+    threshold: float = 0.8
+    seed: int = 0
+    on_bad: str = "error"
+    make_ids: bool = False
+    max_chars: int | None = 20_000_000
+    token_files: bool = False
+
+    def __post_init__(self) -> None:
+        if self.hq_tokens < 0 or self.mq_tokens < 0:
+            budgets = f"hq_tokens={self.hq_tokens}, mq_tokens={self.mq_tokens}"
+            raise ValueError(f"negative token budgets: {budgets}")
+        if self.on_bad not in ON_BAD:
+            raise ValueError(f"on_bad={self.on_bad!r}: want one of {ON_BAD}")
 
 
 def filter_corpus(
     inputs: str | Sequence[str],
     filter_folder: str | Path,
     out: str | Path,
+    settings: FilterSettings,
+    execution: Execution = ONE_TASK,
     *,
-    hq_tokens: int,
-    mq_tokens: int,
     eval_texts: Mapping[str, Sequence] | Callable[[], Mapping[str, Sequence]] | None = None,
-    threshold: float = 0.8,
-    seed: int = 0,
-    on_bad: str = "error",
-    make_ids: bool = False,
-    max_chars: int | None = 20_000_000,
-    token_files: bool = False,
-    tasks: int = 1,
-    workers: int = 1,
-    executor: str = "local",
-    executor_options: Mapping[str, Any] | None = None,
 ) -> dict:
     """Deduplicate, decontaminate, score and split the documents of `inputs` into the pools "hq" and "mq".
 
     `inputs`: paths or globs of .jsonl, .jsonl.gz, .parquet (an existing path goes before a glob); their
     sorted order is the order of the corpus.
     `filter_folder`: a saved DocumentFilter with its `tokenizer/`, which counts tokens. `eval_texts`: see
-    `Decontaminator`, or what returns them, called once all settings are checked; None removes no leaks.
-    `threshold`, `seed`: see `deduplicate`. `on_bad`, `make_ids`, `max_chars`: see reading.py; a longer
-    document is a bad row. `token_files`: write the pools as datatrove token files too. `executor`: "local";
-    "slurm", whose `executor_options` need "time" and "partition" and may hold any other argument of
-    SlurmPipelineExecutor; "ray" likewise. `tasks` share the files, `workers` of them run at a time. All
-    folders must be on a disk that every worker sees.
+    `Decontaminator`, or what returns them, called once inputs and filter are found; None removes no leaks.
+    `execution` changes no result. All folders must be on a disk that every worker sees.
 
     Returns the summary that manifest.json keeps: rows, tokens, decisions (bad, removed, drop, mq, hq:
     documents and tokens), reasons (rows, examples), cuts, folder; with "slurm" only the folder, since the
-    jobs have just been submitted. Raises ValueError for bad settings, bad rows unless on_bad="skip", and
-    budgets above what the documents hold.
+    jobs have just been submitted. Raises ValueError for bad rows unless on_bad="skip", and for budgets above
+    what the documents hold.
     """
-    _check(hq_tokens, mq_tokens, tasks, workers, executor, on_bad)
+    # What is there: the filter, the files, the evaluation sets.
     filter_folder, out = Path(filter_folder).resolve(), Path(out).resolve()
     if not (filter_folder / "tokenizer").is_dir():
         raise ValueError(f"{filter_folder} holds no saved filter with a tokenizer/ folder: run 01 first")
-    corpus = _corpus(inputs, on_bad, make_ids, max_chars)
-    _check_options(executor, executor_options or {})
+    corpus = _corpus(inputs, settings)
     if callable(eval_texts):
         eval_texts = eval_texts()
-    about = _about(corpus, filter_folder, threshold, seed, eval_texts)
+    # Where the results go: a folder named by everything they depend on.
+    about = _about(corpus, filter_folder, settings, eval_texts)
     scores = out / f"scores-{files.digest(about)[:16]}"
-    about |= {"hq_tokens": hq_tokens, "mq_tokens": mq_tokens, "token_files": token_files}
+    about |= {name: getattr(settings, name) for name in ("hq_tokens", "mq_tokens", "token_files")}
     pools = out / f"pools-{files.digest(about)[:16]}"
     if (pools / "manifest.json").is_file():
         return files.read_json(pools / "manifest.json")["summary"]
     leaks = scores / "decontaminator"
     if eval_texts is not None and not leaks.is_dir():
         Decontaminator(eval_texts).save(leaks)
-    tasks = min(tasks, len(corpus.files))
-    stages = _score_stages(corpus, filter_folder, scores, threshold, seed, eval_texts is not None, tasks)
+    # The passes over the corpus.
+    tasks = min(execution.tasks, len(corpus.files))
+    stages = _score_stages(corpus, filter_folder, scores, settings, eval_texts is not None, tasks)
     stages += _pool_stages(corpus, filter_folder, scores, pools, about, tasks)
-    if executor == "local":  # elsewhere, another machine's process may still be writing
+    if execution.executor == "local":  # elsewhere, another machine's process may still be writing
         files.sweep(scores)
         files.sweep(pools)
-    _run(stages, workers, executor, dict(executor_options or {}))
-    if executor == "slurm":
+    run_stages(stages, execution)
+    if execution.executor == "slurm":
         return {"folder": str(pools)}
     return files.read_json(pools / "manifest.json")["summary"]
 
 
-def _check(hq_tokens: int, mq_tokens: int, tasks: int, workers: int, executor: str, on_bad: str) -> None:
-    if hq_tokens < 0 or mq_tokens < 0:
-        raise ValueError(f"negative token budgets: hq_tokens={hq_tokens}, mq_tokens={mq_tokens}")
-    if tasks < 1 or workers < 1:
-        raise ValueError(f"tasks={tasks}, workers={workers}: want at least 1 of each")
-    if executor not in EXECUTORS:
-        raise ValueError(f"executor={executor!r}: want one of {EXECUTORS}")
-    if on_bad not in ON_BAD:
-        raise ValueError(f"on_bad={on_bad!r}: want one of {ON_BAD}")
-
-
-def _corpus(inputs: str | Sequence[str], on_bad: str, make_ids: bool, max_chars: int | None) -> Corpus:
+def _corpus(inputs: str | Sequence[str], settings: FilterSettings) -> Corpus:
     found = set()
     for pattern in [inputs] if isinstance(inputs, str) else inputs:
         matches = {str(Path(path).resolve()) for path in _matches(pattern)}
@@ -145,7 +129,7 @@ def _corpus(inputs: str | Sequence[str], on_bad: str, make_ids: bool, max_chars:
     # Labels name the sources and make ids: they must not depend on where the corpus lies.
     root = os.path.commonpath([os.path.dirname(path) for path in paths])
     labels = tuple(_SUFFIX.sub("", os.path.relpath(path, root)) for path in paths)
-    return Corpus(paths, labels, on_bad, make_ids, max_chars)
+    return Corpus(paths, labels, settings.on_bad, settings.make_ids, settings.max_chars)
 
 
 def _matches(pattern: str) -> list[str]:
@@ -162,9 +146,7 @@ def _matches(pattern: str) -> list[str]:
     return []
 
 
-def _about(
-    corpus: Corpus, filter_folder: Path, threshold: float, seed: int, eval_texts: Mapping | None
-) -> dict:
+def _about(corpus: Corpus, filter_folder: Path, settings: FilterSettings, eval_texts: Mapping | None) -> dict:
     """Everything that the scores depend on."""
     code = files.files_in(Path(__file__).parent)
     stats = [(path, os.stat(path)) for path in corpus.files]
@@ -173,15 +155,16 @@ def _about(
         "inputs": [[path, stat.st_size, stat.st_mtime_ns] for path, stat in stats],
         "reading": [corpus.on_bad, corpus.make_ids, corpus.max_chars],
         "filter": files.sha256(filter_folder),
-        "deduplication": [threshold, seed],
+        "deduplication": [settings.threshold, settings.seed],
         "eval_texts": files.digest(texts),
         "code": files.digest({name: files.sha256(code[name]) for name in code if name.endswith(".py")}),
     }
 
 
 def _score_stages(
-    corpus: Corpus, filter_folder: Path, out: Path, threshold: float, seed: int, leaks: bool, tasks: int
+    corpus: Corpus, filter_folder: Path, out: Path, settings: FilterSettings, leaks: bool, tasks: int
 ) -> list[Stage]:
+    threshold, seed = settings.threshold, settings.seed
     bands, _ = dedup.lsh_bands(threshold)
     mark = [MarkDuplicates(out / "duplicates")] + [MarkLeaks(out / "decontaminator")] * leaks
     score = [
@@ -233,68 +216,3 @@ class _PlainTokenizer(DocumentTokenizer):
         found = super().tokenizer
         found.encode_special_tokens = True
         return found
-
-
-class _Local(LocalPipelineExecutor):
-    """datatrove's local executor, with its logs in files only: errors reach the caller as exceptions."""
-
-    def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1):
-        with open(os.devnull, "w") as sink, contextlib.redirect_stderr(sink):
-            try:
-                return super()._run_for_rank(rank, local_rank, node_rank)
-            finally:
-                logger.remove()
-
-
-_KINDS = {"local": _Local, "slurm": SlurmPipelineExecutor, "ray": RayPipelineExecutor}
-
-
-def _run(stages: Sequence[Stage], workers: int, executor: str, options: dict[str, Any]) -> None:
-    if executor == "local":
-        logger.remove()
-        try:
-            for stage in stages:
-                executor_of(stage, workers, executor, options).run()
-        finally:
-            setup_default_logger()
-        return
-    last = None
-    for stage in stages:
-        last = executor_of(stage, workers, executor, options, last)
-    last.run()  # launches what it depends on first
-
-
-def executor_of(
-    stage: Stage,
-    workers: int,
-    executor: str,
-    options: Mapping[str, Any],
-    depends: PipelineExecutor | None = None,
-) -> PipelineExecutor:
-    """datatrove's executor of one stage. Raises ValueError for options that it misses or does not know."""
-    _check_options(executor, options)
-    common = {"pipeline": stage.pipeline, "tasks": stage.tasks, "logging_dir": str(stage.logs)}
-    common |= {"workers": min(workers, stage.tasks), "depends": depends}
-    if executor == "slurm":
-        common["job_name"] = f"nbkit_{stage.name}"
-        if not {"env_command", "condaenv", "venv_path"} & set(options):
-            # The job calls datatrove's own command, which lies beside this Python, and imports this nbkit.
-            common["env_command"] = f'export PATH="{Path(sys.executable).parent}:$PATH" PYTHONPATH="{_ROOT}"'
-    return _KINDS[executor](**common, **options)
-
-
-def _check_options(executor: str, options: Mapping[str, Any]) -> None:
-    if executor == "ray" and importlib.util.find_spec("ray") is None:
-        raise ValueError("executor='ray' needs ray: `pip install ray` in this environment, or use 'local'")
-    missing = sorted({"time", "partition"} - set(options))
-    if executor == "slurm" and missing:
-        raise ValueError(
-            "executor='slurm' needs executor_options time (such as '04:00:00') and partition; "
-            f"not given: {', '.join(missing)}"
-        )
-    ours = dict.fromkeys(["pipeline", "tasks", "logging_dir", "workers", "depends"])
-    ours |= {"job_name": None} if executor == "slurm" else {}
-    try:
-        inspect.signature(_KINDS[executor]).bind(**ours, **options)
-    except TypeError as error:
-        raise ValueError(f"executor_options do not fit executor={executor!r}: {error}") from error

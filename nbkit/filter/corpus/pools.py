@@ -208,6 +208,7 @@ class WriteManifest(PipelineStep):
         write_json(self.out / "manifest.json", {**self.about, "summary": summary, "outputs": outputs})
 
     def _summary(self) -> dict:
+        # One pass over all rows: counts, and the first places of each reason.
         documents, tokens, reasons, examples = Counter(), Counter(), Counter(), {}
         for row in self._rows("decision", "reason", "n_tokens", "file", "row"):
             documents[row["decision"]] += 1

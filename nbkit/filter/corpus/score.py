@@ -62,7 +62,7 @@ class MarkLeaks(PipelineStep):
         self.folder = folder
 
     def run(self, data: Iterable[Document], rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        from nbkit.filter.contamination import Decontaminator  # datatrove pickles the step, not what it loads
+        from nbkit.filter.contamination import Decontaminator  # noqa: PLC0415 (datatrove pickles the step, not what it loads)
 
         leaks = Decontaminator.load(self.folder)
         for doc in data:
@@ -86,10 +86,10 @@ class Score(PipelineStep):
         self.folder = folder
 
     def run(self, data: Iterable[Document], rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        from transformers import AutoTokenizer  # in the worker only: the parent needs none of it
+        from transformers import AutoTokenizer  # noqa: PLC0415 (in the worker only: the parent needs none of it)
 
-        from nbkit.filter.document_filter import DocumentFilter
-        from nbkit.text.tokenizer import token_counts
+        from nbkit.filter.document_filter import DocumentFilter  # noqa: PLC0415 (as above)
+        from nbkit.text.tokenizer import token_counts  # noqa: PLC0415 (as above)
 
         document_filter = DocumentFilter.load(self.folder)
         tokenizer = AutoTokenizer.from_pretrained(self.folder / "tokenizer")

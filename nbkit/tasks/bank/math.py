@@ -170,6 +170,7 @@ def word_problem(rng, level):
     have = rng.randint(2, 12)
     story, steps = f"{name} has {have} {thing}.", []
     for _ in range(level):
+        # Each step adds or takes away; what is there never falls below 1.
         if rng.random() < 0.6 or have < 3:
             n = rng.randint(1, 9)
             story, steps, have = (

@@ -70,9 +70,11 @@ class Question:
     def _leaves(self, ours: Leaf, gold: Leaf) -> bool | None:
         if {type(ours.value), type(gold.value)} == {Fraction} and not (ours.unit or gold.unit):
             return _same_number(ours, gold, Fraction(1))
+        # Equal text is equal, whatever it means.
         if plain_text(ours.text) == plain_text(gold.text):
             return True
         if ours.tokens is None or gold.tokens is None:
+            # No formula on one side: words differ, anything else only the jail could tell.
             words = [leaf.is_words and re.fullmatch(r"[^\W\d_]+", leaf.text) for leaf in (ours, gold)]
             if all(words):
                 return False  # two different words
@@ -80,11 +82,13 @@ class Question:
                 return None
         if (ours.percent and gold.unit) or (gold.percent and ours.unit):
             return False
+        # From here on in one unit; angles may be in degrees or in radians.
         factor = units.ratio(ours.unit, gold.unit)
         if factor is None:
             return self._angles(ours, gold) if _is_degrees(ours) or _is_degrees(gold) else False
         if ours.tokens and ours.tokens == gold.tokens and factor == 1 and ours.percent == gold.percent:
             return True
+        # Both are plain numbers: exact arithmetic decides here.
         if ours.value is not None and gold.value is not None:
             answer = _same_number(ours, gold, factor)
             angle = not answer and _is_degrees(ours) != _is_degrees(gold)
@@ -92,6 +96,7 @@ class Question:
         for one, other in ((ours, gold), (gold, ours)):
             if one.value is not None and other.tokens and len(other.tokens) == 1 and other.tokens[0] != "π":
                 return False  # a number against a lone letter
+        # Else their values come from the jail, and may be missing.
         mine, theirs = self._values(ours), self._values(gold)
         if mine is None or theirs is None:
             return None

@@ -199,12 +199,14 @@ def latex(text: str) -> str | None:
     """LaTeX of a cleaned integral, sum, product, limit, maximum, minimum, or common divisor or multiple,
     of known parts only; None for anything else."""
     text = _LATEX_BARE.sub(r"\\\1 ", text[:201])
+    # What has another way to be read is not read as LaTeX.
     if not _LATEX_ONLY.search(text) or len(text) > 200:
         return None
     if _SERIES.search(text) and ("∞" not in text or re.search(r"[a-zA-Z] ?_", text.replace("\\prod", "∑"))):
-        return None  # `formula.py` reads those with an end; an a_k would be taken for a constant
+        return None  # `formula/` reads those with an end; an a_k would be taken for a constant
     if _LATEX_NUMBERS.search(text) and re.search("[a-zA-Zα-ω]", re.sub(r"\\[a-z]+", "", text)):
         return None
+    # Token by token, known ones only: this text goes to a parser in the jail.
     parts = []
     for token in _LATEX_TOKEN.findall(text):
         if token in FUNCTIONS:

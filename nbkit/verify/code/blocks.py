@@ -165,12 +165,14 @@ def _joined(main: Piece, others: Sequence[Piece], spare: Sequence[str], reads: b
     `reads`: also statements that fill a variable from the input."""
     if main.tree is None:
         return main.source
+    # Which block gives which name: the last one that defines it, or the first that gives it a value.
     whole = [(number, piece) for number, piece in enumerate(others) if piece.tree is not None]
     available: dict[str, tuple[int, Piece]] = {}
     for number, piece in whole:
         for name in piece.defines:
             if name not in available or piece.gives(name):
                 available[name] = (number, piece)
+    # Names that are needed grow with every statement that is taken.
     needed = [*_free(main.source), *(name for name in spare if available[name][1].is_plain)]
     taken: dict[tuple[int, int], str] = {}
 
@@ -186,6 +188,7 @@ def _joined(main: Piece, others: Sequence[Piece], spare: Sequence[str], reads: b
     for number, piece in whole:
         if not piece.is_test():
             take(number, piece, piece.setup.get("", []))
+    # Follow the needed names through the blocks; what nobody defines may come from an import *.
     seen, unknown = set(main.defines), False
     while needed:
         name = needed.pop()

@@ -81,9 +81,11 @@ def _scan(lines: list[str], start: int, found: list[Block], strict: bool) -> int
     block, maybe = None, None  # maybe: (lines of the block so far, line to go on from)
     for number in range(start, len(lines)):
         line = lines[number]
+        # Outside a block: does one begin here?
         if block is None:
             block, maybe = _opening(line, found), None
             continue
+        # Inside: does it end here, perhaps, or surely?
         end = _ending(block, line, strict)
         if end == "maybe" and maybe is None:
             labelled = bool(_LABEL.match(_RUN.split(line, maxsplit=1)[1])[1])
@@ -97,6 +99,7 @@ def _scan(lines: list[str], start: int, found: list[Block], strict: bool) -> int
         block = _opening(line, found) if end == "next" else None
     if block is None:
         return None
+    # The text ended inside a block: it is cut at the first doubtful end, if there was one.
     found.append(block.block(maybe[0] if maybe else None))
     return maybe[1] if maybe else None
 
@@ -106,15 +109,18 @@ def _opening(line: str, found: list[Block]) -> _Open | None:
     run = _RUN.search(line)
     if run is None:
         return None
+    # What stands before and behind the run of ticks: a label, or code at once.
     before, rest = line[: run.start()], line[run.end() :]
     label = _LABEL.match(rest)
     language, code = (label[1] or "").lower(), rest[label.end() :].strip()
     if _CODE.match(rest.strip()):
         language, code = "", rest.strip()
     if run[0][0] == "`" and "`" in rest:
+        # Opened and closed on one line: code in line, or a block of one line.
         if "```" in rest and (language in PYTHON or _CODE.match(code)):
             found.append(Block(language, code.partition("```")[0].strip()))
         return None
+    # In the middle of a line only behind a colon or with Python's name; else ticks are quoted text.
     anywhere = language in PYTHON or before.rstrip().endswith(":")
     if not anywhere and not _IN_A_LIST.fullmatch(before):
         return None

@@ -72,6 +72,7 @@ def same(got: object, expected: object) -> bool:
     equal exactly.
     """
     kind = type(expected)
+    # Numbers by value, floats with a tolerance; True for 1 only where 1 was wanted to be True.
     if kind in _REAL and type(got) in _REAL:
         if type(got) is kind is float:
             return math.isclose(got, expected, rel_tol=_RELATIVE) or (
@@ -84,6 +85,7 @@ def same(got: object, expected: object) -> bool:
         return False
     if kind is complex:
         return same(got.real, expected.real) and same(got.imag, expected.imag)
+    # Containers item by item; sets and keys by exact value and type.
     if kind in (list, tuple, deque, array):
         return len(got) == len(expected) and all(map(same, got, expected))
     if kind in (set, frozenset):

@@ -74,12 +74,14 @@ def mutants(code: str, limit: int) -> list[str]:
     if len(code) > MAX_CODE:
         return []
     try:
+        # Too deep for the parser is no fault of the code.
         tree = ast.parse(code)
     except (RecursionError, MemoryError):
         return []
     except (SyntaxError, ValueError, OverflowError) as error:
         raise ValueError(f"mutants: the code does not parse: {error}") from error
     try:
+        # Only the statement that changes is written anew: unparsing all of it for every mutant is slow.
         parts = [ast.unparse(statement) for statement in tree.body]
         owner = {id(node): k for k, statement in enumerate(tree.body) for node in ast.walk(statement)}
         places = [
@@ -96,6 +98,7 @@ def mutants(code: str, limit: int) -> list[str]:
             found.append(_joined(tree, [*parts[:number], text, *parts[number + 1 :]]))
     except (RecursionError, MemoryError, ValueError):  # the last: a number too long to be written
         return []
+    # Changes that come out as the same text count once, and the program itself is no mutant.
     unique = [text for text in dict.fromkeys(found) if text != _joined(tree, parts)]
     return [unique[number] for number in _spread(len(unique), limit)]
 

@@ -41,12 +41,14 @@ def _without(piece: Piece, given: set[str], files: set[str]) -> Piece:
     taken: dict[str, list[ast.Attribute]] = defaultdict(list)  # what is taken of each name,
     used: Counter[str] = Counter()  # and all its uses
     gone: set[str] = set()
+    # How each name is used: by its attributes alone, or otherwise too.
     for node in ast.walk(piece.tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             taken[node.value.id].append(node)
         elif isinstance(node, ast.Name):
             used[node.id] += 1
     for node in piece.foreign:
+        # Imports of our own files; those of libraries stay.
         module = getattr(node, "module", None) or node.names[0].name
         if module.partition(".")[0] in _LIBRARIES:
             continue
@@ -67,6 +69,7 @@ def _without(piece: Piece, given: set[str], files: set[str]) -> Piece:
                 gone.add(name)
     if not edits:
         return piece
+    # A change that spoilt the source is not made.
     changed = read_piece(_edited(piece.source, edits, {id(node) for node in piece.tree.body}))
     return changed if changed.tree is not None else piece
 

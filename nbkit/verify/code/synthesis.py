@@ -19,12 +19,11 @@ from dataclasses import dataclass
 from nbkit.text.chat import split_thought
 from nbkit.verify.code.grade import Call, grade, same
 from nbkit.verify.code.mutants import mutants
+from nbkit.verify.code.variations import variations, written
 from nbkit.verify.jail.jail import Jail
 from nbkit.verify.jail.results import CallError
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz AEIOU019.,-"
 _BATCH = 25  # calls per job: an input on which the solution hangs spoils its batch only
-_MAX_SHOWN = 500  # characters of one test's arguments
 
 
 @dataclass(frozen=True)
@@ -56,47 +55,65 @@ class Rejected:
     reason: str
 
 
+@dataclass(frozen=True)
+class SynthesisSettings:
+    """How many tests `synthesize` looks for, and what they must catch.
+
+    `public`: tests shown in the problem text. `private`: most tests that are kept. `rounds` of `candidates`
+    new tests are tried while one of up to `max_mutants` mutants passes. `min_score`: least share of mutants
+    that must fail the private tests (some are equivalent to the solution, so 1 is too much to ask). Raises
+    ValueError for numbers out of range.
+    """
+
+    public: int = 1
+    private: int = 8
+    rounds: int = 3
+    candidates: int = 50
+    max_mutants: int = 20
+    min_score: float = 0.6
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in (("public", 0), ("private", 1), ("rounds", 1)):
+            if (value := getattr(self, name)) < low:
+                raise ValueError(f"SynthesisSettings {name}={value}: wanted {low} or more")
+
+
+DEFAULT = SynthesisSettings()
+
+
 def synthesize(
     jail: Jail,
     solution: str,
     entry: str,
     examples: Sequence[list],
-    *,
-    public: int = 1,
-    private: int = 8,
-    rounds: int = 3,
-    candidates: int = 50,
-    max_mutants: int = 20,
-    min_score: float = 0.6,
-    seed: int = 0,
+    settings: SynthesisSettings = DEFAULT,
 ) -> Suite | Rejected:
-    """Tests for `entry` of `solution`, from example arguments (one list per call; plain data).
-
-    `rounds` of `candidates` new tests are tried while a mutant passes; `private` is the most that are kept,
-    `min_score` the least share of mutants that must fail them (some are equivalent to the solution, so 1 is
-    too much to ask). Raises ValueError for numbers out of range.
-    """
-    for name, value, low in (("public", public, 0), ("private", private, 1), ("rounds", rounds, 1)):
-        if value < low:
-            raise ValueError(f"synthesize {name}={value}: wanted {low} or more")
+    """Tests for `entry` of `solution`, from example arguments (one list per call; plain data)."""
+    # What the tests must tell from the solution.
     try:
-        suspects = mutants(solution, max_mutants)
+        suspects = mutants(solution, settings.max_mutants)
     except ValueError as error:
         return Rejected(str(error))
     shown = [Call(args, answer) for args, answer in _answers(jail, solution, entry, examples)]
     if not shown:
         return Rejected("the solution answers none of its examples")
     suspects += _impostors(entry, shown)
-    rng = random.Random(f"synthesis/{seed}/{entry}/{solution}".encode("utf-8", "backslashreplace"))
+    # Vary the examples, answer them by the solution, note what each catches.
+    key = f"synthesis/{settings.seed}/{entry}/{solution}"
+    rng = random.Random(key.encode("utf-8", "backslashreplace"))
     tests, caught_by, hopeless = [], [], set()  # caught_by[t]: mutants that test t notices
-    for _ in range(rounds):
+    for _ in range(settings.rounds):
         bases = [call.args for call in [*shown, *(t for t, c in zip(tests, caught_by, strict=True) if c)]]
-        found = _answers(jail, solution, entry, _variations(bases, candidates, rng, known=tests + shown))
+        found = _answers(
+            jail, solution, entry, variations(bases, settings.candidates, rng, known=tests + shown)
+        )
         tests += (new := [Call(args, answer) for args, answer in found])
         caught_by += _caught(jail, suspects, entry, new, hopeless)
         if len(set().union(*caught_by)) == len(suspects):
             break
-    chosen = [tests[i] for i in _cover(caught_by, private)]
+    # Keep the fewest that catch as many; refuse a suite that decides nothing.
+    chosen = [tests[i] for i in _cover(caught_by, settings.private)]
     if not chosen:
         return Rejected("no new test: the solution answers no variation of its examples")
     if all(same(test.expected, tests[0].expected) for test in [*tests, *shown]):
@@ -104,26 +121,12 @@ def synthesize(
     if grade(jail, solution, entry, chosen[::-1]).status != "pass":
         return Rejected("the solution does not give the same answers twice")
     survivors = [code for code in suspects if grade(jail, code, entry, chosen).status == "pass"]
-    suite = Suite(entry, solution, shown[:public], chosen, suspects, survivors, len(tests))
-    if suite.killed < min_score * suite.mutants:
-        return Rejected(f"the tests catch {suite.killed} of {suite.mutants} mutants, wanted {min_score:.0%}")
+    suite = Suite(entry, solution, shown[: settings.public], chosen, suspects, survivors, len(tests))
+    if suite.killed < settings.min_score * suite.mutants:
+        return Rejected(
+            f"the tests catch {suite.killed} of {suite.mutants} mutants, wanted {settings.min_score:.0%}"
+        )
     return suite
-
-
-def written(value: object) -> str:
-    """A value as Python source; integers of more than 4,300 digits, which `repr` refuses, in hexadecimal."""
-    try:
-        return repr(value)
-    except ValueError:
-        pass
-    kind = type(value)
-    if kind is int:
-        return hex(value)
-    if kind is dict:
-        return f"{{{', '.join(f'{written(key)}: {written(item)}' for key, item in value.items())}}}"
-    if kind in (list, tuple, set, frozenset):
-        return f"{kind.__name__}([{', '.join(map(written, value))}])"
-    return f"{kind.__name__}(...)"  # a fraction, say, which a text cannot show
 
 
 def _impostors(entry: str, shown: Sequence[Call]) -> list[str]:
@@ -180,66 +183,6 @@ def _cover(caught_by: Sequence[set[int]], limit: int) -> list[int]:
         left -= caught_by[best]
     rest = sorted(set(range(len(caught_by))) - set(chosen), key=lambda t: (-len(caught_by[t]), t))
     return [*chosen, *rest[: limit - len(chosen)]]
-
-
-# --- variations of arguments ---
-
-
-def _variations(bases: Sequence[list], count: int, rng: random.Random, known: Sequence[Call]) -> list[list]:
-    """New argument lists, each one or two changes away from a known one."""
-    seen, found = {written(call.args) for call in known}, []
-    for _ in range(count * 10):
-        args = list(rng.choice(bases))
-        for _ in range(rng.choice((1, 1, 2))):
-            if args:
-                place = rng.randrange(len(args))
-                args[place] = vary(args[place], rng)
-        if (text := written(args)) not in seen and len(text) <= _MAX_SHOWN:
-            seen.add(text)
-            found.append(args)
-        if len(found) == count:
-            break
-    return found
-
-
-def vary(value: object, rng: random.Random) -> object:
-    """A neighbour of `value` of the same type: what a tester would try next (edges, one more, one less)."""
-    kind = type(value)
-    if kind is bool:
-        return not value
-    if kind is int:
-        return rng.choice((value + 1, value - 1, -value, 0, 1, 2 * value, value // 2, rng.randint(-50, 50)))
-    if kind is float:
-        return rng.choice((value + 1.0, -value, 0.0, value / 2, value * 3, round(rng.uniform(-50, 50), 2)))
-    if kind is str:
-        return "".join(_vary_items(list(value), rng, lambda: rng.choice(_LETTERS)))
-    if kind in (list, tuple):
-        spare = rng.choice(value) if value else rng.randint(-9, 9)
-        return kind(_vary_items(list(value), rng, lambda: vary(spare, rng)))
-    if kind in (set, frozenset):
-        items = sorted(value, key=written)
-        return kind(_vary_items(items, rng, lambda: vary(rng.choice(items), rng) if items else 0))
-    if kind is dict and value:
-        key = rng.choice(list(value))
-        changed = {key: vary(value[key], rng)} if rng.random() < 0.7 else {}
-        return {k: v for k, v in value.items() if k != key} | changed
-    return value
-
-
-def _vary_items(items: list, rng: random.Random, fresh: Callable[[], object]) -> list:
-    place = rng.randrange(len(items)) if items else 0
-    change = rng.choice(("drop", "double", "insert", "replace", "replace", "reverse", "sort", "empty", "one"))
-    if change == "insert" or not items:
-        return [*items[:place], fresh(), *items[place:]]
-    if change == "replace":
-        return [*items[:place], fresh(), *items[place + 1 :]]
-    if change == "drop":
-        return items[:place] + items[place + 1 :]
-    if change == "double":
-        return [*items[: place + 1], *items[place:]]
-    if change == "sort":
-        return sorted(items, key=written)
-    return {"reverse": items[::-1], "empty": [], "one": items[:1]}[change]
 
 
 # --- the problem text, written last ---

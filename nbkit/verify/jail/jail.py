@@ -22,14 +22,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from nbkit.verify.jail import (
-    canary,
-    clock,
-    keeper,
-    link,
-    tiers,
-    wasm,
-)
+from nbkit.verify.jail import canary, clock, keeper, link, spawn, tiers
 from nbkit.verify.jail.inside import jail_codec
 from nbkit.verify.jail.results import CallError, Conversation, JailResult, fault, read_calls, receive_all
 from nbkit.verify.jail.tiers import SandboxUnavailable, probe
@@ -62,7 +55,7 @@ class Jail:
         memory_mb: MiB of address space a job may add to the warm worker's.
         output_bytes: largest answer (all calls of a job together, encoded) that is read; the same for what a
             program prints.
-        tier: one of jail_tiers.TIERS; by default NBKIT_JAIL, else the strongest that works here.
+        tier: one of tiers.TIERS; by default NBKIT_JAIL, else the strongest that works here.
         math: let jobs import sympy and Math-Verify (Linux tiers).
         numpy: let jobs import numpy, where it is installed (Linux tiers).
     """
@@ -87,7 +80,7 @@ class Jail:
         self.layers: list[str] = []
         self._wanted, self._math, self._numpy = tier, math, numpy
         self._lock = threading.RLock()
-        self._worker: link.ForkWorker | wasm.WasmWorker | None = None
+        self._worker: spawn.Worker | None = None
         self._siblings: dict[tuple[bool, bool], Jail] = {}
         self._retired = False
         self._unchecked = 0  # jobs until the next self-test
@@ -216,6 +209,7 @@ class Jail:
         """(answer, output, None) of a job with one answer, or (…, JailResult) where it has none."""
         calls = len(message.get("args", ()))
         message = message | {"cpu_s": clock.cpu_limit(self.wall_s, calls)}
+        # Its answer is read within its time; then it is dead, whatever it answered.
         job, raw, cut = self._worker.open(message, limit, stdin), b"", ""
         job.begin()
         try:
@@ -278,19 +272,11 @@ class Jail:
     def _spawn(self) -> None:
         tier = probe(self._wanted)
         try:
-            if tier == "wasmtime":
-                self._worker = wasm.WasmWorker(self.memory_mb, self._math)
-                self.layers = ["wasmtime"]
-                return
-            math = tiers.math_folders() if self._math else None
-            numpy = tiers.numpy_folder() if self._numpy else None
-            settings = {"cpu_s": int(self.wall_s) + 2, "landlock": tier != "seccomp", "math": math}
-            settings["numpy"] = numpy
-            command = tiers.python_command(tier, [*(math or ()), *([numpy] if numpy else ())])
-            self._worker = link.ForkWorker(command, settings, self.memory_mb)
+            self._worker, self.layers = spawn.worker(
+                tier, self.wall_s, self.memory_mb, self._math, self._numpy
+            )
         except OSError as error:
             raise SandboxUnavailable(f"the jail worker ({tier}) did not start: {error}") from error
-        self.layers = [*(["bubblewrap"] if tier == "bubblewrap" else []), *self._worker.layers]
 
     def _canaries(self) -> None:
         """Known-good and known-bad jobs must come out as known, or nothing is graded."""

@@ -99,6 +99,7 @@ class Conversation:
     def hold(self) -> JailResult | None:
         """The result; None when the program did not answer, and `cut` says how."""
         try:
+            # Both jobs load first, and neither's loading counts against the other.
             answer = self._answer()
             if "error" in answer:
                 return JailResult("error", [], answer["error"])
@@ -109,6 +110,7 @@ class Conversation:
                     return JailResult("infra", [], f"the test cannot be used: {str(said['broken'])[:300]}")
                 if "call" not in said:
                     return JailResult("ok", [said["passed"] is True], str(said["detail"])[:300])
+                # Question and answer in turn, until the test has its verdict.
                 self.ours.send(said["call"], self.clock.deadline())
                 answer = self._answer()
                 self.clock.answered(1)

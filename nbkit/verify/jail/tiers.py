@@ -34,6 +34,7 @@ def probe(tier: str | None = None) -> str:
 
     Raises SandboxUnavailable when there is none, or not the one asked for; ValueError for an unknown name.
     """
+    # What is asked for must exist, then it must work here.
     wanted = tier or os.environ.get("NBKIT_JAIL", "")
     if wanted == "off":
         raise SandboxUnavailable(

@@ -11,6 +11,7 @@ or a comma are one list; without a marker the last formula or number counts (`st
 import re
 from typing import NamedTuple
 
+from nbkit.text.chat import END_THINK, split_thought
 from nbkit.verify.answers.extract.bounds import behind_denial, starts_with_bound
 from nbkit.verify.answers.extract.boxes import inside, without_words
 from nbkit.verify.answers.extract.clauses import starts_with_value
@@ -104,7 +105,14 @@ def extract_answer(text: str) -> str:
 
 
 def _spoken(text: str) -> str:
-    """What stands outside of thoughts; "" for a thought that never ends."""
+    """What stands outside of thoughts; "" for a thought that never ends.
+
+    One thought ends where it ends for every reader (nbkit.text.chat). Read here is what that does not know:
+    tags of other names, thoughts that never end, and several that end, of which the last counts
+    (docs/answers.md)."""
+    rest = split_thought(text)[1]
+    if split_thought(rest)[0] is None and all(tag[0] == END_THINK for tag in _THOUGHT.finditer(rest)):
+        return rest  # a tag that is left is only spoken of
     pieces, opened = [], [False]
     at = 0
     for tag in _THOUGHT.finditer(text):
@@ -137,11 +145,13 @@ def _own_part(text: str) -> str:
 
 def _marked(text: str) -> str | None:
     """The answer behind the marker that counts, None without one."""
+    # The last box, tag or ####; words of an answer count behind it only.
     strong = _last_strong(text)
     prose: list[_Found] = []
     behind = strong.end if strong else 0
     denied = False
     for marker in reversed(list(_PROSE.finditer(text))[-MAX_MARKERS:]):
+        # From the end backwards: what is said last counts.
         if marker.start() < behind:
             break
         if _OTHER_ANSWER.search(text[max(0, marker.start() - 40) : marker.start()]):
@@ -151,6 +161,7 @@ def _marked(text: str) -> str | None:
             denied |= stated == DENIED
             if stated != DENIED:
                 prose.append(_Found(marker.end(), *stated))
+    # Prose overrules a box only by a plain value.
     least = Certainty.VALUE if strong else Certainty.SENTENCE
     for found in prose:
         if found.certainty >= least:
@@ -168,6 +179,7 @@ def _last_strong(text: str) -> _Found | None:
     for i in range(len(markers) - 1, -1, -1):
         marker = markers[i]
         if marker["box"]:
+            # A box: an open one was cut off, an empty one is skipped.
             content, end = _braced(text, marker.end())
             if end < 0:
                 return _Found(marker.end(), "", Certainty.VALUE)
@@ -175,6 +187,7 @@ def _last_strong(text: str) -> _Found | None:
                 boxes = _joined(text, markers[: i + 1])
                 return _Found(end, ", ".join(boxes), Certainty.VALUE)
         elif marker["tag"]:
+            # A tag: up to its end, or what fits where it has none.
             closing = _TAG_CLOSES.search(text, marker.end(), marker.end() + _BOX_LENGTH)
             rest = text[marker.end() : closing.start() if closing else marker.end() + _BOX_LENGTH]
             if rest.strip():
@@ -215,9 +228,11 @@ def _braced(text: str, at: int) -> tuple[str, int]:
     start = at
     while start < len(text) and start - at < 9 and text[start] in " \t\n":
         start += 1
+    # Without braces the box holds one token.
     if text[start : start + 1] != "{":
         token = re.compile(r"[^\s$,;{}]{1,99}").match(text, start)
         return (token[0].rstrip("."), token.end()) if token else ("", start)
+    # Count the braces; an escaped one is text.
     depth, position, limit = 0, start, min(len(text), start + _BOX_LENGTH)
     while position < limit:
         character = text[position]
@@ -243,6 +258,7 @@ def _joined(text: str, markers: list[re.Match]) -> list[str]:
     for marker in reversed(markers):
         if not marker["box"]:
             break
+        # From the last box backwards, as long as nothing but "and", "or" or a comma stands between.
         content, end = _braced(text, marker.end())
         if end < 0 or not content.strip():
             break
@@ -252,6 +268,7 @@ def _joined(text: str, markers: list[re.Match]) -> list[str]:
         gaps.append(gap)
         answers.insert(0, inside(content))
         following = marker.start()
+    # One answer in two forms is no list of two.
     if len(answers) == 2 and _OTHER_FORM.search(gaps[1]):
         return answers[1:]
     return list(dict.fromkeys(answers))

@@ -8,8 +8,9 @@ inside(r"5 \text{ or more}")  # r"5 \text{ or more}": words that change the valu
 import re
 
 from nbkit.verify.answers.extract.clauses import starts_with_value
+from nbkit.verify.answers.extract.decoration import tidy
 from nbkit.verify.answers.extract.equations import chain, formulas
-from nbkit.verify.answers.extract.statements import tidy, value_in
+from nbkit.verify.answers.extract.statements import value_in
 from nbkit.verify.answers.parse.unit_table import table
 from nbkit.verify.answers.parse.units import NO_LABEL
 
@@ -60,11 +61,13 @@ _ANSWERED = re.compile(r"(?:yes|no|true|false)\b", re.IGNORECASE)
 def inside(content: str) -> str:
     r"""The answer in a box or a tag: labels and sentences go (`\text{The answer is 460}` → 460)."""
     content = content.strip()
+    # A box in a box: the inner one.
     if boxes := list(re.finditer(r"\\(?:boxed|fbox)\s{0,3}\{", content)):
         end = content.rfind("}")
         return inside(content[boxes[-1].end() : max(end, boxes[-1].end())])
     if (sentence := _sentence(content)) and (value := _in_words(sentence)):
         return value
+    # Words around the value, and a label before it, go.
     content = _TRAILING_WORDS.sub("", content)
     if (lead := _LEADING_WORDS.match(content)) and starts_with_value(content[lead.end() :]):
         content = content[lead.end() :]
@@ -75,6 +78,7 @@ def inside(content: str) -> str:
         if wrapper:
             body = body.replace("}", " ", 1)
         return tidy(chain(body)) or content
+    # Words in \text{}, or bare: the value among them, if there is one.
     if wrapper and body.endswith("}") and "}" not in body[:-1] and len(body.split()) > 2:
         return (not starts_with_value(body) and value_in(body[:-1])) or content
     if not wrapper and "\\" not in content and len(content.split()) > 2 and not starts_with_value(content):
@@ -120,6 +124,7 @@ def without_dollars(sentence: str) -> str:
 
 def _in_words(sentence: str) -> str:
     """The value in the words of a box; "" where they only name it, or change the value."""
+    # Forms that say at once where the value is.
     if answer := _YES_NO.match(sentence):
         return answer[1]
     if label := _LABEL.match(sentence):
@@ -128,16 +133,19 @@ def _in_words(sentence: str) -> str:
         return _plain(_cut(sentence))
     if _TURNS.search(without_dollars(sentence)) or not re.match(r"[A-Za-z]{2,}\b", sentence):
         return ""
+    # A named quantity: what stands behind its name.
     if named := _NAMED.match(sentence):
         words = len(sentence[: named.end()].split()) > 2 or ":" in named[0] or "$" in named[0]
         cut = _cut(sentence[named.end() :])
         return _plain(cut or sentence[named.end() :]) if words or cut else ""
+    # Behind the last verb; several verbs tell of several things.
     values = [verb.end() for verb in _VERBS.finditer(sentence)]
     if re.search(r"\band\b|[,;]", sentence[values[0] : values[-1]]) if values else _ANSWERED.match(sentence):
         return ""  # of two things, or more than a yes
     if values:
         rest = sentence[values[-1] :]
         return _plain(_cut(rest) or rest)
+    # Else the one formula that holds a number, with its unit.
     numbers = [found for found in formulas(sentence) if re.search(r"[0-9\\]", found[2])]
     if len(numbers) != 1 or re.search("[0-9]", without_dollars(sentence)):
         return ""

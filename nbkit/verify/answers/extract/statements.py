@@ -15,30 +15,19 @@ from nbkit.verify.answers.extract.bounds import (
     qualified_from,
     starts_with_bound,
 )
-from nbkit.verify.answers.extract.clauses import CJK, first_clause, starts_with_value
+from nbkit.verify.answers.extract.clauses import first_clause, starts_with_value
+from nbkit.verify.answers.extract.decoration import BOLD, join_groups, tidy, undecorated
 from nbkit.verify.answers.extract.equations import TAIL, chain, formulas, has_words, without_formulas
 from nbkit.verify.answers.extract.marks import (
     chosen_option,
     first_labelled,
     list_items,
-    named_option,
     option_above,
-    several_options,
 )
+from nbkit.verify.answers.extract.options import LABELLED_OPTION, option_letter, stated_option
 from nbkit.verify.answers.parse.unit_table import table
 
-_BOLD = re.compile(r"(?<!\S)\*\*([^\s*][^*]*)\*\*(?![\w(])")
-_CHEER = re.compile(r"(\*\*|\$)!(?=\s|$)")  # no factorial
 _EXCLAIMED = re.compile(r"([A-Za-z0-9])!(?=$|\s+[A-Z])")  # in a sentence no factorial either
-_DECORATION = " \t\r\n*`\"'“”「」：:→➡✅☑✔🎉👉🏆💡🔹🟢•★☆\ufe0f"
-_QUOTED = re.compile(r"^\s*\n[ \t]*(?:>[ \t]*)+")  # Markdown's sign of a quotation, not "greater than"
-_SPACED = re.compile("(?<=[0-9])[\u2009\u202f\u00a0\u2007](?=[0-9]{3}(?![0-9]))")  # thin spaces in thousands
-# Ordinary spaces in thousands: of several groups (1 234 567), or of one before a unit (1 200 people).
-_GROUPED = re.compile(
-    r"(?<![\w.,$\\^/])(?<![0-9] )[1-9][0-9]{0,2}"
-    r"(?: [0-9]{3}(?:(?: [0-9]{3})+(?![0-9])|(?=\.[0-9]| [A-Za-z]{2})))"
-    r"(?! [0-9]|/|,[0-9])"
-)
 _LIST_LABEL = re.compile(r"[ \t]{0,8}[0-9]{1,3}[.)][ \t]")
 _NUMBER = re.compile(
     rf"(?m:^){_LIST_LABEL.pattern}"  # is skipped
@@ -79,20 +68,6 @@ _EQUALS = re.compile(
 _WITHOUT_VALUE = re.compile(r"(?:\b(?:is|are|equals|be)|[:=])[\s*]{0,9}$")
 _CONNECTIVES = re.compile(r"\b(?:and|or|y|et|und|ou)\b|[,;.&\s]|和|或")
 _NAME_NOISE = re.compile(r"\\(?:triangle|angle)(?![a-z])|_\{?\w+\}?")
-_OPTION = re.compile(
-    r"(?P<no>(?:\bnot|n't|never|\bcannot|不)\s{0,3})?(?:\bit'?s|\bis|\bbe|\b[Cc]hoose"
-    r"|\b[Pp]ick|\b[Ss]elect|\bgo with|\b[Ss]o,?"
-    r"|\b(?:[Hh]ence|[Tt]hus|[Tt]herefore),?|\boption"
-    r"|\bchoice|\banswer|\bbut|选择?|是)\s{0,3}(?P<nor>not\s{1,3})?\(?([A-HJ])\)?(?=[\s.,;:!。]|$)"
-    r"(?!\s(?:(?:is|was|are|looks|seems)\s)?"
-    r"(?:not|wrong|incorrect|false|cannot|can['’]?t|isn|impossible|fail|contradict|too)\b)"
-    r"|(?:^|[\s(])([A-HJ])\)?\s(?:is|seems|must be)\s(?:the\s)?(?:correct|right|valid|true|best|answer)"
-)
-_LEADING_OPTION = re.compile(
-    rf"\(?([A-HJ])(?:\)|[.:,。、](?=\s|$|[{CJK}])|"
-    rf"(?=[{CJK}]|\s(?:because|since)\s|\s[-–—]\s[^\W\d_]{{1,20}}\s[a-z]{{2}}))"
-)
-_LABELLED_OPTION = re.compile(r"(?:\([A-HJ]\)|[A-HJ][.):])\s")
 
 
 class Certainty(IntEnum):
@@ -113,23 +88,27 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
     """
     if items := list_items(text):
         return _listed(items)
+    # A denial, before and behind adverbs: the answer is what it names instead.
     denied = behind_denial(text)
-    text = join_groups(_undecorated(text))
+    text = join_groups(undecorated(text))
     if adverbs := _ADVERBS.match(text):
-        text = _undecorated(text[adverbs.end() :]) or text
+        text = undecorated(text[adverbs.end() :]) or text
     denied = behind_denial(text) if denied is None else denied
     if denied is not None and starts_with_value(denied.lstrip("*` ")):
         return read_statement(rest, by_sign) if (rest := instead(denied)) else DENIED
+    # A formula on its own lines, an option, or one line.
     if block := _display(text):
         return chain(block), Certainty.VALUE
-    if option := _stated_option(text.partition("\n")[0]):
+    if option := stated_option(text.partition("\n")[0]):
         return option, Certainty.VALUE
+    # "The answer is:" and a line break: the next line says it.
     line, _, more = text.partition("\n")
     if _WITHOUT_VALUE.search(line[-40:]) and more.strip():
         return read_statement(f"\n{more}", by_sign)
     line = line.strip("* ")
     if not by_sign:
         line = _EXCLAIMED.sub(r"\1", line)
+    # From here on the first clause decides: a bound, a value, a value in it, or words.
     clause = first_clause(line, cut=starts_with_value(line))
     if starts_with_bound(line) and re.search(r"[0-9\\]", clause):
         return tidy(clause), Certainty.WORDS
@@ -153,27 +132,6 @@ def _listed(items: list[str]) -> tuple[str, Certainty]:
     return ", ".join(answer for answer, _ in found[:plain]), Certainty.VALUE
 
 
-def _stated_option(line: str) -> str:
-    """ "option C, Cecile" → C, "option C: 42" → (C) 42, "both A and C" → A and C."""
-    line = line.strip("* ")
-    if several := several_options(line.rstrip(".!* ")):
-        return several
-    if not (named := named_option(line)):
-        return ""
-    letter, rest = named
-    behind = re.match(r"[\s*]{0,3}(?:[:=(,]|which is|with)\s{0,3}(?:which is\s|that is\s|i\.e\.,?\s)?", rest)
-    value = first_clause(rest[behind.end() :], cut=True) if behind else ""
-    value = tidy(value.rstrip(")") if value.count("(") < value.count(")") else value)
-    return (
-        f"({letter}) {value}" if value and starts_with_value(value) and re.search("[0-9]", value) else letter
-    )
-
-
-def join_groups(text: str) -> str:
-    """Numbers without the spaces between their thousands."""
-    return _GROUPED.sub(lambda match: match[0].replace(" ", ""), _SPACED.sub("", text))
-
-
 def _is_plain(clause: str, behind: str) -> bool:
     """A value with nothing or one known unit behind it: what may correct a box before it."""
     if _PART.match(behind):
@@ -186,20 +144,6 @@ def _is_plain(clause: str, behind: str) -> bool:
     if len(spans) != 1 or _is_name(spans[0][2]) or re.match(r"[<>≤≥≠]|\\(?:[lg]e|[lg]t|ne|not)", spans[0][2]):
         return False
     return spans[0][0] == 0 and (not unit or unit in table())
-
-
-def _undecorated(text: str) -> str:
-    text = _QUOTED.sub("\n", text)
-    text = _BOLD.sub(r"\1", _CHEER.sub(r"\1", text.lstrip()))
-    return re.sub(r"^```[a-z]{0,9}\n\s*", "", text.lstrip(_DECORATION))
-
-
-def tidy(text: str) -> str:
-    r"""Without emphasis, quotation marks and the full stop around it."""
-    text = text.strip().strip(_DECORATION).removesuffix("\\")
-    if "{" not in text:
-        text = text.rstrip("}")  # of a JSON object
-    return re.sub(r"(?<![.])[.。]$", "", text.strip(_DECORATION)).strip(_DECORATION).rstrip(">")
 
 
 def _display(text: str) -> str:
@@ -234,25 +178,29 @@ def value_in(sentence: str) -> str:
 def last_value(text: str) -> str:
     """The answer of a text without a marker: its last line where that is a formula, else the last formula or
     number in it, else the letter of an option, else the last line."""
+    # Only the end is looked at: an answer stands there, and long texts stay cheap.
     text = join_groups(text[-TAIL:]).rstrip()
     last_line = text.rpartition("\n")[2].strip()
-    line = _BOLD.sub(r"\1", last_line)
-    if (above := option_above(text)) and _option(line) in ("", above):
+    line = BOLD.sub(r"\1", last_line)
+    if (above := option_above(text)) and option_letter(line) in ("", above):
         return above
+    # A formula over several lines, or a line of formulas.
     spans = formulas(text)
     if spans and not text[spans[-1][1] :].strip(" .。*") and "\n" in text[spans[-1][0] : spans[-1][1]]:
         return chain(" ".join(spans[-1][2].split()))
     if whole := _formula_line(line):
         return whole
-    if (chosen := chosen_option(line)) and (option := _stated_option(chosen)):
+    # Letters of options.
+    if (chosen := chosen_option(line)) and (option := stated_option(chosen)):
         return option
-    if not re.search(r"[0-9]", line) and (letter := _option(line)):
+    if not re.search(r"[0-9]", line) and (letter := option_letter(line)):
         return letter
     if text.strip() == last_line and (labelled := first_labelled(line)):
         return labelled
-    if text.strip() == last_line and _LABELLED_OPTION.match(line) and len(line.split()) <= 6:
+    if text.strip() == last_line and LABELLED_OPTION.match(line) and len(line.split()) <= 6:
         return line  # "(C) 12 km"
-    for bold in reversed(_BOLD.findall(last_line)):
+    # What is set in bold, else the last value at all.
+    for bold in reversed(BOLD.findall(last_line)):
         if starts_with_value(bold) and re.search(r"[0-9]", bold):
             return tidy(_last_in(bold))
     return _last_in(text) or line
@@ -270,6 +218,7 @@ def _last_in(text: str) -> str:
     """The last formula or number of a text; the bare name of a variable is neither."""
     covered = formulas(text)
     best = (-1, "", 0)
+    # The last formula that is no mere name; then numbers outside formulas, if they come later.
     for start, end, content in covered:
         if not _is_name(content):
             best = (end, chain(content), start)
@@ -281,6 +230,7 @@ def _last_in(text: str) -> str:
             in_formula = inner < len(covered) and covered[inner][0] < number.start()
             if not in_formula and not _LIST_LABEL.fullmatch(number[0]) and number.end() > best[0]:
                 best = (number.end(), number[0], number.start())
+    # "… is not 5" gives nothing; "at least 5" is the whole of it.
     end, value, start = best
     if denied_at(text, start):
         return ""
@@ -290,12 +240,3 @@ def _last_in(text: str) -> str:
 
 def _is_name(formula: str) -> bool:
     return not re.search(r"^-|[0-9=<>≤≥∈\\]", _NAME_NOISE.sub("", formula))
-
-
-def _option(line: str) -> str:
-    if several := several_options(line.rstrip(".! ")):
-        return several
-    if leading := _LEADING_OPTION.match(line):
-        return leading[1]
-    affirmed = [found for found in _OPTION.finditer(line) if not found["no"] and not found["nor"]]
-    return (affirmed[-1][3] or affirmed[-1][4]) if affirmed else ""

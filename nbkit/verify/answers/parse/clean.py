@@ -1,6 +1,6 @@
 """The markup of an answer brought to one plain form (notebooks 04, 06 and 07).
 
-`clean` rewrites an answer so that the parsers behind it (`structures.py`, `formula.py`) see one spelling of
+`clean` rewrites an answer so that the parsers behind it (`structures.py`, `formula/`) see one spelling of
 everything: LaTeX commands and Unicode variants become the same single characters, and wrappers, delimiters
 and spacing commands go. The value is untouched.
 

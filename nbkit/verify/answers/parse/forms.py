@@ -30,17 +30,20 @@ _LONGEST = 1000  # elements that dots may stand for
 
 def read_sequence(items: list) -> Node:
     """1, 3, …, 9 as the list it stands for; one whose end is not a number, or is open, keeps its dots."""
+    # Where the dots stand, and what is known before and behind them.
     at = [place for place, item in enumerate(items) if isinstance(item, Leaf) and item.text == "…"]
     head, tail = items[: at[0]], items[at[-1] + 1 :]
     first = [_plain(item) for item in head]
     if len(at) > 1 or None in first or len(first) < 2:
         return Node("sequence", tuple(items))
+    # Only even steps have one continuation.
     step = first[1] - first[0]
     last = [_plain(item) for item in tail]
     even = all(b - a == step for a, b in zip(first, first[1:], strict=False)) and step != 0
     if not even:
         return Node("sequence", tuple(items))
     if tail and None not in last:
+        # Write it out, if its end fits the steps and it is not too long.
         count = (last[-1] - first[0]) / step + 1
         listed = [first[0] + step * k for k in range(int(min(count, _LONGEST + 1)))] if count > 0 else []
         if (

@@ -41,6 +41,7 @@ def read_leaf(text: str) -> Leaf:
     text = text.strip()
     if _is_phrase(text):
         return Leaf(text)
+    # 5 ft 3 in, a number in a base, a time of day: each has one reading.
     if total := units.compound(text):
         return Leaf(text, (str(total[0]),), total[0], total[1])
     if match := _BASE.fullmatch(text):
@@ -48,6 +49,7 @@ def read_leaf(text: str) -> Leaf:
         return _number(text, value, f"base {int(match[3])}" if int(match[3]) != 10 else "")
     if match := is_clock(text):
         return _number(text, int(match[1]) * 60 + int(match[2] or 0), (match[3] or "").lower())
+    # What is left is a formula, perhaps with a percent sign or a unit behind it.
     number = text.replace(" ", "") if re.fullmatch(r"[0-9]{1,3}(?: [0-9]{3})+", text) else text
     if match := _PERCENT.fullmatch(number):
         tokens = formula.parse(match[1])

@@ -28,6 +28,7 @@ def exact(tokens: Tokens) -> Fraction | float | None:
                 stack.append(_BINARY[token](left, right))
             else:
                 return None
+            # Huge numbers are not worth their time: they go to the jail.
             value = stack[-1]
             if value.numerator.bit_length() + value.denominator.bit_length() > _MAX_BITS:
                 return None
@@ -52,6 +53,7 @@ def linear(tokens: Tokens) -> tuple[str, Fraction, Fraction] | None:
             stack.append(tuple(_BINARY[token](a, b) for a, b in zip(left, right, strict=True)))
         elif token == "mul":
             right, left = stack.pop(), stack.pop()
+            # the variable times itself is not linear
             if right[0] and left[0]:
                 return None
             stack.append((left[0] * right[1] + right[0] * left[1], left[1] * right[1]))

@@ -48,6 +48,7 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
     text = text.strip()
     if depth > _MAX_DEPTH or len(text) > MAX_STRUCTURE or not text:
         return Leaf(text)
+    # Whole texts with one reading: sets with names, approximations, single numbers, times.
     if _EMPTY.fullmatch(text):
         return Node("set")
     if _REALS.fullmatch(text):
@@ -71,6 +72,7 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
             return node
     if (match := _DRESSED.fullmatch(text)) and match[1] != text and closes_at_end(match[1]):
         return read(match[1], depth + 1)
+    # What separates most loosely is read first: lists, then unions, relations, brackets.
     for reader in (
         _read_list,
         _read_union,
@@ -91,6 +93,7 @@ def _read_rows(text: str, depth: int) -> Node | Leaf | None:
 
 
 def _read_list(text: str, depth: int) -> Node | Leaf | None:
+    # Words that separate are made signs, so that one split serves both.
     marked, joined = [], set()
     for match in _WORD_SPLITS.finditer(text):
         marked.append(match.span())

@@ -82,6 +82,7 @@ def compare(ours: object, gold: object, same: Same) -> bool | None:
     """Are two structures equal? None when that hangs on leaves that `same` cannot decide."""
     if isinstance(ours, tuple) and isinstance(gold, tuple):  # rows of matrices
         return _in_order(ours, gold, same)
+    # Kinds with rules of their own; one of the two suffices to bring them in.
     if isinstance(ours, Leaf) and isinstance(gold, Leaf):
         return same(ours, gold)
     names = [node.kind if isinstance(node, Node) else "leaf" for node in (ours, gold)]
@@ -93,9 +94,11 @@ def compare(ours: object, gold: object, same: Same) -> bool | None:
         pair = [_as_relation(node) for node in (ours, gold)]
         if all(pair):
             return same(*pair)
+    # An interval and an inequality may be the same region.
     regions = as_region(ours), as_region(gold)
     if all(regions) and ("span" in names or "union" in names):
         return _compare_regions(*regions, same)
+    # A list of one is its item.
     for kind in ("list", "set"):
         if kind in names and names[0] != names[1]:
             single = [
@@ -104,6 +107,7 @@ def compare(ours: object, gold: object, same: Same) -> bool | None:
             ]
             if single != [ours, gold]:
                 return compare(*single, same)
+    # Order counts in sequences, matrices, vectors and points; in lists and sets it does not.
     if names[0] == names[1] == "sequence":
         dots = [[getattr(item, "text", "") == "…" for item in node.items] for node in (ours, gold)]
         return _in_order(ours.items, gold.items, same) if dots[0] == dots[1] else False
@@ -193,6 +197,7 @@ def _compare_named(ours: object, gold: object, same: Same) -> bool | None:
 def _compare_congruences(ours: object, gold: object, same: Same) -> bool | None:
     """x ≡ 3 (mod 7) is x ≡ 10 (mod 7); 3 (mod 7) without an x is 3 as well, and 17 mod 5 is 2."""
     if not all(isinstance(node, Node) and node.kind == "congruence" for node in (ours, gold)):
+        # One is written without a modulus: is it that progression, or the remainder?
         plain, other = (gold, ours) if getattr(ours, "kind", "") == "congruence" else (ours, gold)
         if (steps := _progression(plain)) and other.sides == "" and steps[0] in ("", other.name):
             return _residues(other) == steps[1:]
@@ -204,6 +209,7 @@ def _compare_congruences(ours: object, gold: object, same: Same) -> bool | None:
         return compare(plain, known, same) if plain is ours else compare(known, plain, same)
     if ours.name and gold.name and ours.name != gold.name:
         return False
+    # Both modulo something: compare their residues modulo the common multiple.
     classes = [_residues(node) for node in (ours, gold)]
     if all(classes):
         (modulus, mine), (other, theirs) = classes

@@ -59,6 +59,7 @@ def candidates(text: str) -> Iterator[tuple[str, Unit | None]]:
         r"([+-]?)\s*(?:([$€£¥₹])|(USD|EUR|GBP|CNY|RMB|INR|CHF|Rs)\.?)\s*([+-]?.*?[0-9}].*)", text
     )
     if money:
+        # Money: the sign of the currency may stand on either side, and a rate behind it.
         sign, currency, amount = money[1], (money[2] or money[3]).lower(), money[4]
         if rate := re.fullmatch(r"(.*?[0-9])\s*((?:per\b|/\s*[a-z]).*)", amount):
             yield sign + rate[1], _parse(f"{currency} {rate[2]}")
@@ -67,6 +68,7 @@ def candidates(text: str) -> Iterator[tuple[str, Unit | None]]:
                 yield sign + head, _parse(currency)
         return
     for match in _TAIL.finditer(text):
+        # Else every tail that may be a unit, with a magnitude between (3 million dollars).
         head, tail = text[: match.start()], text[match.start() :].strip()
         head, tail, scale = _magnitude(head, tail)
         if not re.search("[0-9πe∞]", head):
@@ -147,6 +149,7 @@ def _look_up(word: str) -> tuple[Fraction, Powers] | None:
 
 
 def _physical(pieces: list[str], words: frozenset[str]) -> Unit | None:
+    # What is multiplied so far; then the power of the next unit, and its side of the line.
     scale, powers = Fraction(1), Counter()
     sign, group, pending, last = 1, 1, 1, None
     pieces = ["°C" if p.casefold() in ("celsius", "c") and "degree" in words else p for p in pieces]
@@ -169,11 +172,13 @@ def _physical(pieces: list[str], words: frozenset[str]) -> Unit | None:
             if last is None:
                 return None
             power = {"squared": 2, "cubed": 3}.get(word) or int(re.sub(r"[^-\d]", "", piece))
+            # One power is there already: only the rest is multiplied in.
             factor, base, direction = last
             scale *= factor ** (direction * (power - 1))
             powers.update({name: exponent * direction * (power - 1) for name, exponent in base})
             last = None
         else:
+            # A unit of the table; an unknown word makes all of it no unit.
             found = _look_up(piece)
             if found is None:
                 return None

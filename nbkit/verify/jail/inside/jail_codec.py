@@ -77,10 +77,12 @@ def encode(value: object, depth: int = 0, rich: bool = False) -> list:
         return ["n"]
     if kind is bool:
         return ["b", int(value)]
+    # What stands for an object of the other side, and, where asked for, objects to be held here.
     if kind is Held:
         return [value.tag, encode(value.parts, depth + 1, rich)]
     if rich and (held := _held(value)):
         return [held.tag, encode(held.parts, depth + 1, rich)]
+    # Subclasses are read by the methods of their base: theirs may say anything.
     if issubclass(kind, (int, float, str, bytes, bytearray)):
         return _encode_scalar(value, kind)
     if kind is complex:
@@ -110,6 +112,7 @@ def encode(value: object, depth: int = 0, rich: bool = False) -> list:
 
 def _encode_library(value: object, kind: type, depth: int, rich: bool) -> list:
     """Values of classes of the standard library, and numbers of numpy, by what they hold."""
+    # Times cross by their parts; a zone with rules of its own does not.
     for name, base in _TIMES.items():
         if issubclass(kind, base):
             if isinstance(getattr(value, "tzinfo", None), datetime.timezone | None):
@@ -123,6 +126,7 @@ def _encode_library(value: object, kind: type, depth: int, rich: bool) -> list:
         return ["U", value.hex]
     if kind is array.array:
         return ["A", value.typecode, [encode(item) for item in value]]
+    # numpy only if it is loaded already: a value of another module cannot be of it.
     numpy = sys.modules.get("numpy") if kind.__module__ == "numpy" else None
     if numpy and isinstance(value, numpy.generic) and type(item := value.item()).__module__ != "numpy":
         return encode(item, depth + 1, rich)
@@ -187,6 +191,7 @@ def decode(data: object, depth: int = 0, build=Held) -> object:
     if type(data) is not list or depth > MAX_DEPTH:
         raise ValueError("malformed value")
     tag = data[0]
+    # Every tag is checked for what it needs; whatever is left falls through to the error.
     if tag == "n":
         return None
     if tag == "b":
@@ -240,6 +245,7 @@ def _spread(items: list) -> list:
 
 def _decode_number(tag: str, data: list, depth: int) -> object:
     if tag == "i":
+        # bounded before it is read: reading takes time that grows with its square
         if len(data[1]) > MAX_INT_BITS // 4 + 3:
             raise ValueError("integer too long")
         return int(data[1], 16)

@@ -149,6 +149,7 @@ def drop_privileges() -> bool:
     if os.geteuid() != 0:
         own_count = _libc.unshare(ctypes.c_int(_CLONE_NEWUSER)) == 0
     else:
+        # A user id at random, far above any that a system gives out.
         number = 1_500_000_000 + int.from_bytes(os.urandom(3), "big")
         try:
             os.setgroups([])
@@ -157,6 +158,7 @@ def drop_privileges() -> bool:
             own_count = True
         except OSError:
             own_count = False
+    # No capability in any set; version 3 of the call, for this thread.
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     if _libc.capset(header, (ctypes.c_uint32 * 6)()) != 0:
         error = ctypes.get_errno()

@@ -34,9 +34,11 @@ def furnish() -> None:
     builtins.exit = builtins.quit = _exit
     if hasattr(sys, "set_int_max_str_digits"):
         sys.set_int_max_str_digits(0)  # the limit protects servers; here time and memory are limited
+    # Programs ask for absurd sizes; what they can get is enough for them.
     read, stack_size = os.read, threading.stack_size
     os.read = lambda fd, count, /: read(fd, min(count, _MAX_READ))
     threading.stack_size = lambda size=0, /: stack_size(min(size, _MAX_STACK))
+    # Standard input by its path: no other file can be opened.
     plain = builtins.open
     io.open = builtins.open = lambda file, *args, **keywords: plain(_descriptor(file), *args, **keywords)
     with contextlib.suppress(ImportError, KeyError, AttributeError, OSError):
@@ -44,8 +46,9 @@ def furnish() -> None:
     with contextlib.suppress(ImportError):
         _loops_without_sockets()
     with contextlib.suppress(ImportError):
-        import resource
+        import resource  # noqa: PLC0415 (WebAssembly has none)
 
+        # Programs raise their own stack, which the kernel would refuse here.
         limit = resource.setrlimit
         resource.setrlimit = lambda kind, limits, /: kind == resource.RLIMIT_STACK or limit(kind, limits)
     atexit._clear()  # what the worker's own modules have registered
@@ -94,7 +97,7 @@ def _descriptor(file: object) -> object:
 
 def _fstat_of(machine: str):
     """`os.fstat` by the call fstat. That of the C library is newfstatat, which could also look up paths."""
-    import ctypes
+    import ctypes  # noqa: PLC0415 (Linux tiers only)
 
     number, form, places = _STAT[machine]
     libc, size = ctypes.CDLL(None, use_errno=True), 256
@@ -114,7 +117,7 @@ def _fstat_of(machine: str):
 def _loops_without_sockets() -> None:
     """An event loop for `asyncio.run` that needs no socket to be woken up: tasks, timers and threads."""
     sys.modules.setdefault("ssl", None)  # large, and useless without a network
-    import asyncio
+    import asyncio  # noqa: PLC0415 (after ssl is hidden)
 
     class Waiter:
         """In place of a selector: there are no files to wait for."""

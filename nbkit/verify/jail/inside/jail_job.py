@@ -98,6 +98,7 @@ def _call(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict | 
     for number, args in enumerate(job["args"]):
         try:
             if isinstance(args, str):
+                # A call that raises, whatever it raises, is an answer of this call only.
                 outcome = {"value": inside.codec.encode(eval(args, names))}
             else:
                 outcome = {"value": inside.codec.encode(function(*inside.codec.decode(args)))}
@@ -105,6 +106,7 @@ def _call(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict | 
             outcome = {"error": inside.home.describe(error)}
         parts.append((", " if number else "") + json.dumps(outcome))
         size += len(parts[-1])
+        # News now and then: the other side gives each answer time of its own.
         if size > _PART_BYTES or time.monotonic() - sent > _PART_S:
             channel.write(b"+" + "".join(parts).encode())
             parts, size, sent = [], 0, time.monotonic()
@@ -136,11 +138,13 @@ def _serve(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
         return {"error": found}
     names, function = found
     copies = inside.copies.Copies(names)
+    # The first answer says that the code has loaded.
     channel.write(json.dumps({"value": inside.codec.encode(None)}).encode())
     try:
         while True:
             data = json.loads(channel.read())
             try:
+                # Arguments are built as the code's own classes, so that its checks of type hold.
                 args, keywords = inside.codec.decode(data, build=copies)
                 answer = {"value": inside.codec.encode(function(*args, **keywords), rich=True)}
             except BaseException as error:
@@ -187,6 +191,7 @@ def _check(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
             if answers and not isinstance(error, codec.CannotCross):
                 raise
             raise _Unusable(f"the test passes an argument that is not plain data: {error}") from error
+        # The program runs in another job: only plain values come back.
         channel.write(question)
         answer = json.loads(channel.read())
         answers += 1
@@ -210,6 +215,7 @@ def _check(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
     except _Unusable as error:
         return {"broken": str(error)}
     except BaseException as error:
+        # An error of the test's own, not one that the program raised: perhaps it lacks a module.
         if not any(error is other for other in raised) and (why := _lacks(error, job["code"])):
             return {"broken": why}
         return {"passed": False, "detail": describe(error)}

@@ -2,7 +2,7 @@
 
 One side of a comparison per job: a formula comes in, its values go out, and the trusted side compares. So the
 reference never meets the prediction, and a job that lies can only spoil its own answer. Formulas come as the
-postfix tokens of `formula.py`; what that grammar does not cover (integrals, sums, limits) comes as LaTeX, for
+postfix tokens of `formula/`; what that grammar does not cover (integrals, sums, limits) comes as LaTeX, for
 Math-Verify's parser. Nothing here evaluates text, and `warm_up` leaves nothing to import or open later.
 
     values("formula", ["$x", "2", "pow"])  # [["0.09…", "0", 60], …]: real, imaginary, digits at each point
@@ -92,6 +92,7 @@ def values(kind: str, *args) -> list:
 
 def warm_up() -> None:
     """Import and cache all that a job may need: afterwards no file can be opened."""
+    # Every operator once, every form of LaTeX once: each imports something.
     every = ["$x", "2", "add", "$y", "mul", "3", "div", "$k", "2", "pow", "add", "$z", "3", "root", "sub"]
     for name in ("sin", "cos", "tan", "ln", "exp", "abs", "arctan", "sinh", "floor", "neg"):
         every += ["$x", name, "add"]
@@ -169,11 +170,13 @@ def _run(tokens: list, point: dict, balls: Balls, real: bool) -> Ball:
             top, _, bottom = token.partition("/")
             stack.append(balls.number(int(top), int(bottom or "1")))
         elif token[0] == "@":
+            # An indexed term is a function of its index, which must be whole.
             index = balls.whole(stack.pop())
             if index is None:
                 raise ValueError("an index that is no whole number")
             stack.append(jail_series.term_of(token, index, balls))
         elif token[0] == "[":
+            # A series: its bounds are on the stack, its term follows up to the closing bracket.
             end = jail_series.end_of(tokens, at)
             high, low = stack.pop(), stack.pop()
             stack.append(
@@ -187,6 +190,7 @@ def _run(tokens: list, point: dict, balls: Balls, real: bool) -> Ball:
             )
             at = end + 1
         else:
+            # Any other token takes its arguments from the stack.
             arity, operate = OPERATORS[token]
             args = [stack.pop() for _ in range(arity)][::-1]
             stack.append(operate(balls, *args))

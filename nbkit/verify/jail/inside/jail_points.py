@@ -19,6 +19,7 @@ def points(names: list[str], seed: int) -> list[dict]:
 def _coordinates(name: str, draw: random.Random) -> list[tuple[int, int]]:
     """Values of a variable as fractions: six ordinary ones, then of every size and kind, shuffled."""
     if name in _COUNTS | _INTEGERS:
+        # Counts and whole numbers: small ones, then of growing size.
         sizes = [(50, 99), (100, 400), (1000, 4000), (10**4, 10**5), (10**6, 10**7), (10**9, 10**10)]
         sizes += [(10**13, 10**15), (10**13, 10**15), (10**30, 10**31)]  # of k, two of opposite signs
         ordinary = draw.sample(range(13, 41), 6)
@@ -27,6 +28,7 @@ def _coordinates(name: str, draw: random.Random) -> list[tuple[int, int]]:
             others = [-other if at % 2 else other for at, other in enumerate(others)]
         draw.shuffle(others)
         return [(value, 1) for value in ordinary + others]
+    # Real ones: near 1 first, where most formulas are defined.
     between = [(0.05, 1), (0.05, 1), (0.05, 1), (1, 10), (1, 10), (1, 10)]
     sizes = [(0.1, 1), (1, 3), (3, 10), (10, 100), (100, 10**4), (10**6, 10**7), (10**13, 10**15)]
     ordinary = [_fraction(draw, *size) for size in between]
@@ -34,6 +36,7 @@ def _coordinates(name: str, draw: random.Random) -> list[tuple[int, int]]:
         (sign * top, bottom) for size in sizes for sign in (1, -1) for top, bottom in [_fraction(draw, *size)]
     ]
     others = others[1:]  # another ordinary one
+    # Whole numbers, halves, 0 and 1, at which formulas often meet.
     whole = draw.randint(2, 9)
     others += [(whole, 1), (-whole, 1), (2 * whole + 1, 2), (0, 1), (1, 1)]
     draw.shuffle(others)

@@ -38,6 +38,7 @@ def main(settings: dict) -> int:
     config.cache = True  # compiling CPython takes seconds; wasmtime keeps the result in the user's cache
     engine = wasmtime.Engine(config)
     module = wasmtime.Module.from_file(engine, settings["module"])
+    # WASI with the three streams and no folder: there is no file that it could open.
     linker = wasmtime.Linker(engine)
     linker.define_wasi()
     wasi = wasmtime.WasiConfig()
@@ -49,6 +50,7 @@ def main(settings: dict) -> int:
     store = wasmtime.Store(engine)
     store.set_limits(memory_size=settings["memory"])
     store.set_wasi(wasi)
+    # Everything is ready; wait for the byte that says go.
     if not os.read(0, 1):
         return 0
     start = linker.instantiate(store, module).exports(store)["_start"]

@@ -105,6 +105,7 @@ def _prepare(settings: dict) -> tuple[_Tools, list[str]]:
         for name in ("numpy", "numpy.linalg", "numpy.random", "numpy.testing", "numpy.polynomial"):
             importlib.import_module(name)
         sys.path.pop()
+    # From here on no file of ours is needed again.
     job, confine = _load("jail_job.py"), _load("jail_confine.py")
     inside = types.SimpleNamespace(
         codec=_load("jail_codec.py"), copies=_load("jail_copies.py"), home=_load("jail_home.py")
@@ -115,6 +116,7 @@ def _prepare(settings: dict) -> tuple[_Tools, list[str]]:
         for file in ("jail_balls.py", "jail_points.py", "jail_series.py"):  # imported by the next
             _load(file)
         _load("jail_math.py").warm_up()
+    # Limits that jobs inherit, then privileges, then the kernel's filters: the order matters.
     tools = _Tools(job, inside, confine, confine.build_filter(), settings["cpu_s"])
     os.chdir("/")
     os.umask(0o077)
@@ -143,11 +145,13 @@ def _serve(control: socket.socket, tools: _Tools) -> None:
         except OSError:
             pid = -1
         if pid == 0:
+            # In the job: its own descriptors and no other, then the code, which never returns here.
             control.detach()
             for target, fd in zip((_JOB_FD, 0, 1), fds, strict=False):
                 os.dup2(fd, target)
             os.closerange(_JOB_FD + 1, _MAX_FDS)
             _run_job(worker, tools)
+        # In the worker: wait for the word of the parent, then kill and reap.
         for fd in fds:
             os.close(fd)
         go_on = control.recv(1)  # the job stays unreaped until the parent has its answer
