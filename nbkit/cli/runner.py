@@ -44,7 +44,7 @@ def expected(
             if (seconds := found.get("expected_s", seconds)) is not None:
                 return float(seconds), ""
     try:
-        timings = files.read_json(files.project_root() / "outputs" / "reference" / "timings.json")
+        timings = files.read_json(files.of_project("outputs/reference/timings.json"))
         seconds = float(timings[profile][stage])
     except (OSError, ValueError, KeyError):
         return None, ""
