@@ -226,6 +226,11 @@ def cpu() -> str:
         return platform.processor() or platform.machine()
 
 
+def cores() -> int:
+    """Processor cores this process may use; all of the machine's where the system does not tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def peak_rss_mb() -> float:
     """Peak resident memory of this process or its largest child, MB (10^6 bytes); 0 where it is not told."""
     try:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 from nbkit.text.chat import split_thought
 from nbkit.text.tool_calls import called, parse_tool_call, same_calls, tool_call
-from nbkit.verify.answers.compare import verdict
+from nbkit.verify.answers.compare import equivalent
 from nbkit.verify.answers.extract.answer import extract_answer
 from nbkit.verify.code.blocks import extract_code
 from nbkit.verify.code.grade import Call, grade
@@ -226,9 +226,9 @@ def verify(task: Task, response: str, jail=None) -> bool:
             "leave them out with nbkit.tasks.skills.checkable"
         )
     if task.kind == "number":
-        return _equivalent(final_answer(response), task.answer, jail)
+        return equivalent(final_answer(response), task.answer, jail)
     if task.kind == "math":  # real questions: the answer stands somewhere in prose
-        return _equivalent(extract_answer(response), task.answer, jail)
+        return equivalent(extract_answer(response), task.answer, jail)
     if task.kind == "tool":
         return same_calls(called(response), wanted_calls(task))
     if task.kind == "code":
@@ -248,10 +248,3 @@ def wanted_calls(task: Task) -> list[dict]:
     if calls is None:
         raise GraderError(f"the answer {task.answer!r:.100} of the set is no tool call")
     return calls
-
-
-def _equivalent(answer: str, gold: str, jail) -> bool:
-    status = verdict(answer, gold, jail)
-    if status == "infra":
-        raise GraderError(f"the answer {gold!r} of the set is malformed, or the jail failed")
-    return status == "pass"

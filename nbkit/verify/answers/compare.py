@@ -24,6 +24,7 @@ from nbkit.verify.answers.parse.reading import read
 from nbkit.verify.answers.parse.structures import Leaf, Node, compare
 from nbkit.verify.answers.question import Question, keys_of, plain_text
 from nbkit.verify.answers.values import Hopeless, Key, Values, evaluate
+from nbkit.verify.errors import GraderError
 from nbkit.verify.jail.jail import Jail
 
 __all__ = ["Status", "equivalent", "extract_answer", "verdict"]
@@ -194,10 +195,8 @@ def _option(text: str) -> tuple[str, str] | None:
 
 
 def equivalent(prediction: str, gold: str, jail: Jail | None = None) -> bool:
-    """`verdict` as a bool. Raises RuntimeError where that is "infra", so it never passes for "wrong"."""
+    """`verdict` as a bool. Raises GraderError where that is "infra", so it never passes for "wrong"."""
     status = verdict(prediction, gold, jail)
     if status == "infra":
-        raise RuntimeError(
-            f"cannot compare with the reference {str(gold)[:100]!r}: it is malformed or the jail failed"
-        )
+        raise GraderError(f"the answer {str(gold)[:100]!r} of the set is malformed, or the jail failed")
     return status == "pass"
