@@ -7,9 +7,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
+
+from nbkit.run import files
+from nbkit.verify.jail import wasm
 
 ROOT = Path(__file__).resolve().parents[1]
 # Started by path in the Linux tiers alone (verify/jail/link.py); everything else must load anywhere.
@@ -95,3 +100,56 @@ def test_a_linux_tier_is_seen_for_what_it_is():
 @pytest.mark.parametrize("name", LINUX_ONLY)
 def test_the_linux_tiers_still_exist(name):
     assert (ROOT / (name.replace(".", "/") + ".py")).is_file(), "remove it from LINUX_ONLY"
+
+
+# --- Windows, beyond what it imports --------------------------------------------------------------------
+
+
+def test_files_are_written_and_swept_without_what_windows_refuses(tmp_path, monkeypatch):
+    """Windows opens no folder, flushes only what was opened for writing, and os.kill(pid, 0) is a Ctrl-C."""
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("a Ctrl-C was sent"))
+    monkeypatch.setattr(psutil, "pid_exists", lambda pid: pid == os.getpid())  # that of Linux uses os.kill
+    real = os.open
+
+    def strict(path, flags, *more):
+        if flags == os.O_RDONLY or os.path.isdir(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", strict)
+    files.atomic_write(tmp_path / "a.txt", "whole")
+    with files.atomic_dir(tmp_path / "model") as temp:
+        (temp / "weights.bin").write_bytes(b"123")
+    (tmp_path / f".tmp-{os.getpid()}-ab-mine").touch()
+    (tmp_path / ".tmp-999999999-ab-orphan").touch()
+    assert files.sweep(tmp_path) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f".tmp-{os.getpid()}-ab-mine", "a.txt", "model"]
+
+
+JOB = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from nbkit.verify import Jail
+sys.platform = "win32"
+jail = Jail(wall_s=60, tier="wasmtime").start()
+print(jail.call("def add(a, b): return a + b", "add", [[2, 3]]).values, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_webassembly_tier_needs_no_descriptor_of_its_parent():
+    """As on Windows, which hands on none: it grades, and its processes end when we are killed."""
+    if reason := wasm.why_not():
+        pytest.skip(reason)
+    command = [sys.executable, "-c", JOB, str(ROOT)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as job:
+        assert job.stdout.readline() == "[5]\n"
+        hosts = psutil.Process(job.pid).children()
+        assert hosts, "the next job's process waits"
+        assert all(host.cmdline()[-2] == "-1" for host in hosts)
+        job.kill()
+    deadline = time.monotonic() + 30
+    while any(host.is_running() and host.status() != "zombie" for host in hosts):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

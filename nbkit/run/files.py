@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -70,7 +71,10 @@ def _temp_for(path: Path) -> Path:
 
 
 def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    windows = sys.platform == "win32"  # which opens no folder, and flushes only what may be written
+    if windows and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -205,6 +209,10 @@ def _alive(temp_name: str) -> bool:
     pid = temp_name.removeprefix(_TEMP).split("-")[0]
     if not pid.isdigit():
         return False
+    if sys.platform == "win32":  # where os.kill(pid, 0) would send Ctrl-C instead of asking
+        import psutil  # the lowest floor needs no package elsewhere
+
+        return psutil.pid_exists(int(pid))
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
