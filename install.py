@@ -167,9 +167,10 @@ def install_nbkit(folder):
         return
     copy = tempfile.mkdtemp()
     try:
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
+        for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
             shutil.copy(os.path.join(HERE, name), copy)
-        shutil.copytree(os.path.join(HERE, "nbkit"), os.path.join(copy, "nbkit"))
+        for name in ("nbkit", "notebooks", "params", os.path.join("outputs", "reference")):
+            shutil.copytree(os.path.join(HERE, name), os.path.join(copy, name))
         pip(folder, ["--no-deps", copy])
     finally:
         shutil.rmtree(copy, ignore_errors=True)

@@ -59,13 +59,8 @@ def fingerprint() -> str:
         torch = None
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NBKIT_PRECISION", "ONEDNN_MAX_CPU_ISA")
     settings = {name: os.environ[name] for name in names if os.environ.get(name)}
-    about = {"cpu": provenance.cpu(), "cores": cores(), "torch": torch, **settings}
+    about = {"cpu": provenance.cpu(), "cores": provenance.cores(), "torch": torch, **settings}
     return files.digest(about | {"gpus": os.environ.get("CUDA_VISIBLE_DEVICES")})[:16]
-
-
-def cores() -> int:
-    """Processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def here(measure: bool = True, say: Callable[[str], None] = lambda text: None) -> Rates | None:

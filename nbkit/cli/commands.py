@@ -1,5 +1,6 @@
-"""The command line: `nbkit run | status | verify | report | plan | claims | filter | results`.
+"""The command line: `nbkit init | run | status | verify | report | plan | claims | filter | results`.
 
+    nbkit init my-run                         a folder with the notebooks and their parameters
     nbkit run --profile smoke                 all stages; what is up to date is skipped
     nbkit run --profile small --from 03       stages 03 to the last
     nbkit run --only 05 --force -p beta=0.3   one stage, anew, with another parameter; --only 03,04: two
@@ -24,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from nbkit.cli import claims_command, filter_command, planning
+from nbkit.cli import claims_command, filter_command, init_command, planning
 from nbkit.cli.results import command as results_command
 from nbkit.run import files, params, provenance
 
@@ -117,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(action=action)
         return command
 
+    init_command.add(commands)
     run = add("run", _run, "run the notebooks of a profile in order, skipping what is up to date")
     chosen = run.add_mutually_exclusive_group()
     chosen.add_argument(
@@ -198,11 +200,23 @@ def _look_at_outputs(profile: str) -> None:
         print(f"nbkit: {say}", file=sys.stderr)
 
 
+def _look_at_formats(profile: str) -> None:
+    """One line, on stderr, that names the stages another nbkit made, which this one does not read."""
+    loaded = {stage: provenance.load_manifest(profile, stage) for stage in params.schemas()}
+    if unread := [stage for stage, (state, _, _) in loaded.items() if state == "stale"]:
+        numbers = ",".join(stage.partition("_")[0] for stage in unread)
+        told = f"another nbkit made {', '.join(unread)}, which cannot be read"
+        print(
+            f"nbkit: {told}; `nbkit run --profile {profile} --only {numbers}` makes it anew", file=sys.stderr
+        )
+
+
 def _status(arguments: argparse.Namespace) -> int:
     from nbkit.cli import runner  # noqa: PLC0415 (each command loads what it needs)
 
     _known_profile(arguments.profile)
     _look_at_outputs(arguments.profile)
+    _look_at_formats(arguments.profile)
     for stage in params.schemas():
         state, reason = provenance.status_of(stage, arguments.profile)
         seconds, _ = runner.expected(arguments.profile, stage)
@@ -214,6 +228,7 @@ def _status(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     _known_profile(arguments.profile)
     _look_at_outputs(arguments.profile)
+    _look_at_formats(arguments.profile)
     differs = checked = 0
     for stage in params.schemas():
         state, reason, manifest = provenance.load_manifest(arguments.profile, stage)
@@ -234,6 +249,7 @@ def _report(arguments: argparse.Namespace) -> int:
     from nbkit.cli import report  # noqa: PLC0415 (each command loads what it needs)
 
     _known_profile(arguments.profile)
+    _look_at_formats(arguments.profile)
     print(f"report: {report.build(arguments.profile)}")
     return 0
 

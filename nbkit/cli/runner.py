@@ -46,7 +46,7 @@ def expected(
                 return float(seconds), ""
     try:
         # Else the reference run, by the ratio of the two machines' speeds.
-        timings = files.read_json(files.project_root() / "outputs" / "reference" / "timings.json")
+        timings = files.read_json(files.of_project("outputs/reference/timings.json"))
         seconds = float(timings[profile][stage])
     except (OSError, ValueError, KeyError):
         return None, ""

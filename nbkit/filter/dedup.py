@@ -14,11 +14,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from datasketch import MinHash, MinHashLSH
 
-from nbkit.filter.contamination import Decontaminator, decontaminate
 from nbkit.run import progress
 from nbkit.text.words import check_documents, exact_words, gram_hashes, word_hashes
-
-__all__ = ["Decontaminator", "decontaminate", "deduplicate", "exact_words", "report"]
 
 SHINGLE = 3
 PERMUTATIONS = 64

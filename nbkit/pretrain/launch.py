@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from nbkit.run import files
+from nbkit.run import files, provenance
 
 LAUNCHERS = ("inline", "torchrun", "srun")
 
@@ -114,8 +114,7 @@ def _head() -> str:
 def _stream(command: list[str], log: Path, processes: int, report: Callable[[str], None]) -> None:
     """Run to the end, every line to the log and to `report`. Whatever ends us ends the processes too."""
     # Threads shared among the processes, or each would take all cores.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = str(max(1, cores // processes))
+    threads = str(max(1, provenance.cores() // processes))
     home = str(Path(__file__).resolve().parents[2])
     environment = {"OMP_NUM_THREADS": threads, "TQDM_DISABLE": "1"} | dict(os.environ)
     # The processes must find this very nbkit, installed or not.

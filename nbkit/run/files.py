@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, their hashes, and where the project lives. Used by every notebook.
+"""Files that are either whole or absent, and their hashes. Used by every notebook.
 
 A write goes to a temporary name in the same folder, is fsynced, then renamed over the target; a kill or a
 full disk leaves the old file or none, never half of one.
@@ -21,10 +21,15 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from nbkit.run.project import of_project as of_project
+from nbkit.run.project import outputs_root as outputs_root
+from nbkit.run.project import project_root as project_root
 
 _TEMP = (
     ".tmp-"  # .tmp-<pid>-<random>-<name>: the name comes last so that the suffix survives (np.save needs it)
@@ -61,37 +66,15 @@ def named(folder: Path, pattern: str) -> list[Path]:
     return sorted(p for p in folder.glob(pattern) if not is_clutter(p.name))
 
 
-def project_root() -> Path:
-    """The folder holding `notebooks/` and `params/`: NBKIT_ROOT, else above the cwd or this package."""
-    if given := os.environ.get("NBKIT_ROOT"):
-        root = Path(given).resolve()
-        if not root.is_dir():
-            raise ValueError(
-                f"NBKIT_ROOT={given!r} is not a folder; unset it or point it at the project root"
-            )
-        return root
-    for start in (Path.cwd(), Path(__file__).resolve().parents[1]):
-        for folder in (start, *start.parents):
-            if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
-                return folder
-    raise ValueError(
-        f"no project root: neither {Path.cwd()} nor a parent holds notebooks/ and params/; "
-        "change into the checkout or set NBKIT_ROOT"
-    )
-
-
-def outputs_root() -> Path:
-    """Where run folders live: NBKIT_OUTPUTS, else `<project root>/outputs`."""
-    given = os.environ.get("NBKIT_OUTPUTS")
-    return Path(given).resolve() if given else project_root() / "outputs"
-
-
 def _temp_for(path: Path) -> Path:
     return path.parent / f"{_TEMP}{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}"
 
 
 def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    windows = sys.platform == "win32"  # which opens no folder, and flushes only what may be written
+    if windows and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -226,6 +209,10 @@ def _alive(temp_name: str) -> bool:
     pid = temp_name.removeprefix(_TEMP).split("-")[0]
     if not pid.isdigit():
         return False
+    if sys.platform == "win32":  # where os.kill(pid, 0) would send Ctrl-C instead of asking
+        import psutil  # noqa: PLC0415 (the lowest floor needs no package elsewhere)
+
+        return psutil.pid_exists(int(pid))
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nbkit.run import yaml_text
-from nbkit.run.files import is_clutter, project_root
+from nbkit.run.files import is_clutter, of_project
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -195,7 +195,7 @@ def resolve_stage(text: str) -> str:
 
 def profiles() -> list[str]:
     """Profiles that have a params/ folder."""
-    folder = project_root() / "params"
+    folder = of_project("params")
     return sorted(p.name for p in folder.iterdir() if p.is_dir() and not is_clutter(p.name))
 
 
@@ -209,7 +209,7 @@ def load_profile(profile: str, stage: str) -> dict[str, Any]:
         raise ValueError(
             f"unknown profile {profile!r}{nearest(profile, known)}; profiles: {', '.join(known)}"
         )
-    path = project_root() / "params" / profile / f"{stage}.yaml"
+    path = of_project(f"params/{profile}/{stage}.yaml")
     if not path.is_file():
         raise ValueError(f"profile {profile!r} has no {path.name}; add {path} or choose another profile")
     values = read_yaml(path)

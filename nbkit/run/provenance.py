@@ -44,7 +44,7 @@ def run_dir(profile: str, stage: str) -> Path:
 
 def notebook_path(stage: str) -> Path:
     """The notebook of a stage; ValueError when the project has none."""
-    path = files.project_root() / "notebooks" / f"{stage}.ipynb"
+    path = files.of_project(f"notebooks/{stage}.ipynb")
     if not path.is_file():
         raise ValueError(f"no notebook {path}; restore it or check the stage's name")
     return path
@@ -79,7 +79,8 @@ def manifest_id(manifest: Mapping[str, Any]) -> str:
 
 def load_manifest(profile: str, stage: str) -> tuple[Status, str, dict[str, Any]]:
     """("complete" | "missing" | "corrupt" | "stale", reason, manifest) from `_SUCCESS` and `manifest.json`
-    alone; stale: written by an nbkit whose manifests this one does not read."""
+    alone. "stale" here: written by an nbkit whose manifests this one cannot read. The manifest is {} unless
+    it is "complete", so that nobody takes a value of another format for one of this."""
     folder = run_dir(profile, stage)
     try:
         claimed = (folder / "_SUCCESS").read_text().strip()
@@ -94,7 +95,7 @@ def load_manifest(profile: str, stage: str) -> tuple[Status, str, dict[str, Any]
     manifest = json.loads(raw)
     if (found := manifest.get("format", 1)) != FORMAT:
         age = "an older" if found < FORMAT else "a newer"
-        return "stale", f"made by {age} nbkit (manifest format {found}, this one has {FORMAT})", manifest
+        return "stale", f"made by {age} nbkit (manifest format {found}, this one has {FORMAT})", {}
     return "complete", "", manifest
 
 
@@ -223,6 +224,11 @@ def cpu() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Processor cores this process may use; all of the machine's where the system does not tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peak_rss_mb() -> float:

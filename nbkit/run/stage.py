@@ -23,9 +23,9 @@ from typing import Any
 from nbkit.run import files, params, progress, provenance
 from nbkit.run.files import plain
 from nbkit.run.opening import open_folder, seed_everything, set_precision
-from nbkit.run.provenance import code_of, fingerprint, notebook_hash, status_of
+from nbkit.run.provenance import code_of, fingerprint, notebook_hash
 
-__all__ = ["Run", "begin", "code_of", "end", "fingerprint", "notebook_hash", "status_of"]
+__all__ = ["Run", "begin", "end"]
 _SLOT = "_nbkit_run"
 _PLAIN = (bool, int, float, str, list, tuple, dict, set, type(None))
 _RESERVED = {

@@ -110,11 +110,6 @@ def response_turn(response: str) -> dict:
     return {"role": "assistant", **turn}
 
 
-def response_chat(question: str, response: str) -> list[dict]:
-    """A question and a model's raw response as a conversation."""
-    return [{"role": "user", "content": question}, response_turn(response)]
-
-
 def corpus(n_docs: int, seed: int = 0, tasks_per_doc: int = 2) -> list[dict]:
     """`n_docs` raw web documents in the shares of TIERS, shuffled: id, text, source and the planted truth
     columns."""

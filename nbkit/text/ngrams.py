@@ -6,7 +6,7 @@ of them, F hashed features.
 
     ids_T, starts_D1 = word_ids(["Two words.", "one"])          # T = 4: two, words, ".", one
     pairs, pair_starts = ngram_ids(ids_T, starts_D1, 2)         # never across texts
-    counts_DF = count_matrix(["Two words.", "one"], 2**16)
+    counts_DF = word_counts(ids_T, starts_D1, 2**16)
 """
 
 from collections.abc import Sequence
@@ -96,8 +96,3 @@ def word_counts(
     columns = (ids[order] % np.uint32(n_features)).astype(np.int32)
     ends = np.concatenate([[0], np.cumsum(sum(np.diff(starts) for _, starts in parts))])
     return csr_matrix((np.ones(len(ids), np.float32), columns, ends), shape=(len(starts_D1) - 1, n_features))
-
-
-def count_matrix(texts: Sequence[str], n_features: int, ngrams: Sequence[int] = (1, 2)) -> csr_matrix:
-    """`word_counts` of texts."""
-    return word_counts(*word_ids(texts), n_features, ngrams)

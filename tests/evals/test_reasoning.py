@@ -6,7 +6,7 @@ import tiny
 
 from nbkit.evals.evaluate import Evaluation
 from nbkit.evals.reasoning import chain, form, well_formed
-from nbkit.run import params
+from nbkit.run import files, params
 from nbkit.run.schemas import SCHEMAS
 from nbkit.tasks.skills import Task
 from nbkit.text.equations import equations
@@ -63,7 +63,7 @@ def test_a_curve_needs_four_growing_sizes_or_none(sizes):
 def test_the_report_s_lengths_stand_in_full():
     for stage, length in (("03_sft_cold_start", 32_768), ("04_sft_overall", 65_536)):
         assert params.load_profile("full", stage)["max_length"] == length
-        text = (params.project_root() / "params" / "full" / f"{stage}.yaml").read_text()
+        text = files.of_project(f"params/full/{stage}.yaml").read_text()
         assert f"max_length: {length}  # report |" in text
 
 

@@ -6,6 +6,8 @@ import re
 import pytest
 
 from nbkit.filter import dedup
+from nbkit.filter.contamination import decontaminate
+from nbkit.text.words import exact_words
 
 WORDS = [f"w{i}" for i in range(400)]
 
@@ -157,7 +159,7 @@ def test_a_chinese_text_with_one_character_changed_is_a_near_duplicate():
 
 def test_a_long_document_is_sketched_in_pieces(monkeypatch):
     text = " ".join(random.Random(0).choices(WORDS, k=5000))
-    shingles = dedup.shingle_hashes(dedup.exact_words(text))
+    shingles = dedup.shingle_hashes(exact_words(text))
     empty = dedup.MinHash(num_perm=64, seed=1, hashfunc=int)
     whole = dedup.minhash(empty, shingles)
     monkeypatch.setattr(dedup, "_CHUNK", 100)
@@ -170,7 +172,7 @@ def test_bad_documents_are_named():
     with pytest.raises(ValueError, match=r"document 1 \('b'\): want 'id' and a string 'text'"):
         dedup.deduplicate([doc("a", "x"), {"id": "b"}])
     with pytest.raises(ValueError, match="document 0"):
-        dedup.decontaminate([{"text": "x"}], ["an item of five words"])
+        decontaminate([{"text": "x"}], ["an item of five words"])
 
 
 def test_report_counts_every_removal_once():
@@ -191,7 +193,7 @@ def test_report_counts_every_removal_once():
     assert summary["sets"] == {}
     assert [row["id"] for row in summary["examples"]["near"]] == ["b"]
     assert [row["id"] for row in summary["examples"]["exact"]] == ["c"]
-    _, leaks = dedup.decontaminate(docs, {"one": ["quite another text here"], "two": [" ".join(words)]})
+    _, leaks = decontaminate(docs, {"one": ["quite another text here"], "two": [" ".join(words)]})
     summary = dedup.report(leaks)
     assert summary["sets"] == {"two": 3} and summary["groups"] == {"3": 1}
     assert dedup.report([])["removed"] == 0

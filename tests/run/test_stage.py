@@ -228,14 +228,3 @@ def test_json_refuses_nan_and_broken_text_names_the_file(tmp_path):
     (tmp_path / "b.json").write_text('{"x": 1')
     with pytest.raises(ValueError, match="b.json is not valid JSON"):
         files.read_json(tmp_path / "b.json")
-
-
-def test_no_project_root_says_how_to_mend_it(tmp_path, monkeypatch):
-    monkeypatch.delenv("NBKIT_ROOT", raising=False)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(files, "__file__", str(tmp_path / "nbkit" / "files.py"))
-    with pytest.raises(ValueError, match="set NBKIT_ROOT"):
-        files.project_root()
-    monkeypatch.setenv("NBKIT_ROOT", str(tmp_path / "nowhere"))
-    with pytest.raises(ValueError, match="is not a folder"):
-        files.project_root()

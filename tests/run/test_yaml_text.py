@@ -9,7 +9,7 @@ import yaml
 
 from nbkit.cli import planning
 from nbkit.cli.commands import main
-from nbkit.run import params
+from nbkit.run import files, params
 from nbkit.run.params import Common, coerce, par
 from nbkit.run.yaml_text import Unclear, read_mapping, read_scalar, read_value
 
@@ -191,7 +191,7 @@ def test_a_params_file_may_hold_comments_quotes_and_a_byte_order_mark(project):
 
 def test_papermill_reads_every_shipped_profile_as_we_do():
     """papermill -f uses PyYAML, YAML 1.1."""
-    paths = sorted(params.project_root().glob("params/*/*.yaml"))
+    paths = sorted(files.project_root().glob("params/*/*.yaml"))
     assert len(paths) >= 42
     for path in paths:
         assert params.read_yaml(path) == yaml.safe_load(path.read_text(encoding="utf-8")), path

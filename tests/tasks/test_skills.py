@@ -151,10 +151,10 @@ def test_natural_text_is_real_and_bounded():
     assert all(d["source"] == "stdlib" for d in docs)
 
 
-def test_a_raw_response_becomes_a_conversation():
-    turn = world.response_chat("q", "<think>a\nb</think>c")[1]
+def test_a_raw_response_becomes_a_turn():
+    turn = world.response_turn("<think>a\nb</think>c")
     assert (turn["reasoning_content"], turn["content"]) == ("a\nb", "c")
-    assert world.response_chat("q", "just c")[1] == {"role": "assistant", "content": "just c"}
+    assert world.response_turn("just c") == {"role": "assistant", "content": "just c"}
 
 
 @pytest.mark.parametrize("split", skills.SPLITS[1:])

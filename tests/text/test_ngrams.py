@@ -117,7 +117,7 @@ def test_ngrams_keep_order_and_refuse_none():
 @given(TEXTS, st.sampled_from([(1,), (2,), (1, 2), (1, 2, 3)]))
 def test_counts_against_a_dense_loop(texts, sizes):
     n_features = 64
-    matrix = ngrams.count_matrix(texts, n_features, sizes)
+    matrix = ngrams.word_counts(*ngrams.word_ids(texts), n_features, sizes)
     wanted = np.zeros((len(texts), n_features))
     for d, text in enumerate(texts):
         words = ngrams.word_ids([text])
@@ -130,5 +130,5 @@ def test_counts_against_a_dense_loop(texts, sizes):
 
 def test_repeats_count():
     text = "to be or not to be"
-    counts = Counter(ngrams.count_matrix([text], 2**16, (1,)).toarray()[0])
+    counts = Counter(ngrams.word_counts(*ngrams.word_ids([text]), 2**16, (1,)).toarray()[0])
     assert (counts[2.0], counts[1.0]) == (2, 2)  # to, be; or, not

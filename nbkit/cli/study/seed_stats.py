@@ -138,7 +138,9 @@ def collect(study: Study) -> tuple[dict[int, dict[str, Any]], list[dict[str, Any
             continue
         # A chosen stage must be there; a stale one is used and told. Any other counts if up to date.
         told = "; ".join(f"seed {seed} is {state} ({why})" for seed, (state, why) in bad.items())
-        if stage in chosen and any(state != "stale" for state, _ in bad.values()):
+        # Stale and without a manifest: made by another nbkit, whose numbers may mean something else.
+        unusable = any(state not in ("complete", "stale") or not made for state, _, made in found.values())
+        if stage in chosen and unusable:
             raise ValueError(f"{stage}: {told}; run the same command, without --no-run, to make it")
         if bad:
             remarks.append(f"{stage}: {told}; {'used' if stage in chosen else 'left out'}")

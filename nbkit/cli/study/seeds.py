@@ -26,6 +26,7 @@ from typing import Any
 
 from nbkit.cli import execute
 from nbkit.run import files, params
+from nbkit.run.provenance import cores
 
 MOST_SEEDS = 1000
 
@@ -122,11 +123,6 @@ def run(study: Study, jobs: int = 1, say: Callable[[str], None] = print) -> list
             team.stop()
             raise
     return team.failed
-
-
-def cores() -> int:
-    """Processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def share_data(study: Study, seed: int) -> None:

@@ -4,7 +4,6 @@ read_calls({"calls": [{"value": ["i", "0x5"]}]}, calls=1)  # JailResult("ok", [5
 """
 
 import json
-import signal
 import time
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +12,8 @@ from nbkit.verify.jail.clock import Clock
 from nbkit.verify.jail.inside import jail_codec
 from nbkit.verify.jail.link import START_S, Cut, Job
 from nbkit.verify.jail.text import printable
+
+_SIGKILL, _SIGXCPU = 9, 24  # the module signal does not name them on Windows
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,11 @@ def fault(cut: str, code: int, limit: int, wall_s: float) -> JailResult:
     between its end and our SIGKILL came out."""
     if cut == "size":
         return JailResult("error", [], f"answer longer than {limit} bytes")
-    if code == -signal.SIGXCPU:
+    if code == -_SIGXCPU:
         return JailResult("timeout", [], "CPU limit")
     if cut == "time":
         return JailResult("timeout", [], f"wall limit of {wall_s:g} s")
-    if cut == "garbage" or code == -signal.SIGKILL:
+    if cut == "garbage" or code == -_SIGKILL:
         return JailResult("error", [], "the job gave no valid answer")
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     return JailResult("error", [], f"the job ended with {how} and no valid answer")

@@ -97,15 +97,16 @@ class Host:
     def __init__(self, command: list[str]) -> None:
         self._lifeline, theirs = socket.socketpair()
         pipe = subprocess.PIPE
+        handed = [] if sys.platform == "win32" else [theirs.fileno()]  # Windows hands on no descriptor
         with theirs:
             self.process = subprocess.Popen(
-                [*command, str(theirs.fileno()), str(os.getpid())],
+                [*command, str(handed[0] if handed else -1), str(os.getpid())],
                 stdin=pipe,
                 stdout=pipe,
                 stderr=pipe,
                 start_new_session=True,  # Ctrl-C in a notebook must not reach it
                 bufsize=0,
-                pass_fds=[theirs.fileno()],
+                pass_fds=handed,
             )
         keeper.follow(self)
 

@@ -144,7 +144,9 @@ TOKENIZED = {
         tiny.tokenizer(), [{"role": "user", "content": t}, {"role": "assistant", "content": t}]
     ),
     "sft.encode": lambda t: encode(
-        [world.response_chat(t, f"<think>{t}</think>{t}")], tiny.tokenizer(), 10**9
+        [[{"role": "user", "content": t}, world.response_turn(f"<think>{t}</think>{t}")]],
+        tiny.tokenizer(),
+        10**9,
     ),
 }  # fmt: skip
 SUSPICIOUS = [*"01,.-+*/=([{}])<>\"'`\\$#:|_\n\t\r aAé²٣漢\x00\x1b\ud800\u202e"]

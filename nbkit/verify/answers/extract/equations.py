@@ -68,11 +68,6 @@ def has_words(text: str) -> bool:
     return bool(_WORD.search(_NO_WORDS.sub("", text)))
 
 
-def words(text: str) -> list[str]:
-    r"""The words outside of `\text{…}`."""
-    return _WORD.findall(_NO_WORDS.sub("", text))
-
-
 def without_formulas(text: str) -> str:
     for start, end, _ in reversed(formulas(text)):
         text = f"{text[:start]} {text[end:]}"

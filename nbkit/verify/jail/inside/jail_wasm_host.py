@@ -1,10 +1,11 @@
 """One job in WebAssembly, first to last (started by `verify/jail/wasm.py`).
 
 Run as `python -P -s -B jail_wasm_host.py SETTINGS LIFELINE PARENT`. SETTINGS is JSON: {"module": path of
-python.wasm, "boot": source, "memory": bytes}; LIFELINE is a descriptor whose other end only the parent holds,
-PARENT its process number. The process compiles (or finds cached) CPython, waits for one byte, then
-becomes the job: the only things WASI hands on are descriptors 0 (message and standard input), 1 (standard
-output) and 2 (answers). No folder, no socket, no clock to set, no other process.
+python.wasm, "boot": source, "memory": bytes}; LIFELINE is a descriptor whose other end only the parent holds
+(-1 on Windows, which hands on none), PARENT its process number. The process compiles (or finds cached)
+CPython, waits for one byte, then becomes the job: the only things WASI hands on are descriptors 0 (message
+and standard input), 1 (standard output) and 2 (answers). No folder, no socket, no clock to set, no other
+process.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import select
 import signal
 import sys
 import threading
+import time
 
 import wasmtime
 
@@ -26,6 +28,12 @@ def follow(lifeline: int, parent: int) -> None:
     if sys.platform == "linux":  # acts even while this process is stopped
         with contextlib.suppress(AttributeError):
             ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+    if lifeline < 0:
+        import psutil  # noqa: PLC0415 (everywhere else this process loads wasmtime alone)
+
+        while psutil.pid_exists(parent):
+            time.sleep(1)
+        os._exit(1)
     poller = select.poll()
     poller.register(lifeline, select.POLLIN)
     while os.getppid() == parent and not poller.poll(1000):

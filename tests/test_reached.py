@@ -1,0 +1,24 @@
+"""Every module is reached from a notebook or from the command line; what nothing reaches is deleted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nbkit.run import closure, files
+
+ROOT = Path(__file__).resolve().parents[1]
+# Reached in ways that imports do not show.
+OTHERWISE = {
+    "__main__.py",  # python -m nbkit
+    "run/schemas.py",  # by the name in NBKIT_SCHEMAS; its values are in every manifest
+    *closure.DISPLAY,
+}
+
+
+def test_every_module_is_reached(tmp_path):
+    cell = {"cell_type": "code", "source": "from nbkit.cli import commands, execute"}
+    files.write_json(tmp_path / "command_line.ipynb", {"cells": [cell]})
+    starts = [*(ROOT / "notebooks").glob("*.ipynb"), tmp_path / "command_line.ipynb"]
+    reached = set().union(*map(closure.module_hashes, starts))
+    every = {name for name in files.files_in(ROOT / "nbkit") if name.endswith(".py")}
+    assert every - reached == OTHERWISE
