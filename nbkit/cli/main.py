@@ -1,4 +1,4 @@
-"""The command line: `nbkit run | status | verify | report | plan | claims | filter`.
+"""The command line: `nbkit run | status | verify | report | plan | claims | filter | params`.
 
     nbkit run --profile smoke                 all stages; what is up to date is skipped
     nbkit run --profile small --from 03       stages 03 to the last
@@ -6,6 +6,7 @@
     nbkit plan --profile full                 stages, steps, tokens and learning rates of 02, without training
     nbkit claims --seeds 0-4 --stages 01,02   the claims over seeds, with intervals and verdicts
     nbkit filter --help                       the filter of notebook 01 over a corpus of your own
+    nbkit params --sync                       after a change of nbkit/run/schemas/ or params/<profile>.yaml
 
 Exit codes: 0 done, 1 a stage failed or an artifact differs, 2 wrong usage or parameters or an upstream stage
 is missing, 130 Ctrl-C, 141 nobody reads the output any more (`| head`), 143 SIGTERM.
@@ -130,6 +131,12 @@ def _parser() -> argparse.ArgumentParser:
     about = "run stages once per seed, then judge the claims over the seeds"
     claims_command.add(add("claims", claims_command.run, about))
     filter_command.add(commands)
+    about = "generate parameters cells and params/<profile>/ from the schemas and params/<profile>.yaml"
+    generated = commands.add_parser("params", help=about, description=about)
+    chosen = generated.add_mutually_exclusive_group(required=True)
+    chosen.add_argument("--sync", action="store_true", help="write what differs")
+    chosen.add_argument("--check", action="store_true", help="say what differs; exit code 1 if anything does")
+    generated.set_defaults(action=_params)
     return parser
 
 
@@ -240,3 +247,18 @@ def _plan(arguments: argparse.Namespace) -> int:
 
     print(dry_run.table(arguments.profile))
     return 0
+
+
+def _params(arguments: argparse.Namespace) -> int:
+    from nbkit.run import generate  # with pydantic, which takes 0.1 s
+
+    if arguments.sync:
+        written = generate.sync()
+        print(*(f"wrote {path}" for path in written), f"{len(written)} files written", sep="\n")
+        return 0
+    if not (differing := generate.differences()):
+        return 0
+    print(*differing, sep="\n")
+    told = f"{len(differing)} generated texts differ from nbkit/run/schemas/ and params/<profile>.yaml"
+    print(f"nbkit: {told}; `nbkit params --sync` writes them anew", file=sys.stderr)
+    return 1

@@ -77,14 +77,14 @@ def load_profile(profile: str, stage: str) -> dict[str, Any]:
     return values
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A flat YAML mapping (rules: yaml_text.py); equal keys, nesting, keys that are no text and broken syntax
-    are a ValueError naming the file."""
+def read_yaml(path: Path, nested: bool = False) -> dict[str, Any]:
+    """A YAML mapping (rules: yaml_text.py), flat unless `nested`; equal keys, keys that are no text and
+    broken syntax are a ValueError naming the file."""
     try:
         found = yaml_text.read_mapping(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:  # UnicodeDecodeError is one
         raise ValueError(f"{path}: {error}") from None
-    if not isinstance(found, dict) or any(isinstance(v, dict) for v in found.values()):
+    if not isinstance(found, dict) or not nested and any(type(v) is dict for v in found.values()):
         raise ValueError(
             f"{path}: wanted a flat mapping `key: value`, got {type(found).__name__} or nested keys"
         )
