@@ -20,7 +20,7 @@ from nbkit.run import params
 from nbkit.run.schemas import SCHEMAS
 
 ROOT = Path(__file__).resolve().parent.parent
-PROFILES = ("smoke", "small", "claims", "smollm2", "gpu", "full")
+PROFILES = params.profiles()
 STAGES = list(SCHEMAS)
 
 
