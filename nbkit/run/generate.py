@@ -108,15 +108,16 @@ def read_profile(path: Path) -> Profile:
             f"{path}: got about={about!r} and mark_sources={mark!r}, wanted a text that says what the "
             "profile is for, and true or false"
         )
-    profile = Profile(path.stem, about, mark)
+    profile = Profile(path.stem, _one_line(about), mark)
     for stage, changed in content.items():
         if stage not in (known := params.schemas()):
             near = params.nearest(stage, list(known))
             raise ValueError(f"{path}: unknown stage {stage!r}{near}; stages: {', '.join(known)}")
         if not isinstance(changed, dict):
             raise ValueError(f"{path}: {stage}: got {changed!r}, wanted `name: value` lines below it")
+        # {value: 2560, source: "report"} is taken apart; the schema then checks all values together.
         with_source = {name: _checked_source(path, name, v) for name, v in changed.items() if type(v) is dict}
-        profile.sources[stage] = {name: v["source"] for name, v in with_source.items()}
+        profile.sources[stage] = {name: _one_line(v["source"]) for name, v in with_source.items()}
         values = changed | {name: v["value"] for name, v in with_source.items()}
         config = params.coerce(known[stage], values | {"profile": profile.name}, f"{path}: {stage}")
         profile.values[stage] = {name: vars(config)[name] for name in values}
@@ -138,7 +139,7 @@ def cell(schema: type[Common]) -> str:
     lines = []
     for name, default in vars(schema()).items():
         kind = schema.model_fields[name].annotation
-        start = f"{name}: {str(kind) if typing.get_origin(kind) else kind.__name__} = "  # type: ignore[union-attr]
+        start = f"{name}: {str(kind) if typing.get_origin(kind) else kind.__name__} = "
         comment = _with_source(schema.about(name)["doc"], schema.about(name)["source"])
         if len(line := f"{start}{python_text(default)}  # {comment}") <= WIDTH:
             lines.append(line)
@@ -160,14 +161,20 @@ def profile_file(profile: Profile, stage: str, schema: type[Common]) -> str:
     ]
     for name, value in values.items():
         comment = schema.about(name)["doc"]
+        # A source that the schema gives is that of its default, not of another value.
         default = schema.about(name)["source"] if value == schema.model_fields[name].default else OUR_CHOICE
         source = profile.sources.get(stage, {}).get(name, default)
         if not profile.mark_sources:
             comment = _with_source(comment, source)
-        elif name not in ("profile", "seed"):  # these belong to the run, not to the recipe
+        elif name not in Common.model_fields:  # these belong to the run, not to the recipe
             comment = f"{source} | {comment}"
         lines.append(f"{name}: {yaml_value(value)}  # {comment}")
     return "\n".join(lines) + "\n"
+
+
+def _one_line(text: str) -> str:
+    """The text as it can stand in a comment."""
+    return " ".join(text.split())
 
 
 def _with_source(doc: str, source: str) -> str:
@@ -201,7 +208,7 @@ def _first_difference(text: Written) -> str:
     if text.found is None:
         return f"{name}: is missing"
     place = f"{name}, parameters cell" if text.path.suffix == ".ipynb" else name
-    found, wanted = text.found.splitlines(), text.wanted.splitlines()
+    found, wanted = text.found.split("\n"), text.wanted.split("\n")
     common = min(len(found), len(wanted))
     at = next((i for i in range(common) if found[i] != wanted[i]), common)
     has, wants = (f"`{lines[at]}`" if at < len(lines) else "no such line" for lines in (found, wanted))

@@ -48,6 +48,18 @@ def test_sync_writes_all_parameters_of_all_profiles(synced):
     assert generate.sync() == []
 
 
+def test_what_stands_in_comments_is_one_line(synced):
+    (synced / "params/tiny.yaml").write_text("about: |\n  for\n  tests\n")
+    generate.sync()
+    assert (synced / "params/tiny/01_make.yaml").read_text().startswith("# tiny / 01_make: for tests\n")
+
+
+def test_a_lost_line_end_is_told(synced):
+    path = synced / "params/tiny/02_use.yaml"
+    path.write_text(path.read_text().rstrip())
+    assert generate.differences() == ["params/tiny/02_use.yaml, line 6: has no such line, wanted ``"]
+
+
 def test_marked_profiles_say_where_each_value_comes_from(synced):
     lines = (synced / "params/other/01_make.yaml").read_text().splitlines()
     assert "steps: 9  # report (table 3) | steps" in lines
