@@ -49,6 +49,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/nbkit params --check
 	$(if $(NOTEBOOKS),$(STRIP) --verify $(NOTEBOOKS))
 
 # Two processes of one thread each: on two cores that takes half the time, and more threads only get in their way.

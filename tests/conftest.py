@@ -15,11 +15,9 @@ from fake_endpoint import FakeServer
 signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMAS = """
-from dataclasses import dataclass
-from nbkit.run.params import Common, par
+from nbkit.run.schemas.base import Common, par
 
 
-@dataclass(frozen=True)
 class Make(Common):
     steps: int = par(4, "steps", lo=1, hi=100)
     lr: float = par(1e-3, "learning rate", lo=0.0, hi=1.0)
@@ -27,7 +25,6 @@ class Make(Common):
     fail: str = par("no", "what goes wrong", choices=["no", "raise", "exit", "kill", "hang", "os_exit"])
 
 
-@dataclass(frozen=True)
 class Use(Common):
     factor: int = par(2, "multiplier", lo=1)
 
@@ -35,7 +32,6 @@ class Use(Common):
         return ("01_make",)
 
 
-@dataclass(frozen=True)
 class Last(Use):
     def upstream(self):
         return ("02_use",)

@@ -60,7 +60,7 @@ def _study(arguments: argparse.Namespace) -> Any:
     chosen = seeds.parse(arguments.seeds)
     planning.plan(stages, arguments.profile, overrides | {"seed": max(chosen)})
     own = {
-        stage: {k: v for k, v in overrides.items() if k in params.schemas()[stage].__dataclass_fields__}
+        stage: {k: v for k, v in overrides.items() if k in params.schemas()[stage].model_fields}
         for stage in stages
     }
     return seeds.Study(arguments.profile, chosen, stages, own, arguments.fresh_data)

@@ -1,4 +1,4 @@
-"""The command line: `nbkit init | run | status | verify | report | plan | claims | filter | results`.
+"""The command line: `nbkit init, run, status, verify, report, plan, claims, filter, params, results`.
 
     nbkit init my-run                         a folder with the notebooks and their parameters
     nbkit run --profile smoke                 all stages; what is up to date is skipped
@@ -8,6 +8,7 @@
     nbkit claims --seeds 0-4 --stages 01,02   the claims over seeds, with intervals and verdicts
     nbkit filter --help                       the filter of notebook 01 over a corpus of your own
     nbkit results                             the committed measurements as docs/results.md
+    nbkit params --sync                       after a change of nbkit/run/schemas/ or params/<profile>.yaml
 
 Exit codes: 0 done, 1 a stage failed or an artifact differs, 2 wrong usage or parameters or an upstream stage
 is missing, 130 Ctrl-C, 141 nobody reads the output any more (`| head`), 143 SIGTERM.
@@ -135,6 +136,12 @@ def _parser() -> argparse.ArgumentParser:
     claims_command.add(add("claims", claims_command.run, about))
     filter_command.add(commands)
     results_command.add(commands)
+    about = "generate parameters cells and params/<profile>/ from the schemas and params/<profile>.yaml"
+    generated = commands.add_parser("params", help=about, description=about)
+    chosen = generated.add_mutually_exclusive_group(required=True)
+    chosen.add_argument("--sync", action="store_true", help="write what differs")
+    chosen.add_argument("--check", action="store_true", help="say what differs; exit code 1 if anything does")
+    generated.set_defaults(action=_params)
     return parser
 
 
@@ -259,3 +266,18 @@ def _plan(arguments: argparse.Namespace) -> int:
 
     print(plan_command.table(arguments.profile))
     return 0
+
+
+def _params(arguments: argparse.Namespace) -> int:
+    from nbkit.run import generate  # noqa: PLC0415 (with pydantic, which takes 0.1 s)
+
+    if arguments.sync:
+        written = generate.sync()
+        print(*(f"wrote {path}" for path in written), f"{len(written)} files written", sep="\n")
+        return 0
+    if not (differing := generate.differences()):
+        return 0
+    print(*differing, sep="\n")
+    told = f"{len(differing)} generated texts differ from nbkit/run/schemas/ and params/<profile>.yaml"
+    print(f"nbkit: {told}; `nbkit params --sync` writes them anew", file=sys.stderr)
+    return 1

@@ -10,9 +10,12 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbkit.run import params, provenance, yaml_text
+
+if TYPE_CHECKING:
+    from nbkit.run.schemas.base import Common
 
 
 def chosen(first: str | None, only: str | None) -> list[str]:
@@ -62,7 +65,7 @@ def plan(stages: Sequence[str], profile: str, overrides: dict[str, Any]) -> dict
         if (wrong := _wrong_precision(schema)) and wrong not in problems:
             problems.append(wrong)
         # Of the overrides, those that this stage has.
-        own = {k: v for k, v in overrides.items() if k in schema.__dataclass_fields__}
+        own = {k: v for k, v in overrides.items() if k in schema.model_fields}
         unused -= set(own)
         try:
             # The notebook's own defaults must hold, then what the profile and the overrides make of them.
@@ -79,21 +82,20 @@ def plan(stages: Sequence[str], profile: str, overrides: dict[str, Any]) -> dict
                 problems.append(str(error))
     # A name that no stage has is most likely misspelled.
     for name in sorted(unused):
-        known = sorted({f for stage in stages for f in params.schemas()[stage].__dataclass_fields__})
+        known = sorted({f for stage in stages for f in params.schemas()[stage].model_fields})
         problems.append(f"-p {name}: no chosen stage has this parameter{params.nearest(name, known)}")
     if problems:
         raise ValueError("\n".join(problems))
     return planned
 
 
-def _wrong_precision(schema: type) -> str:
+def _wrong_precision(schema: type[Common]) -> str:
     """What is wrong with NBKIT_PRECISION for a stage that computes; "" if nothing. Said here, before the
     first stage runs."""
     given = os.environ.get("NBKIT_PRECISION") or "auto"
-    field = schema.__dataclass_fields__.get("precision")
-    if field is None or given in field.metadata["choices"]:
+    if "precision" not in schema.model_fields or given in (choices := schema.about("precision")["choices"]):
         return ""
-    return f"NBKIT_PRECISION: got {given!r}, wanted one of {', '.join(field.metadata['choices'])}"
+    return f"NBKIT_PRECISION: got {given!r}, wanted one of {', '.join(choices)}"
 
 
 def missing_upstream(profile: str, planned: Mapping[str, Mapping[str, Any]]) -> str:
@@ -120,7 +122,7 @@ def missing_upstream(profile: str, planned: Mapping[str, Mapping[str, Any]]) -> 
     )
 
 
-def _unusable(profile: str, config: params.Common, planned: Mapping[str, Any]) -> dict[str, str]:
+def _unusable(profile: str, config: Common, planned: Mapping[str, Any]) -> dict[str, str]:
     """What stands in the way of a stage with this config, all the way up: stage -> what is wrong with it."""
     wrong = {}
     for stage in config.upstream():

@@ -63,7 +63,7 @@ def end(namespace: dict[str, Any]) -> Any:
             "nbkit.end(globals()) found no run; first run the cell with nbkit.begin(globals(), stage)"
         )
     schema = params.schemas()[run.stage]
-    known = {name for name in namespace if name in schema.__dataclass_fields__}
+    known = {name for name in namespace if name in schema.model_fields}
     # Names new since cell A are parameters, misspelt ones too; on a re-run they may be the notebook's own.
     fresh = {n for n in namespace if run.cfg is None and n not in run.before and _is_value(n, namespace)}
     cfg = params.coerce(

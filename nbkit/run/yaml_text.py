@@ -53,7 +53,7 @@ class Unclear(str):
         """What to write instead where `name` wants a "str", "bool", "int", "float" or "list"."""
         plain = {"bool": "true or false", "int": "plain decimal digits", "list": "a list such as [a, b]"}
         if wanted == "str":
-            return f"for text write it in quotes, on the command line -p '{name}={_quoted(self)}'"
+            return f"for text write it in quotes, on the command line -p '{name}={quoted(self)}'"
         return f"write {plain.get(wanted, 'a plain decimal number')}" + (
             ", or leave it out" if not self else ""
         )
@@ -119,7 +119,7 @@ def read_value(text: str) -> Any:
         return Unclear("", "is empty")
     if _NO_START.match(text):
         raise ValueError(
-            f"starts with {text[0]!r}, which YAML keeps for itself; write the text in quotes: {_quoted(text)}"
+            f"starts with {text[0]!r}, which YAML keeps for itself; write the text in quotes: {quoted(text)}"
         )
     if text[0] not in _OPENS:
         return read_scalar(text)
@@ -139,22 +139,21 @@ _HINT = "put -p 'KEY=VALUE' in single quotes, and items that hold brackets, comm
 def read_mapping(text: str) -> Any:
     """A params file. Raises ValueError for broken YAML, equal keys, and a value that a `#` cuts."""
     try:
-        root = yaml.compose(text, _Loader)
-        if isinstance(root, yaml.MappingNode):
-            for key, value in root.value:
-                _check_cut(key, value, text)
+        _check_cuts(yaml.compose(text, _Loader), text)
         return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(_in_one_line(error)) from None
 
 
-def _check_cut(key: Any, value: Any, text: str) -> None:
+def _check_cuts(node: Any, text: str) -> None:
     """`model: /data/run #2/model` would be read as /data/run; comments have a space behind their `#`."""
-    if isinstance(value, yaml.ScalarNode) and not value.style and _CUT.match(text, value.end_mark.index):
-        raise ValueError(
-            f"{key.value}: the value ends at {value.value!r}, since ' #' begins a comment; write the "
-            "whole in quotes, or a space behind the # of a comment"
-        )
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
+        if isinstance(value, yaml.ScalarNode) and not value.style and _CUT.match(text, value.end_mark.index):
+            raise ValueError(
+                f"{key.value}: the value ends at {value.value!r}, since ' #' begins a comment; write the "
+                "whole in quotes, or a space behind the # of a comment"
+            )
+        _check_cuts(value, text)
 
 
 def _in_one_line(error: Exception) -> str:
@@ -165,5 +164,15 @@ def _in_one_line(error: Exception) -> str:
     return f"{problem}, line {mark.line + 1} column {mark.column + 1}" if mark else problem
 
 
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def quoted(text: str) -> str:
+    """The text in double quotes, as YAML and Python both read it; what cannot be printed is escaped."""
+
+    def escaped(character: str) -> str:
+        code = ord(character)
+        if character in '"\\':
+            return "\\" + character
+        if character.isprintable():
+            return character
+        return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+
+    return f'"{"".join(map(escaped, text))}"'

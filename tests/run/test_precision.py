@@ -149,7 +149,7 @@ def test_every_stage_that_runs_a_model_has_the_parameter():
     assert [stage for stage, schema in SCHEMAS.items() if issubclass(schema, Computing)] == list(SCHEMAS)[1:]
     with pytest.raises(ValueError, match="precision='fp16' is not one of"):
         params.coerce(SCHEMAS["05_dpd"], {"precision": "fp16"})
-    assert Computing.__dataclass_fields__["precision"].metadata["choices"] == list(precision.CHOICES)
+    assert Computing.about("precision")["choices"] == list(precision.CHOICES)
 
 
 @pytest.mark.skipif(not precision.cpu_has_bf16(), reason="all tests run in fp32 on this machine")

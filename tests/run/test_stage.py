@@ -204,7 +204,7 @@ def test_output_folder_that_cannot_be_made(project, monkeypatch):
 
 
 def test_import_is_cheap():
-    heavy = "{'torch', 'numpy', 'papermill', 'matplotlib', 'transformers', 'psutil'}"
+    heavy = "{'torch', 'numpy', 'papermill', 'matplotlib', 'transformers', 'psutil', 'pydantic'}"
     code = f"import sys, nbkit; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 import yaml
 
 from nbkit.cli import planning
 from nbkit.cli.commands import main
 from nbkit.run import files, params
-from nbkit.run.params import Common, coerce, par
+from nbkit.run.params import coerce
+from nbkit.run.schemas.base import Common, par
 from nbkit.run.yaml_text import Unclear, read_mapping, read_scalar, read_value
 
 
-@dataclass(frozen=True)
 class Demo(Common):
     steps: int = par(1, "steps", lo=0)
     lr: float = par(0.1, "rate")

