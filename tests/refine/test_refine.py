@@ -428,7 +428,7 @@ def test_modules_of_the_loop_cannot_reach_reference_answers(module):
     assert not [name for name in found if name.startswith((*GOLD, "nbkit.evals"))]
     verifiers = {name.removeprefix("nbkit.verify.") for name in found if name.startswith("nbkit.verify.")}
     tools = {"answers", "answers.compare", "answers.extract", "answers.extract.answer", "jail", "jail.jail"}
-    tools |= {"code", "code.blocks", "code.grade", "code.suites", "errors", "jail.results"}
+    tools |= {"code", "code.blocks", "code.grade", "code.suites", "errors"}
     assert verifiers <= tools, "tools that are handed everything they compare"
     assert GOLD[0] in imported("nbkit.refine.teacher_data", set()), "the walk finds what is there"
 
