@@ -204,6 +204,8 @@ def _look_at_outputs(profile: str) -> None:
         print(f"nbkit: {trouble}", file=sys.stderr)
     elif not folder.is_dir():
         say = f"no outputs yet in {folder}; `nbkit run --profile {profile}` makes them"
+        if others := [name for name in params.profiles() if (files.outputs_root() / name).is_dir()]:
+            say += f"; there are outputs of {', '.join(others)} (--profile {others[0]})"
         print(f"nbkit: {say}", file=sys.stderr)
 
 
@@ -256,6 +258,9 @@ def _report(arguments: argparse.Namespace) -> int:
     from nbkit.cli import report  # noqa: PLC0415 (each command loads what it needs)
 
     _known_profile(arguments.profile)
+    _look_at_outputs(arguments.profile)
+    if not (files.outputs_root() / arguments.profile).is_dir():
+        return 2
     _look_at_formats(arguments.profile)
     print(f"report: {report.build(arguments.profile)}")
     return 0

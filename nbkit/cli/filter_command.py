@@ -53,8 +53,10 @@ def _evaluation_texts() -> Mapping[str, Sequence]:
     from nbkit.filter import contamination  # noqa: PLC0415 (as in `run`)
 
     texts, unavailable = contamination.evaluation_texts()
-    for name, reason in unavailable.items():
-        print(f"not checked for leaks of {name}: {reason}")
+    if unavailable:
+        told = "they have no mirror under NBKIT_DATA_DIR (docs/usage.md)"
+        print(f"not checked for leaks of {len(unavailable)} evaluation sets, because {told}:")
+        print(f"    {', '.join(unavailable)}")
     return texts
 
 

@@ -34,7 +34,7 @@ REASONS = {
     "too_long": "split the document, or raise max_chars",
     "no_text": "give every row a string 'text'",
     "empty_text": "remove the row",
-    "no_id": "give every row an 'id', or let make_ids number the rows",
+    "no_id": "give every row an 'id', or let make_ids (--make-ids) number the rows",
     "duplicate_id": "make the ids of a corpus unique",
 }
 _BATCH = 64  # rows of a parquet file decoded at once
@@ -57,8 +57,8 @@ class Row(NamedTuple):
     def error(self, path: Path) -> ValueError:
         """What the reader says about a bad row: file, row, what was found and the next step."""
         return ValueError(
-            f"{path} {self.detail}: {REASONS[self.reason]}; on_bad='skip' keeps the other rows and counts "
-            "this one"
+            f"{path} {self.detail}: {REASONS[self.reason]}; on_bad='skip' (--on-bad skip) keeps the "
+            "other rows and counts this one"
         )
 
 
