@@ -48,7 +48,8 @@ _CORRECTION = re.compile(
     r"[?.!,;…—–-]\s{0,3}(?:(?:oh|hm{1,3}|well|uh|ah|but|or)[,.]?\s{1,3})?"
     r"(?:(?:no|nope|wait|sorry|actually|correction|oops|rather|scratch that|I mean|I was wrong"
     r"|that(?:['’]?s| is) (?:wrong|not right|incorrect))\b[,:.;!…—–-]{0,3}\s{1,3}){1,4}"
-    r"(?:(?:so\s)?(?:it['’]?s|it (?:is|should be|must be)|the answer (?:is|should be)|make (?:it|that))\s{1,3})?",
+    r"(?:(?:so\s)?(?:it['’]?s|it (?:is|should be|must be)|the answer (?:is|should be)|make (?:it|that))"
+    r"\s{1,3})?",
     re.IGNORECASE,
 )
 _DENIED_BEFORE = re.compile(

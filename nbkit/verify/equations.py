@@ -103,8 +103,8 @@ def chain(formula: str) -> str:
 def _is_system(formula: str) -> bool:
     r"""Do the lines of an environment state several things (x &= 1 \\ y &= 2), rather than derive one?
 
-    A derivation ends in one unknown that all lines are about (2x &= 4 \\ x &= 2), or goes on from what the lines
-    before have found (a &= 3 \\ b &= 4 \\ a + b &= 7)."""
+    A derivation ends in one unknown that all lines are about (2x &= 4 \\ x &= 2), or goes on from what the
+    lines before have found (a &= 3 \\ b &= 4 \\ a + b &= 7)."""
     rows = [_side(row).partition("=") for row in re.split(r"\\\\(?:\[[^\]]{0,9}\])?", formula)]
     stated = [at for at, (left, _, right) in enumerate(rows) if left.strip() and right]
     if len(stated) < 2:
