@@ -26,7 +26,7 @@ _MATRIX = re.compile(
     re.DOTALL,
 )
 _ANY_INTEGER = re.compile(r"(?<![a-zA-Z])([a-zA-Z]) ?∈ ?ℤ(?! ?[\^_+-])")
-OTHER_FORM = re.compile(r"^([^()]{1,200}[^()\s]) ?\( ?or ([^()]{1,200})\)$")  # 3/4 (or 0.75)
+OTHER_FORM = re.compile(r"^([^()]{0,200}[^()\s]) ?\( ?or ([^()]{1,200})\)$")  # 3/4 (or 0.75)
 _SYSTEM = re.compile(
     r"[⦃{]? ?\\begin ?\{(?:[dr]?cases|array|align(?:ed)?|gather(?:ed)?|split)\*?\}(?: ?\{[lcr| ]*\})?"
     r"(?P<rows>.*)\\end ?\{\w+\*?\} ?",
@@ -90,13 +90,12 @@ def _has(text: str, signs: str) -> bool:
 def same_integer(ours: str, gold: str) -> str:
     """Ours with the letter of the other for a number that both call any integer: nπ, n ∈ ℤ as kπ, k ∈ ℤ."""
     mine, theirs = _ANY_INTEGER.search(ours), _ANY_INTEGER.search(gold)
-    if not (mine and theirs) or mine[1] == theirs[1] or _letter(theirs[1]).search(ours):
+    if not (mine and theirs) or mine[1] == theirs[1]:
         return ours
-    return _letter(mine[1]).sub(theirs[1], ours)
-
-
-def _letter(name: str) -> re.Pattern:
-    return re.compile(rf"(?<![a-zA-Z\\]){name}(?![a-zA-Z])")
+    letters = re.sub(r"\\?[a-zA-Z]{3,}|,.*", "", ours)  # without functions and what stands behind the value
+    if theirs[1] in letters or re.search(rf"[a-zA-Z]{mine[1]}|{mine[1]}[a-zA-Z]", letters):
+        return ours
+    return re.sub(rf"(?<![a-zA-Z\\]){mine[1]}(?![a-zA-Z])", theirs[1], ours)
 
 
 def read_cross(text: str, read: Read) -> Node | None:

@@ -44,9 +44,10 @@ class Leaf:
 @dataclass(frozen=True)
 class Node:
     """kind: list (no order), set, tuple (name: its brackets), span (name: its variable; sides: "[)"), union,
-    matrix (items: rows), cross (product of two vectors), named (name = item), relation (name: the sign; items:
-    both sides), sequence (a list with dots), congruence (items: modulus, residue or list of them; name: what is
-    congruent; sides: "mod" for the remainder 17 mod 5, "?" for one that can be read in two ways)."""
+    matrix (items: rows), cross (product of two vectors), named (name = item), relation (name: the sign;
+    items: both sides), sequence (a list with dots), congruence (items: modulus, residue or list of them;
+    name: what is congruent; sides: "mod" for the remainder 17 mod 5, "?" for one that can be read in two
+    ways)."""
 
     kind: str
     items: tuple = ()
