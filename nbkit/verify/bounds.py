@@ -20,10 +20,11 @@ OPERATIONS = (
     r"(?:half|twice|thrice|double[ds]?|triple[ds]?|quadruple[ds]?|thirds?|quarters?|fourths?|fifths?|tenths?"
     r"|hundredths?|percent|per\scent|dozens?|times|mod(?:ulo)?"
     r"|added\sto|subtracted\sfrom"
-    r"|(?:sqrt|log|ln)(?=\s)|out\sof"
+    r"|(?:sqrt|log|ln)(?=[\s(])|out\sof|divisible\sby|(?:close|next)\sto|not\squite|(?:nothing|not)\slike"
+    r"|(?:prime|number|integer)\s(?:after|before)"
     r"|(?:roots?|squares?|cubes?|powers?|reciprocals?|inverse|log(?:arithm)?s?|ln|factorials?|multiples?"
     r"|(?<!by\sa\s)(?<!scale\s)factors?|divisors?|sine|cosine|tangent|negative|opposite|complement"
-    r"|halves)\sof"
+    r"|halves|predecessor|successor|digits?|(?:absolute\s)value)\sof"
     r"|unlike|except(?:ing)?|excluding|besides|(?:other|different|apart|aside|far|away)\s(?:than|from)"
     r"|(?:any|every|all|no)(?:thing|one|body|where)?(?:\s\w{1,20}){0,2}\sbut)"
 )

@@ -279,7 +279,10 @@ def _last_in(text: str) -> str:
     if denied_at(text, start):
         return ""
     qualified = qualified_from(text, start)
-    return value if qualified < 0 else " ".join(text[qualified:end].split())
+    if qualified < 0:
+        return value
+    phrase = " ".join(text[qualified:end].split())
+    return phrase + ")" if phrase.count("(") > phrase.count(")") and text[end : end + 1] == ")" else phrase
 
 
 def _is_name(formula: str) -> bool:
