@@ -8,10 +8,19 @@ last_value("We find that $x < 3$.")  # "x < 3"
 import re
 from enum import IntEnum
 
-from .bounds import behind_denial, denied_at, instead, qualified_from, starts_with_bound
+from .bounds import (
+    behind_denial,
+    corrected,
+    denied_at,
+    instead,
+    qualified_from,
+    signed,
+    starts_with_bound,
+)
 from .clauses import CJK, first_clause, starts_with_value
 from .equations import TAIL, chain, formulas, has_words, without_formulas
 from .marks import chosen_option, first_labelled, list_items, named_option, option_above, several_options
+from .numerals import BARE_LATEX, LIST_LABEL, MONEY, NUMBER, join_groups
 from .unit_table import table
 
 _BOLD = re.compile(r"(?<!\S)\*\*([^\s*][^*]*)\*\*(?![\w(])")
@@ -19,24 +28,6 @@ _CHEER = re.compile(r"(\*\*|\$)!(?=\s|$)")  # no factorial
 _EXCLAIMED = re.compile(r"([A-Za-z0-9])!(?=$|\s+[A-Z])")  # in a sentence no factorial either
 _DECORATION = " \t\r\n*`\"'“”「」：:→➡✅☑✔🎉👉🏆💡🔹🟢•★☆\ufe0f"
 _QUOTED = re.compile(r"^\s*\n[ \t]*(?:>[ \t]*)+")  # Markdown's sign of a quotation, not "greater than"
-_SPACED = re.compile("(?<=[0-9])[\u2009\u202f\u00a0\u2007](?=[0-9]{3}(?![0-9]))")  # thin spaces in thousands
-# Ordinary spaces in thousands: of several groups (1 234 567), or of one before a unit (1 200 people).
-_GROUPED = re.compile(
-    r"(?<![\w.,$\\^/])(?<![0-9] )[1-9][0-9]{0,2}"
-    r"(?: [0-9]{3}(?:(?: [0-9]{3})+(?![0-9])|(?=\.[0-9]| [A-Za-z]{2})))"
-    r"(?! [0-9]|/|,[0-9])"
-)
-_LIST_LABEL = re.compile(r"[ \t]{0,8}[0-9]{1,3}[.)][ \t]")
-_NUMBER = re.compile(
-    rf"(?m:^){_LIST_LABEL.pattern}"  # is skipped
-    r"|(?<![A-Za-z0-9_.\\^])[-−]?"
-    r"(?:(?:[1-9][0-9]{0,2}(?:['’][0-9]{3})+(?![0-9])|[0-9]+(?:,[0-9]+)*)(?:\.[0-9]+)?|\.[0-9]+)"
-    r"(?:\s?(?:×|\\times|\*)\s?10\^\{?-?[0-9]{1,9}\}?)?(?:[/:][0-9]+)*(?:%|π|°|√[0-9]+)?"
-)
-_BARE_LATEX = re.compile(
-    r"-?[0-9]{0,20}\\(?:[dtc]?frac\{[^{}\n]{1,200}\}\{[^{}\n]{1,200}\}|sqrt\{[^{}\n]{1,200}\})"
-)
-_MONEY = re.compile(r"[$€£¥]\s?([0-9][0-9.,]*)|([0-9][0-9.,]*)\s?[$€£¥](?![0-9])")
 _ADVERBS = re.compile(
     r"(?:(?:either|maybe|perhaps|therefore|thus|hence|then|so|simply|just|indeed|obviously|clearly|definitely|certainly|surely"
     r"|actually|now|also|of course|for sure|in fact|precisely|exactly|simplified to|equal to|equivalent to"
@@ -57,6 +48,10 @@ _PLAIN = re.compile(
     r"(?:\\?[$€£¥]\s?)?(?:[A-Za-z](?:\([a-z]\))?\s?=\s?)?(?:[A-J]|\([A-J]\)"
     r"|[-+−±]?[$€£¥]?(?:[0-9.,/:√π^%]{1,60}|[(\[{][^A-Zа-я()]{1,60}[)\]}]|[^\s]{0,30}[0-9\\π√][^\s]{0,60}))"
     r"(?:\s{1,3}(?P<unit>[^\s]{1,30}))?"
+)
+_DIVISOR = re.compile(  # behind the value of a remainder: "is 3 when divided by 7."
+    r"(?<=[0-9}$])\s(?:when|if|upon|on|after)\s(?:[^\s.;:]{1,30}\s){0,4}?(?:divided|division)\sby\s"
+    r"\$?[^\s.]{1,30}[.]?$"
 )
 _PART = re.compile(r"\s(?:of|by|from|when|where|after|based)\b")
 _EQUALS = re.compile(
@@ -101,7 +96,7 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
     if items := list_items(text):
         return _listed(items)
     denied = behind_denial(text)
-    text = join_groups(_undecorated(text))
+    text = signed(join_groups(_undecorated(text)))
     if adverbs := _ADVERBS.match(text):
         text = _undecorated(text[adverbs.end() :]) or text
     denied = behind_denial(text) if denied is None else denied
@@ -115,6 +110,8 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
     if _WITHOUT_VALUE.search(line[-40:]) and more.strip():
         return read_statement(f"\n{more}", by_sign)
     line = line.strip("* ")
+    if later := _corrected(line):
+        return later, Certainty.VALUE
     if not by_sign:
         line = _EXCLAIMED.sub(r"\1", line)
     clause = first_clause(line, cut=starts_with_value(line))
@@ -128,6 +125,12 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
     if not clause or (not by_sign and _NO_ANSWER.match(clause)):
         return None
     return tidy(clause), Certainty.WORDS
+
+
+def _corrected(line: str) -> str:
+    """ "6" of "5? No, it's 6.", "" where no plain value corrects another one at the end of the line."""
+    later = tidy(corrected(line)).rstrip("!")
+    return chain(later) if later and _is_plain(later, "") else ""
 
 
 def _listed(items: list[str]) -> tuple[str, Certainty]:
@@ -156,11 +159,6 @@ def _stated_option(line: str) -> str:
     )
 
 
-def join_groups(text: str) -> str:
-    """Numbers without the spaces between their thousands."""
-    return _GROUPED.sub(lambda match: match[0].replace(" ", ""), _SPACED.sub("", text))
-
-
 def _is_plain(clause: str, behind: str) -> bool:
     """A value with nothing or one known unit behind it: what may correct a box before it."""
     if _PART.match(behind):
@@ -186,7 +184,11 @@ def tidy(text: str) -> str:
     text = text.strip().strip(_DECORATION).removesuffix("\\")
     if "{" not in text:
         text = text.rstrip("}")  # of a JSON object
-    return re.sub(r"(?<![.])[.。]$", "", text.strip(_DECORATION)).strip(_DECORATION).rstrip(">")
+    return (
+        re.sub(r"(?<![.])(?<!\\right)(?<!\\right )[.。]$", "", text.strip(_DECORATION))
+        .strip(_DECORATION)
+        .rstrip(">")
+    )
 
 
 def _display(text: str) -> str:
@@ -211,17 +213,21 @@ def value_in(sentence: str) -> str:
             continue
         rest = sentence[verb.end() :].lstrip("* ")
         if starts_with_value(rest) and re.search(r"[0-9\\$]", rest):
-            return tidy(chain(first_clause(rest, cut=True)))
-    amounts = _MONEY.findall(without_formulas(sentence))
-    if len(amounts) == 1:
-        return "".join(amounts[0]).rstrip(".,")
+            qualified = qualified_from(sentence, verb.end())
+            before = sentence[qualified : verb.end()] if qualified >= 0 else ""
+            value = first_clause(rest, cut=True)
+            return tidy(f"{before}{value}" if before else chain(value))
+    plain = without_formulas(sentence)
+    amounts = list(MONEY.finditer(plain))
+    if len(amounts) == 1 and qualified_from(plain, amounts[0].start()) < 0:
+        return (amounts[0][1] or amounts[0][2]).rstrip(".,")
     return _last_in(sentence)
 
 
 def last_value(text: str) -> str:
     """The answer of a text without a marker: its last line where that is a formula, else the last formula or
     number in it, else the letter of an option, else the last line."""
-    text = join_groups(text[-TAIL:]).rstrip()
+    text = _DIVISOR.sub("", signed(join_groups(text[-TAIL:])).rstrip())
     last_line = text.rpartition("\n")[2].strip()
     line = _BOLD.sub(r"\1", last_line)
     if (above := option_above(text)) and _option(line) in ("", above):
@@ -229,7 +235,7 @@ def last_value(text: str) -> str:
     spans = formulas(text)
     if spans and not text[spans[-1][1] :].strip(" .。*") and "\n" in text[spans[-1][0] : spans[-1][1]]:
         return chain(" ".join(spans[-1][2].split()))
-    if whole := _formula_line(line):
+    if whole := _corrected(line) or _formula_line(line):
         return whole
     if (chosen := chosen_option(line)) and (option := _stated_option(chosen)):
         return option
@@ -239,9 +245,10 @@ def last_value(text: str) -> str:
         return labelled
     if text.strip() == last_line and _LABELLED_OPTION.match(line) and len(line.split()) <= 6:
         return line  # "(C) 12 km"
-    for bold in reversed(_BOLD.findall(last_line)):
-        if starts_with_value(bold) and re.search(r"[0-9]", bold):
-            return tidy(_last_in(bold))
+    for bold in reversed(list(_BOLD.finditer(last_line))):
+        if starts_with_value(bold[1]) and re.search(r"[0-9]", bold[1]):
+            changed = qualified_from(last_line, bold.start()) >= 0
+            return tidy(_last_in(last_line if changed else bold[1]))
     return _last_in(text) or line
 
 
@@ -260,19 +267,22 @@ def _last_in(text: str) -> str:
     for start, end, content in covered:
         if not _is_name(content):
             best = (end, chain(content), start)
-    for pattern in (_NUMBER, _BARE_LATEX):
+    for pattern in (NUMBER, BARE_LATEX):
         inner = 0
         for number in pattern.finditer(text):
             while inner < len(covered) and covered[inner][1] <= number.start():
                 inner += 1
             in_formula = inner < len(covered) and covered[inner][0] < number.start()
-            if not in_formula and not _LIST_LABEL.fullmatch(number[0]) and number.end() > best[0]:
+            if not in_formula and not LIST_LABEL.fullmatch(number[0]) and number.end() > best[0]:
                 best = (number.end(), number[0], number.start())
     end, value, start = best
     if denied_at(text, start):
         return ""
     qualified = qualified_from(text, start)
-    return value if qualified < 0 else " ".join(text[qualified:end].split())
+    if qualified < 0:
+        return value
+    phrase = " ".join(text[qualified:end].split())
+    return phrase + ")" if phrase.count("(") > phrase.count(")") and text[end : end + 1] == ")" else phrase
 
 
 def _is_name(formula: str) -> bool:
