@@ -20,6 +20,7 @@ from typing import Literal
 from nbkit.verify.agent import judge
 from nbkit.verify.answers.extract.answer import extract_answer
 from nbkit.verify.answers.parse.clean import acceptable, balanced, clean
+from nbkit.verify.answers.parse.forms import same_integer
 from nbkit.verify.answers.parse.reading import read
 from nbkit.verify.answers.parse.structures import Leaf, Node, compare
 from nbkit.verify.answers.question import Question, keys_of, plain_text
@@ -44,7 +45,7 @@ _TEXT_FAULTS = (
 _DECIMAL_COMMA = re.compile(r"(-?[0-9]+),([0-9]+)( ?[^0-9,]*)")
 _OPTION = re.compile(
     r"(?:(?:the )?(?:correct )?(?:option|choice|answer)(?: is)?:? |选项?|答案(?:是|为|选)?)?[: ]*"
-    r"(?:\(([A-Ja-j])\)|\[([A-J])\]|([A-Ja-j])(?=$|[.):]))[.):]?(?: (.*))?",
+    r"(?:\(([A-Ja-j])\)|\[([A-J])\]|([A-Ja-j])(?=$|[.):]))[.):]?(?: (?!(?:and|or|nor)\b)(.*))?",
     re.IGNORECASE,
 )
 _LETTERS = re.compile(r"\(?[A-H]\)?(?:(?:,| |and|&)*\(?[A-H]\)?)+")
@@ -117,7 +118,7 @@ def _with_points(ours: str, wanted: str) -> tuple[str, str]:
 
 def _decide(ours: str, wanted: str, jail: Jail | None) -> tuple[Status, str]:
     """(status, "" or "unread": a side could not be read, so the status is only a default)."""
-    sides, question = (read(ours), read(wanted)), Question()
+    sides, question = (read(same_integer(ours, wanted)), read(wanted)), Question()
     result = compare(*sides, question.same)
     if result is None and jail is not None:
         seed = zlib.crc32(f"{ours}\n{wanted}".encode())  # points that no answer can be made to fit
@@ -184,7 +185,8 @@ def _malformed(gold: Leaf | Node, found: dict, jail: Jail | None) -> bool:
 
 def _option(text: str) -> tuple[str, str] | None:
     """(letter or letters, text behind it) of a multiple choice answer."""
-    if match := _OPTION.fullmatch(text):
+    joined = re.search(r"and|&|,", text) and _LETTERS.fullmatch(text)
+    if not joined and (match := _OPTION.fullmatch(text)):
         return next(filter(None, match.groups()[:3])).upper(), match[4] or ""
     if match := re.fullmatch(r"([B-HJ]) [A-Z][a-z]{2,}(?: [A-Z][a-z]+)?", text):  # a letter and a name
         return match[1], text[2:]

@@ -21,7 +21,7 @@ from nbkit.verify.answers.parse.clean import MAX_ANSWER
 
 MAX_MARKERS = 64  # markers that are looked at, from the end: nobody states an answer more often
 _BOX_LENGTH = 4 * MAX_ANSWER  # a box that has not closed by then holds no answer
-_WIDE = str.maketrans("０１２３４５６７８９，．％（）：−–＋／＝", "0123456789,.%():--+/=")
+_WIDE = str.maketrans("０１２３４５６７８９，．％（）：−–－﹣＋／＝", "0123456789,.%():----+/=")
 _THOUGHT = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 _TURN_ENDS = re.compile(
     r"<\|(?:im_start|im_end|endoftext|eot_id|end_of_text|end|eos)\|>|</s>|<eos>|<end_of_turn>"

@@ -1,7 +1,9 @@
-r"""Words that turn a value into something else than an answer: bounds, denials, a choice of two.
+r"""Words that turn a value into something else than an answer: bounds, operations, denials, a choice of two.
 
 behind_denial("isn't 12"[2:])  # "12": what the sentence says the answer is not
 qualified_from("so it is at least 5", 18)  # 9: where "at least" begins, -1 for none
+signed("it is minus 5")  # "it is -5"
+corrected("5? No, it's 6.")  # "6."
 """
 
 import re
@@ -10,11 +12,47 @@ _BOUND = (
     r"(?:(?:strictly|definitely)\s{1,3})?(?:at\s{1,3}(?:least|most)|up\s{1,3}to"
     r"|(?:no\s{1,3}|not\s{1,3})?(?:more|less|fewer|greater|larger|bigger|smaller|higher|lower)\s{1,3}than"
     r"(?:\s{1,3}or\s{1,3}equal\s{1,3}to)?"
+    r"|(?:greater|less|larger|smaller|more)\s{1,3}or\s{1,3}equal(?:\s{1,3}(?:to|than))?"
     r"|under|over|above|below|beyond|exceeds|between\s{1,3}[^.;!?\n]{1,40}?\s{1,3}and)"
+)
+# Words that make another value of the one behind them; boxes (`boxes.py`) and sentences read the same ones.
+OPERATIONS = (
+    r"(?:half|twice|thrice|double[ds]?|triple[ds]?|quadruple[ds]?|thirds?|quarters?|fourths?|fifths?|tenths?"
+    r"|hundredths?|percent|per\scent|dozens?|times|mod(?:ulo)?"
+    r"|added\sto|subtracted\sfrom"
+    r"|(?:sqrt|log|ln)(?=[\s(])|out\sof|divisible\sby|(?:close|next)\sto|not\squite|(?:nothing|not)\slike"
+    r"|(?:prime|number|integer)\s(?:after|before)"
+    r"|(?:roots?|squares?|cubes?|powers?|reciprocals?|inverse|log(?:arithm)?s?|ln|factorials?|multiples?"
+    r"|(?<!by\sa\s)(?<!scale\s)factors?|divisors?|sine|cosine|tangent|negative|opposite|complement"
+    r"|halves|predecessor|successor|digits?|(?:absolute\s)value)\sof"
+    r"|unlike|except(?:ing)?|excluding|besides|(?:other|different|apart|aside|far|away)\s(?:than|from)"
+    r"|(?:any|every|all|no)(?:thing|one|body|where)?(?:\s\w{1,20}){0,2}\sbut)"
 )
 _STARTS = re.compile(rf"{_BOUND}\b", re.IGNORECASE)
 _OPENS = r"[\s$({*\\]{1,6}(?:text\{)?"
 _BEFORE = re.compile(rf"(?<!\w)(?:{_BOUND}){_OPENS}$", re.IGNORECASE)
+_AMOUNT = r"(?:[0-9][0-9.,/]{0,20}%?|[0-9.]{0,9}\\frac\{?\w{1,9}\}?\{?\w{1,9}\}?|\$[^$\n]{1,40}\$)"
+_OPERATION_BEFORE = re.compile(
+    rf"(?<![\w.,$\\])(?:(?:(?:{_AMOUNT}|one|two|three|four|five|six|seven|eight|nine|ten|an?|any|every|the)\s{{0,3}})?"
+    rf"(?:(?:square|cube|fourth|[a-z0-9]{{1,3}}th|natural|positive|multiplicative|additive)\s)?{OPERATIONS}"
+    rf"(?:\s(?:of|by|to|for|the|a|number)){{0,2}}"
+    r"|(?:[0-9][0-9.,]{0,20}(?:%|/[0-9]{1,9})|\$?\\frac\{?\w{1,9}\}?\{?\w{1,9}\}?\$?)\sof"
+    rf"|{_AMOUNT}\s(?:plus|minus|(?:multiplied\s|divided\s)?by)){_OPENS}$",
+    re.IGNORECASE,
+)
+_SIGNED = re.compile(
+    r"((?:^|[:=(,;]|\b(?:is|are|was|be|equals?|to|of|get|gives?|exactly|so|thus|and|or|answer|an?|the))\s{0,3})"
+    r"\b(?:minus|negative)\s{1,3}(\$|\*\*|\\\()?(?=\.?[0-9]|\\(?:d?frac|sqrt|pi)(?![a-z]))",
+    re.IGNORECASE | re.MULTILINE,
+)
+_CORRECTION = re.compile(
+    r"[?.!,;…—–-]\s{0,3}(?:(?:oh|hm{1,3}|well|uh|ah|but|or)[,.]?\s{1,3})?"
+    r"(?:(?:no|nope|wait|sorry|actually|correction|oops|rather|scratch that|I mean|I was wrong"
+    r"|that(?:['’]?s| is) (?:wrong|not right|incorrect))\b[,:.;!…—–-]{0,3}\s{1,3}){1,4}"
+    r"(?:(?:so\s)?(?:it['’]?s|it (?:is|should be|must be)|the answer (?:is|should be)|make (?:it|that))"
+    r"\s{1,3})?",
+    re.IGNORECASE,
+)
 _DENIED_BEFORE = re.compile(
     r"(?:\bnot|n['’]t|\bcannot|\bnever)\s{1,3}(?:(?:be|equal(?:\s{1,3}to)?|possibly)\s{1,3}){0,2}[$({*\\]{0,3}$",
     re.IGNORECASE,
@@ -54,13 +92,25 @@ def instead(text: str) -> str:
 
 
 def qualified_from(text: str, at: int) -> int:
-    """Where the words begin that make the value at `at` a bound or one of two, -1 for none."""
+    """Where the words begin that make the value at `at` a bound, another value or one of two, -1 for none."""
     start = max(0, at - _NEAR)
     near = text[start:at].rpartition("\n")[2]
-    found = _BEFORE.search(near) or _CHOICE_BEFORE.search(near) or _RELATION_BEFORE.search(near)
+    patterns = (_BEFORE, _OPERATION_BEFORE, _CHOICE_BEFORE, _RELATION_BEFORE)
+    found = next(filter(None, (pattern.search(near) for pattern in patterns)), None)
     return at - len(near) + found.start() if found else -1
 
 
 def denied_at(text: str, at: int) -> bool:
     """Is the value at `at` one that the text says it is not?"""
     return bool(_DENIED_BEFORE.search(text[max(0, at - _NEAR) : at]))
+
+
+def signed(text: str) -> str:
+    """With the words "minus" and "negative" before a number that follows no other one as its sign."""
+    return _SIGNED.sub(r"\1\2-", text)
+
+
+def corrected(line: str) -> str:
+    """What follows the last "No, it's …" or "wait, actually …" of a line, "" for none."""
+    ends = [found.end() for found in _CORRECTION.finditer(line)]
+    return line[ends[-1] :] if ends else ""

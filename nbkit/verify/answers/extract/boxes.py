@@ -7,6 +7,7 @@ inside(r"5 \text{ or more}")  # r"5 \text{ or more}": words that change the valu
 
 import re
 
+from nbkit.verify.answers.extract.bounds import OPERATIONS, signed
 from nbkit.verify.answers.extract.clauses import starts_with_value
 from nbkit.verify.answers.extract.decoration import tidy
 from nbkit.verify.answers.extract.equations import chain, formulas
@@ -48,9 +49,12 @@ _VERBS = re.compile(
 _TURNS = re.compile(
     r"(?<![\w\\])(?:or|not|no|n['’]t|never|cannot|least|most|more(?=\sthan)|less|fewer|greater|than|(?<!left\s)over|under|above|below|up\sto|between"
     r"|about|approximately|almost|nearly|around|if|unless|except|where|for\sall|wrong|incorrect|false|impossible|undefined"
-    r"|either|neither|nor|maybe|perhaps|half|twice|double|triple|thrice|third|quarter|percent|dozen|times|plus|minus|exceeds?)\b|n['’]t\b",
+    rf"|either|neither|nor|maybe|perhaps|plus|minus|exceeds?|{OPERATIONS})\b|n['’]t\b",
     re.IGNORECASE,
 )
+_NO_TURN = re.compile(
+    r"\bwhen\sdivided\sby\b|(?<=[a-z]\s)out\sof\b"
+)  # 3 when divided by 7, 12 girls out of 30
 _NAMED = re.compile(  # "Number of ways = ", "Value of $x$: "
     r"[A-Za-z][A-Za-z ]{1,80}(?:\$[A-Za-z]\$[A-Za-z ]{1,40})?[=:]\s{0,3}(?=\$|[-−]?[0-9])"
 )
@@ -65,7 +69,8 @@ def inside(content: str) -> str:
     if boxes := list(re.finditer(r"\\(?:boxed|fbox)\s{0,3}\{", content)):
         end = content.rfind("}")
         return inside(content[boxes[-1].end() : max(end, boxes[-1].end())])
-    if (sentence := _sentence(content)) and (value := _in_words(sentence)):
+    content = signed(content)
+    if (sentence := signed(_sentence(content))) and (value := _in_words(sentence)):
         return value
     # Words around the value, and a label before it, go.
     content = _TRAILING_WORDS.sub("", content)
@@ -127,6 +132,8 @@ def _in_words(sentence: str) -> str:
     # Forms that say at once where the value is.
     if answer := _YES_NO.match(sentence):
         return answer[1]
+    if _VALUE_FIRST.fullmatch(sentence):  # of "minus 15"
+        return _plain(sentence)
     if label := _LABEL.match(sentence):
         return _plain(_cut(sentence[label.end() :]) or sentence[label.end() :])
     if _VALUE_FIRST.match(sentence):
@@ -168,6 +175,7 @@ def _cut(text: str) -> str:
         return ""
     remark = text[value.end() + label.end() :]
     words = set(re.findall("[a-z]+", label[0].casefold()))
+    remark = _NO_TURN.sub(" ", f"{label[0]}{remark}")[len(label[0]) :]
     if words & NO_LABEL or _TURNS.search(without_dollars(remark)):
         return ""
     return value[1] + label[0]

@@ -34,6 +34,10 @@ _BREAK = re.compile(
     rf"\\?[(\[{{]|\\?[)\]}}]|\\.|\.(?=\s|$|[{CJK}\"'])|[。！？]|[?!](?=\s|$)|[,;](?=\s|$|[{CJK}])|{_CLAUSE}"
 )
 _SPACES = re.compile(r"^(?:\s|\\[,;:! ]|\\q?quad(?![a-z])|~)+")
+_SHARE = re.compile(
+    r"(?:%|\spercent|/[0-9]{1,9}|\\frac\S{2,30}|\sout)\$?$"
+)  # 3/4 of 16 and 3 out of 4 are whole
+_OPERATED = ("divided", "multiplied", "increased", "decreased", "reduced")  # 8 divided by 2 is whole
 _LINKED = re.compile(r"(?:and|or|或|和)\s+")
 
 
@@ -65,6 +69,10 @@ def _ends(line: str, mark: re.Match, cut: bool) -> bool:
     sign, rest = mark[0], _SPACES.sub("", line[mark.end() :], count=1)
     if sign == ".":
         return line[max(0, mark.start() - 1) : mark.start()] != "." or not rest
+    if sign.strip() == "of" and re.match(r"\s{0,3}\$?[0-9]", line[mark.end() :]):
+        return cut and not _SHARE.search(line[max(0, mark.start() - 40) : mark.start()])
+    if sign.strip() == "by" and line[: mark.start()].endswith(_OPERATED):
+        return False
     if sign in "。！？?":
         return True
     if sign == "!":  # behind a number it is a factorial

@@ -25,7 +25,7 @@ _SIDE_NOISE = re.compile(
     r"\\(?:times|cdot|div|[dtc]?frac|[dt]?binom|sqrt|left|right|pi|quad|%|\$|,)(?![A-Za-z])"
 )
 _STRUCTURE = re.compile(
-    r"\\text\w{0,6}\s?\{\s{0,3}(?:and|or)|\\[a-zA-Z]+|\\.|[(\[{]|[)\]}]|=/=|[<>!:/]=|=[<>]|[=,;<>≤≥∈≠≈]"
+    r"\\text\w{0,6}\s?\{\s{0,3}(?:and|or)|\\(?:begin|end)\s?\{\w{1,20}\*?\}|\\[a-zA-Z]+|\\.|[(\[{]|[)\]}]|=/=|[<>!:/]=|=[<>]|[=,;<>≤≥∈≠≈]"
     r"|(?<![A-Za-z])(?:or|and)(?![a-z])|[或和]"
 )
 _LISTS = re.compile(r"\\(?:text\w{0,6}\s?\{.*|le|leq|ge|geq|lt|gt|in|ne|neq|quad|qquad|pm|approx|equiv)")
@@ -76,8 +76,10 @@ def without_formulas(text: str) -> str:
 
 def chain(formula: str) -> str:
     r"""The end of a calculation (`2 + 3 = 5` → 5, `x = 2 + 3 = 5` → 5); an equation (`x = 5`, `2x + y = 3`)
-    and a list of them stay whole."""
-    if _ENVIRONMENT.search(formula) and re.search(r"\\begin\{(?:align|gather|split|equation)", formula):
+    and a list of them stay whole, and so does a system of equations on lines of its own."""
+    if aligned := re.search(r"\\begin\{(?:align|gather|split|equation)", formula):
+        if formula[: aligned.start()].strip() or _is_system(formula):
+            return formula
         formula = " ".join(_ENVIRONMENT.sub(" ", formula).split())
     formula = _ARROW.split(formula)[-1].strip() or formula
     whole = formula
@@ -93,14 +95,41 @@ def chain(formula: str) -> str:
     return parts[-1].strip("$ ") if calculated or len(parts) > 2 else whole
 
 
+def _is_system(formula: str) -> bool:
+    r"""Do the lines of an environment state several things (x &= 1 \\ y &= 2), rather than derive one?
+
+    A derivation ends in one unknown that all lines are about (2x &= 4 \\ x &= 2), or goes on from what the
+    lines before have found (a &= 3 \\ b &= 4 \\ a + b &= 7)."""
+    rows = [_side(row).partition("=") for row in re.split(r"\\\\(?:\[[^\]]{0,9}\])?", formula)]
+    stated = [at for at, (left, _, right) in enumerate(rows) if left.strip() and right]
+    if len(stated) < 2:
+        return False
+    last = stated[-1]
+    before = [_letters(left + right) for left, _, right in rows[:last]]
+    if re.fullmatch(r"[A-Za-z](?:_\{?\w+\}?)?", name := rows[last][0].strip()):
+        used = {letter for _, _, right in rows[last:] for letter in _letters(right)}
+        found = {letter for at in stated[:-1] for letter in _letters(rows[at][0])}
+        return not set().union(*before) <= _letters(name) and not used & found
+    names = [rows[at][0].strip() for at in stated[:-1]]
+    return not (all(re.fullmatch("[A-Za-z]", one) for one in names) and _letters(rows[last][0]) <= set(names))
+
+
+def _side(row: str) -> str:
+    return re.sub(r"\\[a-zA-Z]+", " ", _ENVIRONMENT.sub(" ", _NO_WORDS.sub(" ", row)))
+
+
+def _letters(text: str) -> set[str]:
+    return set(re.findall(r"[A-Za-z](?:_\{?\w+\}?)?", text))
+
+
 def _top_level(formula: str) -> list[str]:
     """The sides of an equation; one part where a list or an inequality stands outside of brackets."""
     depth, last, parts = 0, 0, []
     for mark in _STRUCTURE.finditer(formula):
         sign = mark[0]
-        if sign in ("(", "[", "{"):
+        if sign in ("(", "[", "{") or sign.startswith(r"\begin"):
             depth += 1
-        elif sign in (")", "]", "}"):
+        elif sign in (")", "]", "}") or sign.startswith(r"\end"):
             depth -= 1
         elif depth > 0 or (sign == "," and re.match(r"[0-9]{3}", formula[mark.end() : mark.end() + 3])):
             continue

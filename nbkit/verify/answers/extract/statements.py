@@ -10,13 +10,15 @@ from enum import IntEnum
 
 from nbkit.verify.answers.extract.bounds import (
     behind_denial,
+    corrected,
     denied_at,
     instead,
     qualified_from,
+    signed,
     starts_with_bound,
 )
 from nbkit.verify.answers.extract.clauses import first_clause, starts_with_value
-from nbkit.verify.answers.extract.decoration import BOLD, join_groups, tidy, undecorated
+from nbkit.verify.answers.extract.decoration import BOLD, tidy, undecorated
 from nbkit.verify.answers.extract.equations import TAIL, chain, formulas, has_words, without_formulas
 from nbkit.verify.answers.extract.marks import (
     chosen_option,
@@ -24,21 +26,11 @@ from nbkit.verify.answers.extract.marks import (
     list_items,
     option_above,
 )
+from nbkit.verify.answers.extract.numerals import BARE_LATEX, LIST_LABEL, MONEY, NUMBER, join_groups
 from nbkit.verify.answers.extract.options import LABELLED_OPTION, option_letter, stated_option
 from nbkit.verify.answers.parse.unit_table import table
 
 _EXCLAIMED = re.compile(r"([A-Za-z0-9])!(?=$|\s+[A-Z])")  # in a sentence no factorial either
-_LIST_LABEL = re.compile(r"[ \t]{0,8}[0-9]{1,3}[.)][ \t]")
-_NUMBER = re.compile(
-    rf"(?m:^){_LIST_LABEL.pattern}"  # is skipped
-    r"|(?<![A-Za-z0-9_.\\^])[-−]?"
-    r"(?:(?:[1-9][0-9]{0,2}(?:['’][0-9]{3})+(?![0-9])|[0-9]+(?:,[0-9]+)*)(?:\.[0-9]+)?|\.[0-9]+)"
-    r"(?:\s?(?:×|\\times|\*)\s?10\^\{?-?[0-9]{1,9}\}?)?(?:[/:][0-9]+)*(?:%|π|°|√[0-9]+)?"
-)
-_BARE_LATEX = re.compile(
-    r"-?[0-9]{0,20}\\(?:[dtc]?frac\{[^{}\n]{1,200}\}\{[^{}\n]{1,200}\}|sqrt\{[^{}\n]{1,200}\})"
-)
-_MONEY = re.compile(r"[$€£¥]\s?([0-9][0-9.,]*)|([0-9][0-9.,]*)\s?[$€£¥](?![0-9])")
 _ADVERBS = re.compile(
     r"(?:(?:either|maybe|perhaps|therefore|thus|hence|then|so|simply|just|indeed|obviously|clearly|definitely|certainly|surely"
     r"|actually|now|also|of course|for sure|in fact|precisely|exactly|simplified to|equal to|equivalent to"
@@ -59,6 +51,10 @@ _PLAIN = re.compile(
     r"(?:\\?[$€£¥]\s?)?(?:[A-Za-z](?:\([a-z]\))?\s?=\s?)?(?:[A-J]|\([A-J]\)"
     r"|[-+−±]?[$€£¥]?(?:[0-9.,/:√π^%]{1,60}|[(\[{][^A-Zа-я()]{1,60}[)\]}]|[^\s]{0,30}[0-9\\π√][^\s]{0,60}))"
     r"(?:\s{1,3}(?P<unit>[^\s]{1,30}))?"
+)
+_DIVISOR = re.compile(  # behind the value of a remainder: "is 3 when divided by 7."
+    r"(?<=[0-9}$])\s(?:when|if|upon|on|after)\s(?:[^\s.;:]{1,30}\s){0,4}?(?:divided|division)\sby\s"
+    r"\$?[^\s.]{1,30}[.]?$"
 )
 _PART = re.compile(r"\s(?:of|by|from|when|where|after|based)\b")
 _EQUALS = re.compile(
@@ -90,7 +86,7 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
         return _listed(items)
     # A denial, before and behind adverbs: the answer is what it names instead.
     denied = behind_denial(text)
-    text = join_groups(undecorated(text))
+    text = signed(join_groups(undecorated(text)))
     if adverbs := _ADVERBS.match(text):
         text = undecorated(text[adverbs.end() :]) or text
     denied = behind_denial(text) if denied is None else denied
@@ -106,6 +102,8 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
     if _WITHOUT_VALUE.search(line[-40:]) and more.strip():
         return read_statement(f"\n{more}", by_sign)
     line = line.strip("* ")
+    if later := _corrected(line):
+        return later, Certainty.VALUE
     if not by_sign:
         line = _EXCLAIMED.sub(r"\1", line)
     # From here on the first clause decides: a bound, a value, a value in it, or words.
@@ -120,6 +118,12 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
     if not clause or (not by_sign and _NO_ANSWER.match(clause)):
         return None
     return tidy(clause), Certainty.WORDS
+
+
+def _corrected(line: str) -> str:
+    """ "6" of "5? No, it's 6.", "" where no plain value corrects another one at the end of the line."""
+    later = tidy(corrected(line)).rstrip("!")
+    return chain(later) if later and _is_plain(later, "") else ""
 
 
 def _listed(items: list[str]) -> tuple[str, Certainty]:
@@ -168,10 +172,14 @@ def value_in(sentence: str) -> str:
             continue
         rest = sentence[verb.end() :].lstrip("* ")
         if starts_with_value(rest) and re.search(r"[0-9\\$]", rest):
-            return tidy(chain(first_clause(rest, cut=True)))
-    amounts = _MONEY.findall(without_formulas(sentence))
-    if len(amounts) == 1:
-        return "".join(amounts[0]).rstrip(".,")
+            qualified = qualified_from(sentence, verb.end())
+            before = sentence[qualified : verb.end()] if qualified >= 0 else ""
+            value = first_clause(rest, cut=True)
+            return tidy(f"{before}{value}" if before else chain(value))
+    plain = without_formulas(sentence)
+    amounts = list(MONEY.finditer(plain))
+    if len(amounts) == 1 and qualified_from(plain, amounts[0].start()) < 0:
+        return (amounts[0][1] or amounts[0][2]).rstrip(".,")
     return _last_in(sentence)
 
 
@@ -179,7 +187,7 @@ def last_value(text: str) -> str:
     """The answer of a text without a marker: its last line where that is a formula, else the last formula or
     number in it, else the letter of an option, else the last line."""
     # Only the end is looked at: an answer stands there, and long texts stay cheap.
-    text = join_groups(text[-TAIL:]).rstrip()
+    text = _DIVISOR.sub("", signed(join_groups(text[-TAIL:])).rstrip())
     last_line = text.rpartition("\n")[2].strip()
     line = BOLD.sub(r"\1", last_line)
     if (above := option_above(text)) and option_letter(line) in ("", above):
@@ -188,7 +196,7 @@ def last_value(text: str) -> str:
     spans = formulas(text)
     if spans and not text[spans[-1][1] :].strip(" .。*") and "\n" in text[spans[-1][0] : spans[-1][1]]:
         return chain(" ".join(spans[-1][2].split()))
-    if whole := _formula_line(line):
+    if whole := _corrected(line) or _formula_line(line):
         return whole
     # Letters of options.
     if (chosen := chosen_option(line)) and (option := stated_option(chosen)):
@@ -200,9 +208,10 @@ def last_value(text: str) -> str:
     if text.strip() == last_line and LABELLED_OPTION.match(line) and len(line.split()) <= 6:
         return line  # "(C) 12 km"
     # What is set in bold, else the last value at all.
-    for bold in reversed(BOLD.findall(last_line)):
-        if starts_with_value(bold) and re.search(r"[0-9]", bold):
-            return tidy(_last_in(bold))
+    for bold in reversed(list(BOLD.finditer(last_line))):
+        if starts_with_value(bold[1]) and re.search(r"[0-9]", bold[1]):
+            changed = qualified_from(last_line, bold.start()) >= 0
+            return tidy(_last_in(last_line if changed else bold[1]))
     return _last_in(text) or line
 
 
@@ -222,20 +231,23 @@ def _last_in(text: str) -> str:
     for start, end, content in covered:
         if not _is_name(content):
             best = (end, chain(content), start)
-    for pattern in (_NUMBER, _BARE_LATEX):
+    for pattern in (NUMBER, BARE_LATEX):
         inner = 0
         for number in pattern.finditer(text):
             while inner < len(covered) and covered[inner][1] <= number.start():
                 inner += 1
             in_formula = inner < len(covered) and covered[inner][0] < number.start()
-            if not in_formula and not _LIST_LABEL.fullmatch(number[0]) and number.end() > best[0]:
+            if not in_formula and not LIST_LABEL.fullmatch(number[0]) and number.end() > best[0]:
                 best = (number.end(), number[0], number.start())
     # "… is not 5" gives nothing; "at least 5" is the whole of it.
     end, value, start = best
     if denied_at(text, start):
         return ""
     qualified = qualified_from(text, start)
-    return value if qualified < 0 else " ".join(text[qualified:end].split())
+    if qualified < 0:
+        return value
+    phrase = " ".join(text[qualified:end].split())
+    return phrase + ")" if phrase.count("(") > phrase.count(")") and text[end : end + 1] == ")" else phrase
 
 
 def _is_name(formula: str) -> bool:

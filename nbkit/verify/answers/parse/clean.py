@@ -64,6 +64,11 @@ _WRAPPER = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|cal|normal)|mbox|hbox|operatorname\*?|boldsymbol|bm"
     r"|vec|hat|widehat|boxed|fbox|underline)(?![a-zA-Z])\s*(?:\{((?:[^{}]|\{[^{}]*\})*)\})?"
 )
+# Between vectors a cross is no dot: it gets a sign of its own, with which nothing is computed.
+_VECTOR = re.compile(
+    r"\\(?:vec|overrightarrow|mathbf|boldsymbol|bm)(?![a-zA-Z])\s?(?:[A-Za-z]|\{\s?(?:[A-Za-z]{1,2}|\\[a-z]{1,9})\s?\})"
+)
+_CROSS = re.compile(r"(?<!(?<!_)[0-9])\s{0,3}(?:\\times(?![a-zA-Z])|\*)(?! ?[0-9])")
 _REWRITES = [
     (re.compile(r"\\\\(?:\[[^\]]*\])?"), " ↵ "),  # the end of a matrix row
     # Thousands: 1{,}234, 1,\!234, 1\,234; any other {,} is a decimal comma or a list.
@@ -138,6 +143,8 @@ def clean(text: str) -> str:
     if len(text) > _SPREAD * MAX_ANSWER:
         return ""
     text = _BOLD.sub(r"\1", text)
+    if _VECTOR.search(text):
+        text = _CROSS.sub("⨯", text)
     if "\\begin" not in text:  # where no row can end, two of them come of escaping twice
         text = re.sub(r"\\\\([a-zA-Z]+)", lambda match: match[0][match[1] in _COMMANDS :], text)
     for pattern, replacement in _REWRITES:

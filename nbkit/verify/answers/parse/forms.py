@@ -25,6 +25,13 @@ _MATRIX = re.compile(
     r"\\end ?\{\w+\}(?P<right>.*)",
     re.DOTALL,
 )
+_ANY_INTEGER = re.compile(r"(?<![a-zA-Z])([a-zA-Z]) ?∈ ?ℤ(?! ?[\^_+-])")
+OTHER_FORM = re.compile(r"^([^()]{0,200}[^()\s]) ?\( ?or ([^()]{1,200})\)$")  # 3/4 (or 0.75)
+_SYSTEM = re.compile(
+    r"[⦃{]? ?\\begin ?\{(?:[dr]?cases|array|align(?:ed)?|gather(?:ed)?|split)\*?\}(?: ?\{[lcr| ]*\})?"
+    r"(?P<rows>.*)\\end ?\{\w+\*?\} ?",
+    re.DOTALL,
+)
 _LONGEST = 1000  # elements that dots may stand for
 
 
@@ -81,6 +88,35 @@ def read_congruence(text: str, read: Read) -> Node | None:
 def _has(text: str, signs: str) -> bool:
     """Is one of the signs, other than a leading one, outside all brackets?"""
     return len(split(text.strip().lstrip("-"), signs) or "??") > 1
+
+
+def same_integer(ours: str, gold: str) -> str:
+    """Ours with the letter of the other for a number that both call any integer: nπ, n ∈ ℤ as kπ, k ∈ ℤ."""
+    mine, theirs = _ANY_INTEGER.search(ours), _ANY_INTEGER.search(gold)
+    if not (mine and theirs) or mine[1] == theirs[1]:
+        return ours
+    letters = re.sub(r"\\?[a-zA-Z]{3,}|,.*", "", ours)  # without functions and what stands behind the value
+    if theirs[1] in letters or re.search(rf"[a-zA-Z]{mine[1]}|{mine[1]}[a-zA-Z]", letters):
+        return ours
+    return re.sub(rf"(?<![a-zA-Z\\]){mine[1]}(?![a-zA-Z])", theirs[1], ours)
+
+
+def read_cross(text: str, read: Read) -> Node | None:
+    """The cross product of two vectors, which is no product of numbers."""
+    if "⨯" not in text or _has(text, "+-±=<>≤≥≠∈,;") or len(parts := split(text, "⨯") or ()) != 2:
+        return None
+    return Node("cross", tuple(read(part) for part in parts))
+
+
+def read_system(text: str, read: Read) -> Node | None:
+    """The lines of cases, array, aligned …, each of which is an equation or an inequality, as a list."""
+    if "\\begin" not in text or not (match := _SYSTEM.fullmatch(text)) or "\\begin" in match["rows"]:
+        return None
+    rows = [row.replace("&", " ").strip(" ,;.") for row in match["rows"].split("↵")]
+    rows = [row for row in rows if row]
+    if len(rows) < 2 or not all(len(split(row, "=<>≤≥≠") or "?") > 1 and "," not in row for row in rows):
+        return None
+    return Node("list", tuple(read(row) for row in rows))
 
 
 def read_matrix(text: str, read: Read) -> Node | Leaf | None:

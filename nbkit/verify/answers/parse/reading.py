@@ -8,7 +8,14 @@ import re
 from dataclasses import replace
 
 from nbkit.verify.answers.parse import formula, units
-from nbkit.verify.answers.parse.forms import read_congruence, read_matrix, read_sequence
+from nbkit.verify.answers.parse.forms import (
+    OTHER_FORM,
+    read_congruence,
+    read_cross,
+    read_matrix,
+    read_sequence,
+    read_system,
+)
 from nbkit.verify.answers.parse.leaves import is_clock, read_leaf
 from nbkit.verify.answers.parse.splitting import (
     CLOSE,
@@ -64,8 +71,9 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
         return _region_first(read(text[1:], depth + 1))
     if match := _IN_DOMAIN.fullmatch(text):  # x = 3 + 7k for k ∈ ℤ
         return read(match[1], depth + 1)
-    if (node := read_congruence(text, lambda part: read(part, depth + 1))) is not None:
-        return node
+    for reader in (read_system, read_cross, read_congruence):
+        if (node := reader(text, lambda part: read(part, depth + 1))) is not None:
+            return node
     if match := re.fullmatch(rf"({NAME}) ?≠ ?(.*)", text):  # also x ≠ 1, 2 and x ≠ 1, x ≠ 2
         rest = re.sub(rf"(?<![a-zA-Z]){re.escape(match[1])} ?≠", " ", match[2])
         if not re.search("[=<>≤≥≠]", rest) and (node := _without(read(rest, depth + 1), match[1])):
@@ -94,7 +102,7 @@ def _read_rows(text: str, depth: int) -> Node | Leaf | None:
 
 def _read_list(text: str, depth: int) -> Node | Leaf | None:
     # Words that separate are made signs, so that one split serves both.
-    marked, joined = [], set()
+    text, marked, joined = OTHER_FORM.sub(r"\1 or \2", text), [], set()
     for match in _WORD_SPLITS.finditer(text):
         marked.append(match.span())
         joined.add("or" if match[0][0] in "o或" else "and")
@@ -111,6 +119,8 @@ def _read_list(text: str, depth: int) -> Node | Leaf | None:
     parts = [part.strip() for part in parts if part.strip()]
     kept = [part for part in parts if not _DOMAIN.fullmatch(part)] or parts
     items = [read(part, depth) for part in kept]
+    if "or" in joined and len({getattr(item, "value", None) or item for item in items}) == 1:
+        return items[0]  # 3/4 or 0.75
     if any(part == "…" for part in kept):
         return read_sequence(items)
     if len(items) == 1:

@@ -44,9 +44,10 @@ class Leaf:
 @dataclass(frozen=True)
 class Node:
     """kind: list (no order), set, tuple (name: its brackets), span (name: its variable; sides: "[)"), union,
-    matrix (items: rows), named (name = item), relation (name: the sign; items: both sides), sequence (a list
-    with dots), congruence (items: modulus, residue or list of them; name: what is congruent; sides: "mod" for
-    the remainder 17 mod 5, "?" for one that can be read in two ways)."""
+    matrix (items: rows), cross (product of two vectors), named (name = item), relation (name: the sign;
+    items: both sides), sequence (a list with dots), congruence (items: modulus, residue or list of them;
+    name: what is congruent; sides: "mod" for the remainder 17 mod 5, "?" for one that can be read in two
+    ways)."""
 
     kind: str
     items: tuple = ()
@@ -111,7 +112,7 @@ def compare(ours: object, gold: object, same: Same) -> bool | None:
     if names[0] == names[1] == "sequence":
         dots = [[getattr(item, "text", "") == "…" for item in node.items] for node in (ours, gold)]
         return _in_order(ours.items, gold.items, same) if dots[0] == dots[1] else False
-    if names[0] == names[1] == "matrix":
+    if names[0] == names[1] and names[0] in ("matrix", "cross"):
         return _in_order(ours.items, gold.items, same)
     if set(names) == {"matrix", "tuple"}:
         return _in_order(_vector(ours), _vector(gold), same)
