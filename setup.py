@@ -9,7 +9,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 # The one committed copy of each stays at the top level; nbkit/run/project.py says who reads them.
-CARRIED = ("notebooks/*.ipynb", "params/*/*.yaml", "outputs/reference/timings.json")
+CARRIED = ("notebooks/*.ipynb", "params/**/*.yaml", "outputs/reference/timings.json")
 
 
 class BuildWithProject(build_py):
@@ -22,12 +22,15 @@ class BuildWithProject(build_py):
         target = Path(self.build_lib, "nbkit", "project")
         rmtree(target, ignore_errors=True)  # build/ may be an old one, with files deleted since
         for pattern in CARRIED:
-            if not (found := sorted(ROOT.glob(pattern))):
+            found = [file.relative_to(ROOT) for file in sorted(ROOT.glob(pattern))]
+            if not found:
                 raise FileNotFoundError(f"no {pattern} in {ROOT}: build from a whole checkout or sdist")
-            for source in found:
-                place = target / source.relative_to(ROOT)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                copyfile(source, place)
+            for name in found:
+                if not any(
+                    part.startswith(".") for part in name.parts
+                ):  # editors keep copies in such folders
+                    (target / name).parent.mkdir(parents=True, exist_ok=True)
+                    copyfile(ROOT / name, target / name)
 
 
 setup(cmdclass={"build_py": BuildWithProject})

@@ -33,7 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Make the folder and say what to do next; returns the exit code."""
     folder = Path(arguments.folder).expanduser()
     fill(folder)
-    notebooks, profiles = (len(list(folder.glob(name))) for name in ("notebooks/*.ipynb", "params/*"))
+    notebooks = len(list(folder.glob("notebooks/*.ipynb")))
+    profiles = sum(entry.is_dir() for entry in folder.glob("params/*"))
     print(f"made {folder}: {notebooks} notebooks, {profiles} profiles in params/")
     enter = "" if folder.samefile(Path.cwd()) else f"    cd {shlex.quote(str(folder))}\n"
     print(_NEXT.format(enter=enter), end="")

@@ -34,8 +34,9 @@ def source(tmp_path_factory) -> Path:
     shutil.copy(ROOT / "outputs/reference/timings.json", folder / "outputs/reference")
     (folder / "outputs/small").mkdir()
     (folder / "outputs/small/own.json").write_text("{}")
-    (folder / "notebooks/.ipynb_checkpoints").mkdir()
-    (folder / "notebooks/.ipynb_checkpoints/01_data_mix-checkpoint.ipynb").write_text("{}")
+    for name in ("notebooks/.ipynb_checkpoints/01-checkpoint.ipynb", "params/.ipynb_checkpoints/own.yaml"):
+        (folder / name).parent.mkdir()
+        (folder / name).write_text("{}")
     stale = folder / "build/lib/nbkit/project/notebooks"
     stale.mkdir(parents=True)
     (stale / "00_deleted_since.ipynb").write_text("{}")
@@ -67,9 +68,10 @@ def names(folder: Path) -> set[str]:
 
 def committed() -> set[str]:
     """What every project holds: the checkout's own notebooks, parameters and reference times."""
-    books = {f"notebooks/{stage}.ipynb" for stage in params.schemas()}
-    values = {f"params/{profile}/{stage}.yaml" for profile in params.profiles() for stage in params.schemas()}
-    return books | values | {"outputs/reference/timings.json"}
+    held = {f"{part}/{name}" for part in ("notebooks", "params") for name in files.files_in(ROOT / part)}
+    assert {f"notebooks/{stage}.ipynb" for stage in params.schemas()} <= held
+    assert {f"params/smoke/{stage}.yaml" for stage in params.schemas()} <= held
+    return held | {"outputs/reference/timings.json"}
 
 
 def test_the_wheel_holds_the_package_and_the_project_and_nothing_else(wheel):
