@@ -43,10 +43,8 @@ def finetune(
     def build(out: Path) -> None:
         model, tokenizer, result = finetuned(source, conversations, settings, out=out, label=name)
         amounts = asdict(result)
-        history, seconds = (
-            amounts.pop("history"),
-            amounts.pop("seconds"),
-        )  # equal seeds, equal bytes: no times
+        # the history has a file of its own; with seconds in it, equal seeds would not give equal bytes
+        history, seconds = amounts.pop("history"), amounts.pop("seconds")
         files.write_json(out / AMOUNTS, amounts)
         print(f"{name}: {result.samples} conversations, {result.dropped} left out as too long")
         _keep(run, name, out, (model, tokenizer), (history, seconds))

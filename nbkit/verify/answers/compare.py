@@ -198,5 +198,5 @@ def equivalent(prediction: str, gold: str, jail: Jail | None = None) -> bool:
     """`verdict` as a bool. Raises GraderError where that is "infra", so it never passes for "wrong"."""
     status = verdict(prediction, gold, jail)
     if status == "infra":
-        raise GraderError(f"the reference {str(gold)[:100]!r} is malformed, or the jail failed")
+        raise GraderError(f"the answer {str(gold)[:100]!r} of the set is malformed, or the jail failed")
     return status == "pass"
