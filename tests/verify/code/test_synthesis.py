@@ -6,7 +6,7 @@ import random
 import pytest
 
 from nbkit.verify import Call, grade, mutation_score
-from nbkit.verify.code import mutants
+from nbkit.verify.code.mutants import mutants
 from nbkit.verify.code.synthesis import (
     Rejected,
     Suite,
