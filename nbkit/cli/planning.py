@@ -60,7 +60,6 @@ def plan(stages: Sequence[str], profile: str, overrides: dict[str, Any]) -> dict
     """
     planned, problems, unused = {}, [], set(overrides)
     for stage in stages:
-        # Every stage is looked at even after a problem: all that is wrong is told at once.
         schema = params.schemas()[stage]
         if (wrong := _wrong_precision(schema)) and wrong not in problems:
             problems.append(wrong)
@@ -68,7 +67,6 @@ def plan(stages: Sequence[str], profile: str, overrides: dict[str, Any]) -> dict
         own = {k: v for k, v in overrides.items() if k in schema.model_fields}
         unused -= set(own)
         try:
-            # The notebook's own defaults must hold, then what the profile and the overrides make of them.
             cell = params.parameters_cell(provenance.notebook_path(stage))
             params.coerce(schema, {name: value for name, (_, value) in cell.items()}, stage)
             values = params.load_profile(profile, stage) | own
@@ -80,7 +78,6 @@ def plan(stages: Sequence[str], profile: str, overrides: dict[str, Any]) -> dict
         except ValueError as error:
             if str(error) not in problems:
                 problems.append(str(error))
-    # A name that no stage has is most likely misspelled.
     for name in sorted(unused):
         known = sorted({f for stage in stages for f in params.schemas()[stage].model_fields})
         problems.append(f"-p {name}: no chosen stage has this parameter{params.nearest(name, known)}")

@@ -36,7 +36,6 @@ def expected(
 
     `measure`: measure this machine first, if that was never done (some seconds, which `say` is told).
     """
-    # The last run here, of this very machine, needs no scaling.
     folder = provenance.run_dir(profile, stage)
     for name in ("resources.json", "manifest.json"):
         with contextlib.suppress(OSError, ValueError, KeyError):
@@ -112,12 +111,10 @@ def run_stage(
     """Execute the notebook of `stage` with `values`; an interrupt kills its processes first. `pace`: of the
     stages before it in this run, which corrects what is expected of this one; it is told the outcome."""
     folder, pace = provenance.run_dir(profile, stage), pace or Pace()
-    # What the run will take, as far as anything is known, for the live line.
     before, origin = expected(profile, stage, True, _sayer(stream))
     corrected, words = (before, origin) if before is None else (before * pace.factor, pace.words())
     line = Line(stage, corrected, stream, origin=", ".join(filter(None, dict.fromkeys([origin, words]))))
     folder.mkdir(parents=True, exist_ok=True)
-    # Withdraw the old success first: a run that is killed must not look like a finished one.
     for old in ("_SUCCESS", progress.FILE, progress.CELL):
         (folder / old).unlink(missing_ok=True)
     target = folder / f"{stage}.ipynb"
@@ -130,7 +127,6 @@ def run_stage(
         # The kernel must find this very nbkit, installed or not.
         "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), package_home])),
     }
-    # A session of its own, so that an interrupt reaches this process first, which then ends the tree.
     with (folder / "execute.log").open("wb") as log:
         process = subprocess.Popen(
             [*command, json.dumps(dict(values))],
@@ -142,11 +138,9 @@ def run_stage(
             start_new_session=True,
         )
         seconds, peak = _watch(process, folder, line.update)
-    # An exit code of 0 is not enough: only the notebook's last cell writes _SUCCESS.
     ok = process.returncode == 0 and (folder / "_SUCCESS").is_file()
     outcome = Outcome(ok, seconds, peak, "" if ok else _trouble(process.returncode, folder, target))
     if ok:
-        # Keep the time for the next run's estimate, unless work was reused and it is too short.
         whole: float | None = seconds
         if provenance.load_manifest(profile, stage)[2].get("reused"):  # shorter than the next whole run
             whole = max(seconds, before) if before and not origin else None
@@ -167,7 +161,6 @@ def _watch(
         int, psutil.Process
     ] = {}  # kernels lead sessions of their own, so a group kill would miss them
     try:
-        # The process may be over before it is looked at.
         with contextlib.suppress(psutil.Error):
             seen[process.pid] = psutil.Process(process.pid)
         while process.poll() is None:
@@ -176,10 +169,8 @@ def _watch(
             said = (_read(folder / name) for name in (progress.CELL, progress.FILE))
             update(now, size, news.text(now, *said, cpu_s))
             with contextlib.suppress(subprocess.TimeoutExpired):
-                # Look often at first, when errors come, then once a second.
                 process.wait(0.2 if time.monotonic() - started < 5 else 1.0)
     finally:
-        # Kernels that were started since the last look are ended too.
         _measure(seen)
         stop(list(seen.values()))
         process.wait()

@@ -41,12 +41,10 @@ def run(
     were asked for.
     """
     check(launcher, processes, nodes)
-    # The old result goes first: a module that writes none must not look like a success.
     path, result = folder / "job.json", folder / "result.json"
     files.write_json(path, dict(config))
     result.unlink(missing_ok=True)
     if launcher == "inline":
-        # Variables of a launcher around us would make the one process wait for others.
         with _environment({"RANK": None, "WORLD_SIZE": None, "LOCAL_RANK": None}):
             importlib.import_module(module).main([str(path)])
     else:
@@ -61,7 +59,6 @@ def run(
     if not result.is_file():
         raise RuntimeError(f"{module} ended without writing {result}; see what it printed")
     found = files.read_json(result)
-    # Fewer processes than asked for train the same, only slower, and nobody would notice.
     if found["world_size"] != processes * nodes:
         raise RuntimeError(
             f"{found['world_size']} processes trained, {processes} x {nodes} were asked for; "
@@ -117,7 +114,6 @@ def _stream(command: list[str], log: Path, processes: int, report: Callable[[str
     threads = str(max(1, provenance.cores() // processes))
     home = str(Path(__file__).resolve().parents[2])
     environment = {"OMP_NUM_THREADS": threads, "TQDM_DISABLE": "1"} | dict(os.environ)
-    # The processes must find this very nbkit, installed or not.
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     tail: deque[str] = deque(maxlen=80)
     with log.open("w") as out:
@@ -132,7 +128,6 @@ def _stream(command: list[str], log: Path, processes: int, report: Callable[[str
             start_new_session=True,
         )
         with _ended(process):
-            # Lines go out as they come; the last ones are kept for the error.
             for line in process.stdout or ():
                 out.write(line)
                 out.flush()

@@ -40,6 +40,11 @@ def generator(monkeypatch):
     return Generator(tiny.model(), tiny.tokenizer(), batch=7)
 
 
+@pytest.fixture
+def sharp(generator):
+    return Generator(peaked(), tiny.tokenizer(), batch=32)
+
+
 def reference(model, prompts: list[list[int]], stop: list[int], new: int) -> list[list[int]]:
     """Greedy completions of `model.generate`, one prompt at a time, stop token included."""
     rows = []
