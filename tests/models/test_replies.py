@@ -129,6 +129,7 @@ THOUGHT = "<think>6*7</think>42"
         ),
         (reply(content=THOUGHT, reasoning_content="6*7"), THOUGHT, "stop"),  # it is there already
         (reply(content="42", reasoning_content="4"), "<think>4</think>42", "stop"),
+        (reply(content="'</think>' ends it", reasoning="hm"), "<think>hm</think>'</think>' ends it", "stop"),
         (reply(content="42", reasoning_content=None, reasoning=""), "42", "stop"),
         (reply("length", content=None, reasoning_content="hm"), "<think>hm", "length"),
         (reply("length", content="", reasoning="hm"), "<think>hm", "length"),
@@ -150,7 +151,7 @@ THOUGHT = "<think>6*7</think>42"
             "stop",
         ),
     ],
-    ids=range(23),
+    ids=range(24),
 )
 def test_answers_in_every_form(server, tmp_path, sent, text, stop):
     server.answer = lambda request: sent
