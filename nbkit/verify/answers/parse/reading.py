@@ -1,4 +1,4 @@
-"""Cleaned text into structures, by splitting it at the top level (used by `math.py`).
+"""Cleaned text into structures, by splitting it at the top level (used by `compare.py`).
 
 read("x < 1 or x ≥ 3")  # Node("union", (Node("span", …), Node("span", …)))
 read("(3, 30°)")  # Node("tuple", (Leaf("3", …), Leaf("30°", …)), "()")
@@ -19,6 +19,8 @@ from nbkit.verify.answers.parse.forms import (
 from nbkit.verify.answers.parse.leaves import is_clock, read_leaf
 from nbkit.verify.answers.parse.splitting import (
     CLOSE,
+    DOMAIN,
+    IN_DOMAIN,
     NAME,
     NAMED,
     OPEN,
@@ -27,27 +29,18 @@ from nbkit.verify.answers.parse.splitting import (
     join_thousands,
     split,
 )
-from nbkit.verify.answers.parse.structures import Leaf, Node, as_region, is_infinite, is_region, span
+from nbkit.verify.answers.parse.structures import Leaf, Node, as_region, flat, is_infinite, is_region, span
 
 MAX_STRUCTURE = 1000  # characters
 _MAX_DEPTH = 8
 _EMPTY = re.compile(r"∅|⦃ ?⦄|no (?:real )?solutions?(?: exists?)?|none|empty set|无解", re.IGNORECASE)
 _REALS = re.compile(r"ℝ|all (?:real numbers|reals)|real numbers|实数|全体实数", re.IGNORECASE)
-_FLIP = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
+_FLIP = dict(zip("<>≤≥", "><≥≤", strict=True))
 _WORD_SPLITS = re.compile(
     r"(?<![^\W\d_])(or|and)(?![a-z])|(?<=[0-9)}])(or|and)(?=[a-zA-Z] ?=)|(或者?|和|以及|且)"
 )
 # The point A(1, 2), the column [1, 2]^T.
 _DRESSED = re.compile(r"(?:[A-Z]'? ?(?=\())?([(\[⟨].*,.*[)\]⟩])(?:\^ ?\{? ?(?:T|\\top) ?\}?)?")
-_DOMAIN_WORDS = (
-    rf"(?:where |for |with )?(?:(?:some |all |any |every )?{NAME} ?"
-    r"(?:∈ ?[ℤℕ][^=]*|(?:is )?an(?:y)? integer|any integer)"
-    rf"|(?:some |all |any |every |an )?integers? {NAME})"
-)
-_DOMAIN = re.compile(_DOMAIN_WORDS)
-_IN_DOMAIN = re.compile(
-    rf"([^()]{{1,200}}) (?:\((?:{_DOMAIN_WORDS})\)|(?=where |for |with )(?:{_DOMAIN_WORDS}))"
-)
 
 
 def read(text: str, depth: int = 0) -> Node | Leaf:
@@ -69,7 +62,7 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
         return read_leaf(text)
     if text[0] == "∈":  # x belongs to it, without the x
         return _region_first(read(text[1:], depth + 1))
-    if match := _IN_DOMAIN.fullmatch(text):  # x = 3 + 7k for k ∈ ℤ
+    if match := IN_DOMAIN.fullmatch(text):  # x = 3 + 7k for k ∈ ℤ
         return read(match[1], depth + 1)
     for reader in (read_system, read_cross, read_congruence):
         if (node := reader(text, lambda part: read(part, depth + 1))) is not None:
@@ -117,7 +110,7 @@ def _read_list(text: str, depth: int) -> Node | Leaf | None:
     if parts is None or len(parts) < 2:
         return None
     parts = [part.strip() for part in parts if part.strip()]
-    kept = [part for part in parts if not _DOMAIN.fullmatch(part)] or parts
+    kept = [part for part in parts if not DOMAIN.fullmatch(part)] or parts
     items = [read(part, depth) for part in kept]
     if "or" in joined and len({getattr(item, "value", None) or item for item in items}) == 1:
         return items[0]  # 3/4 or 0.75
@@ -127,15 +120,11 @@ def _read_list(text: str, depth: int) -> Node | Leaf | None:
         return items[0]
     if all(is_region(item) for item in items):
         return _join_regions(items, "or" in joined)
-    return Node("list", tuple(_flat(items, "list")))
+    return Node("list", tuple(flat(items, "list")))
 
 
 def _as_tuple(node: Node | Leaf) -> Node | Leaf:
     return Node("tuple", node.items, "()") if getattr(node, "kind", "") == "list" else node
-
-
-def _flat(items: list, kind: str) -> list:
-    return [part for item in items for part in (item.items if getattr(item, "kind", "") == kind else [item])]
 
 
 def _join_regions(items: list, either: bool) -> Node:
@@ -147,7 +136,7 @@ def _join_regions(items: list, either: bool) -> Node:
             (low, _), (_, high) = lows[0].items, highs[0].items
             if low.value is None or high.value is None or low.value < high.value:
                 return Node("span", (low, high), lows[0].name, lows[0].sides[0] + highs[0].sides[1])
-    return Node("union", tuple(_flat(items, "union")))
+    return Node("union", tuple(flat(items, "union")))
 
 
 def _read_union(text: str, depth: int) -> Node | None:
@@ -157,8 +146,8 @@ def _read_union(text: str, depth: int) -> Node | None:
         return None
     items = [_region_first(read(part, depth)) for part in parts]
     if all(isinstance(item, Node) and item.kind == "set" for item in items):
-        return Node("set", tuple(_flat(items, "set")))
-    return Node("union", tuple(_flat(items, "union")))
+        return Node("set", tuple(flat(items, "set")))
+    return Node("union", tuple(flat(items, "union")))
 
 
 def _region_first(node: Node | Leaf) -> Node | Leaf:
@@ -289,7 +278,7 @@ def _read_enclosed(text: str, depth: int) -> Node | Leaf | None:
     if any(part.strip() == "…" for part in parts):
         return read_sequence(items)
     if first in "⦃{":
-        return Node("set", tuple(_flat(items, "list")))
+        return Node("set", tuple(flat(items, "list")))
     if first == "[" and all(isinstance(item, Node) and item.kind == "tuple" for item in items):
         return Node("matrix", tuple(item.items for item in items))
     return Node("tuple", tuple(items), "[]" if first == "[" else "()")
@@ -300,7 +289,7 @@ def _read_signs(text: str, depth: int) -> Node | None:
     if "±" not in text and "∓" not in text:
         return None
     signs = [text.translate({ord("±"): a, ord("∓"): b}) for a, b in ("+-", "-+")]
-    return Node("list", tuple(_flat([read(one, depth) for one in signs], "list")))
+    return Node("list", tuple(flat([read(one, depth) for one in signs], "list")))
 
 
 def _read_ratio(text: str, depth: int) -> Node | Leaf | None:

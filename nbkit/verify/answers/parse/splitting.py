@@ -21,6 +21,15 @@ NAMED = re.compile(
 _THOUSANDS = re.compile(r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
 _GROUPS = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?!,?[0-9])")
 _SEPARATOR = re.compile(r"[;…]|,(?![0-9])|(?<![0-9]),")
+_DOMAIN_WORDS = (
+    rf"(?:where |for |with )?(?:(?:some |all |any |every )?{NAME} ?"
+    r"(?:∈ ?[ℤℕ][^=]*|(?:is )?an(?:y)? integer|any integer)"
+    rf"|(?:some |all |any |every |an )?integers? {NAME})"
+)
+DOMAIN = re.compile(_DOMAIN_WORDS)
+IN_DOMAIN = re.compile(
+    rf"([^()]{{1,200}}) (?:\((?:{_DOMAIN_WORDS})\)|(?=where |for |with )(?:{_DOMAIN_WORDS}))"
+)
 
 
 def split(text: str, separators: str) -> list[str] | None:

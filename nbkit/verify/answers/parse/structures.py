@@ -292,3 +292,7 @@ def _any_order(ours: tuple, gold: tuple, same: Same, direct: bool = False) -> bo
                 return False
             verdict = None
     return verdict
+
+
+def flat(items: list, kind: str) -> list:
+    return [part for item in items for part in (item.items if getattr(item, "kind", "") == kind else [item])]
