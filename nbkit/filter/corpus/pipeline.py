@@ -90,7 +90,7 @@ def filter_corpus(
     filter_folder, out = Path(filter_folder).resolve(), Path(out).resolve()
     if not (filter_folder / "tokenizer").is_dir():
         raise ValueError(f"{filter_folder} holds no saved filter with a tokenizer/ folder: run 01 first")
-    corpus = _corpus(inputs, settings)
+    corpus = _corpus(inputs, settings.on_bad, settings.make_ids, settings.max_chars)
     if callable(eval_texts):
         eval_texts = eval_texts()
     # Where the results go: a folder named by everything they depend on.
@@ -116,7 +116,7 @@ def filter_corpus(
     return files.read_json(pools / "manifest.json")["summary"]
 
 
-def _corpus(inputs: str | Sequence[str], settings: FilterSettings) -> Corpus:
+def _corpus(inputs: str | Sequence[str], on_bad: str, make_ids: bool, max_chars: int | None) -> Corpus:
     found = set()
     for pattern in [inputs] if isinstance(inputs, str) else inputs:
         matches = {str(Path(path).resolve()) for path in _matches(pattern)}
@@ -129,7 +129,7 @@ def _corpus(inputs: str | Sequence[str], settings: FilterSettings) -> Corpus:
     # Labels name the sources and make ids: they must not depend on where the corpus lies.
     root = os.path.commonpath([os.path.dirname(path) for path in paths])
     labels = tuple(_SUFFIX.sub("", os.path.relpath(path, root)) for path in paths)
-    return Corpus(paths, labels, settings.on_bad, settings.make_ids, settings.max_chars)
+    return Corpus(paths, labels, on_bad, make_ids, max_chars)
 
 
 def _matches(pattern: str) -> list[str]:
