@@ -204,9 +204,14 @@ def _look_at_outputs(profile: str) -> None:
         print(f"nbkit: {trouble}", file=sys.stderr)
     elif not folder.is_dir():
         say = f"no outputs yet in {folder}; `nbkit run --profile {profile}` makes them"
-        if others := [name for name in params.profiles() if (files.outputs_root() / name).is_dir()]:
+        if others := _with_outputs():
             say += f"; there are outputs of {', '.join(others)} (--profile {others[0]})"
         print(f"nbkit: {say}", file=sys.stderr)
+
+
+def _with_outputs() -> list[str]:
+    """The profiles that have outputs."""
+    return [name for name in params.profiles() if (files.outputs_root() / name).is_dir()]
 
 
 def _look_at_formats(profile: str) -> None:
@@ -259,8 +264,8 @@ def _report(arguments: argparse.Namespace) -> int:
 
     _known_profile(arguments.profile)
     _look_at_outputs(arguments.profile)
-    if not (files.outputs_root() / arguments.profile).is_dir():
-        return 2
+    if _with_outputs() and arguments.profile not in _with_outputs():
+        return 2  # most likely another profile is meant
     _look_at_formats(arguments.profile)
     print(f"report: {report.build(arguments.profile)}")
     return 0
