@@ -57,7 +57,8 @@ def as_nobody():
     with tempfile.TemporaryDirectory(prefix="nbkit-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        shutil.copytree(VERIFY, folder / "verify")
+        for part in ("verify", "text"):
+            shutil.copytree(VERIFY.parent / part, folder / part)
 
         def run(body: str, *args: str) -> subprocess.CompletedProcess:
             line = command(body, *args, python=python, folder=folder)
