@@ -108,12 +108,17 @@ def read_cross(text: str, read: Read) -> Node | None:
     return Node("cross", tuple(read(part) for part in parts))
 
 
+_VALUE_AND_CONDITION = re.compile(r"[^&=<>≤≥≠]+&\s*[^&\s=<>≤≥≠].*")  # "0 & x < 0", unlike "x &= 1"
+
+
 def read_system(text: str, read: Read) -> Node | None:
     """The lines of cases, array, aligned …, each of which is an equation or an inequality, as a list."""
     if "\\begin" not in text or not (match := _SYSTEM.fullmatch(text)) or "\\begin" in match["rows"]:
         return None
-    rows = [row.replace("&", " ").strip(" ,;.") for row in match["rows"].split("↵")]
-    rows = [row for row in rows if row]
+    lines = [line for line in match["rows"].split("↵") if line.strip(" ,;.&")]
+    if any(_VALUE_AND_CONDITION.fullmatch(line) for line in lines):
+        return None  # a function by cases
+    rows = [line.replace("&", " ").strip(" ,;.") for line in lines]
     if len(rows) < 2 or not all(len(split(row, "=<>≤≥≠") or "?") > 1 and "," not in row for row in rows):
         return None
     return Node("list", tuple(read(row) for row in rows))
