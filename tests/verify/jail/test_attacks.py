@@ -167,10 +167,12 @@ class Watch:
         self.thread = threading.Thread(target=self.watch, daemon=True)
 
     def watch(self):
+        ours = psutil.Process().cmdline()
         while not self.stop.wait(0.01):
             for process in descendants():
                 with contextlib.suppress(psutil.Error):
-                    self.peak = max(self.peak, process.memory_info().rss / 2**20)
+                    if process.cmdline() != ours:  # a fork before its exec has our own memory
+                        self.peak = max(self.peak, process.memory_info().rss / 2**20)
 
     def __enter__(self):
         self.thread.start()
