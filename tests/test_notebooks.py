@@ -126,7 +126,7 @@ def test_notebooks_keep_the_spine(stage):
         assert any(h.startswith(wanted) for h in headings), wanted
     code = [c for c in nb if c["cell_type"] == "code"]
     assert not any(c["outputs"] or c["execution_count"] for c in code)
-    assert all(len(c["source"]) <= 25 for c in code if "parameters" not in c["metadata"].get("tags", []))
+    assert all(len(c["source"]) <= 15 for c in code if "parameters" not in c["metadata"].get("tags", []))
     assert "run.publish(" in "".join(code[-1]["source"])
     names = set(SCHEMAS[stage].model_fields)
     assigned = global_names(ast.parse("\n".join("".join(c["source"]) for c in code[3:])))
