@@ -62,13 +62,13 @@ def pools(
 def _best_first(score_D: np.ndarray, ids: Sequence[str] | None) -> np.ndarray:
     if ids is None:
         return np.argsort(-score_D, kind="stable")
-    id_D = np.asarray(ids)
-    if id_D.shape != score_D.shape or len(np.unique(id_D)) != len(id_D):
+    if len(ids) != len(score_D) or len(set(ids)) != len(ids):
         raise ValueError(
-            f"ids: got {id_D.shape}, {len(np.unique(id_D))} of them different; want a different one for each "
-            f"of {len(score_D)} documents"
+            f"ids: got {len(ids)}, {len(set(ids))} of them different; want a different one for each of "
+            f"{len(score_D)} documents"
         )
-    return np.lexsort((id_D, -score_D))
+    # Sorted as Python's strings: numpy's drop zero characters at the end, so that two ids could be one.
+    return np.array(sorted(range(len(ids)), key=lambda i: (-score_D[i], ids[i])), dtype=int)
 
 
 def waterfall(

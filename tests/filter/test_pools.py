@@ -75,8 +75,15 @@ def test_a_budget_above_the_corpus_is_refused_by_any_split(docs, over, hq_share)
         pools.pools(scores, tokens, hq_tokens, wanted - hq_tokens)
 
 
+def test_ids_that_differ_in_a_zero_character_are_two():
+    for order in ([0, 1], [1, 0]):
+        ids = [["a", "a\0"][i] for i in order]
+        found = pools.pools([1, 1], [5, 5], 5, 5, ids=ids)
+        assert dict(zip(ids, found.tolist(), strict=True)) == {"a": "hq", "a\0": "mq"}
+
+
 def test_pools_refuse_ids_that_do_not_tell_documents_apart():
-    with pytest.raises(ValueError, match=r"ids: got \(2,\), 1 of them different"):
+    with pytest.raises(ValueError, match="ids: got 2, 1 of them different"):
         pools.pools([1, 2], [10, 10], 10, 10, ids=["a", "a"])
     with pytest.raises(ValueError, match="each of 2 documents"):
         pools.pools([1, 2], [10, 10], 10, 10, ids=["a", "b", "c"])
