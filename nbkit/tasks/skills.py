@@ -8,7 +8,10 @@ Splits hold by construction, for every seed (a task's key decides, not chance):
     train         seen operands, seen wordings
     operands      operands that no training document contains (for fact skills: unseen fact-wording pairs)
     template      a wording that no training document uses
-    composition   more steps than trained (level 4), for the skills that have such a level
+    composition   more steps than trained (level 5), for the skills that have such a level
+
+Levels: pre-training reads levels 1 to 3 and about 1% of level 4, RL practises on 3 and 4, and level 5 is in
+the test only.
 
     >>> task = draw("add", level=1, split="operands", rng=random.Random(0))
     >>> verify(task, task.answer)
@@ -33,6 +36,7 @@ __all__ = ["parse_tool_call", "tool_call"]  # they belong to what a task is, so 
 DOMAINS = ("math", "science", "code", "general", "agent")
 SPLITS = ("train", "operands", "template", "composition")
 HELD_OUT_ONE_IN = 8
+COMMON_LEVEL, RARE_LEVEL, TEST_LEVEL = 3, 4, 5  # most text has at most the first; composition is the last
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def draw(name: str, level: int, split: str, rng: random.Random) -> Task:
     if split not in spec.splits():
         raise ValueError(f"split: got {split!r} for skill {name!r}, wanted one of {spec.splits()}")
     if split == "composition":
-        level = 4
+        level = TEST_LEVEL
     elif not 1 <= level <= spec.levels:
         raise ValueError(f"level: got {level} for skill {name!r}, wanted 1..{spec.levels}")
     for _ in range(1000):
@@ -157,16 +161,21 @@ def sample(
     seed: int = 0,
     weights: dict[str, float] | None = None,
     names: Iterable[str] | None = None,
-    max_level: int = 3,
+    levels: tuple[int, int] = (1, COMMON_LEVEL),
 ) -> list[Task]:
     """`n` tasks. `weights` are domain shares (the report's 50/30/20, for example), met exactly up to
     rounding; without them every skill is equally likely. Skills and levels rotate inside a domain, so that
-    small samples stay balanced. Raises ValueError when a domain is unknown or has no skill left."""
+    small samples stay balanced. `levels`: lowest and highest; skills that end below the lowest are left out.
+    Raises ValueError when a domain is unknown or has no skill left."""
     # The skills that may be drawn.
     rng = random.Random(f"{seed}/{split}/{n}")
-    pool = [s for s in skills().values() if split in s.splits() and (names is None or s.name in set(names))]
+    low, high = levels
+    wanted = set(skills() if names is None else names)
+    pool = [s for s in skills().values() if split in s.splits() and s.name in wanted and s.levels >= low]
     if not pool:
-        raise ValueError(f"names: no skill of {sorted(names or [])} has a split {split!r}")
+        raise ValueError(
+            f"names: no skill of {sorted(names or [])} has a split {split!r} and a level from {low} up"
+        )
     # How many from which: from all alike, or exact counts per domain.
     if weights is None:
         counts, groups = [n], [pool]
@@ -185,7 +194,7 @@ def sample(
         order = rng.sample(group, len(group))
         for i in range(count):
             spec = order[i % len(order)]
-            tasks.append(draw(spec.name, rng.randint(1, min(spec.levels, max_level)), split, rng))
+            tasks.append(draw(spec.name, rng.randint(low, min(spec.levels, high)), split, rng))
     rng.shuffle(tasks)
     return tasks
 

@@ -4,13 +4,17 @@ and prompts.
 Used by 01 (raw corpus), 02 (base prompts), 03-06 (chats) and 07. Columns that start with `truth_` tell how
 a document was made; they exist to *measure* the filter in 01 and no method may read them.
 
-Tiers of `corpus` (share of documents):
-    clean        worked solutions, correct                          30%
-    bare         question and answer without a solution             15%
-    wrong        the right form with false content                  12%
-    chatter      small talk                                         18%
-    boilerplate  menus, cookie banners, legal lines                 10%
-    duplicate    exact or lightly edited copies of earlier ones     15%
+Tiers of `corpus` (share of documents). Clean text is scarce and the rest mostly bad, as on the web; that is
+where an order of quality can pay (docs/pretraining.md):
+    clean        worked solutions, correct, three quarters of them terse    12%
+    bare         question and answer without a solution                     10%
+    wrong        the right form with false content                          25%
+    chatter      small talk                                                 23%
+    boilerplate  menus, cookie banners, legal lines                         15%
+    duplicate    exact or lightly edited copies of earlier ones             15%
+
+Whole chains of steps are rare in web text. They stand in the synthetic documents, half of which the decay
+reads, and in what fine-tuning teaches.
 """
 
 import ast
@@ -21,11 +25,13 @@ from functools import cache
 from pathlib import Path
 
 from nbkit.run import progress
-from nbkit.tasks.skills import SPLITS, Task, sample
+from nbkit.tasks.skills import RARE_LEVEL, SPLITS, Task, sample
 from nbkit.text.chat import split_thought
 
 Conversation = list[dict] | dict  # messages, or {"messages", "tools"} where a task offers tools
-TIERS = {"clean": 0.30, "bare": 0.15, "wrong": 0.12, "chatter": 0.18, "boilerplate": 0.10, "duplicate": 0.15}
+TIERS = {"clean": 0.12, "bare": 0.10, "wrong": 0.25, "chatter": 0.23, "boilerplate": 0.15, "duplicate": 0.15}
+TERSE = 0.75  # share of web documents whose solutions give the last step only
+RARE = 0.01  # share of pre-training questions at a level above the common ones
 
 CHATTER_PARTS = (
     ("lol", "omg", "well", "so yeah", "hmm", "haha", "anyway", "ok so", "btw", "honestly"),
@@ -64,13 +70,13 @@ def base_prompt(question: str) -> str:
     return f"Question: {question}\nSolution:"
 
 
-def worked(task: Task, style: int = 0) -> str:
-    """A clean document of one task, in one of two styles (style 0 is the one `base_prompt` opens)."""
+def worked(task: Task, style: int = 0, terse: bool = False) -> str:
+    """A clean document of one task, in one of two styles (style 0 is the one `base_prompt` opens). `terse`:
+    the last step only."""
+    steps = task.steps[-1:] if terse else task.steps
     if style == 0:
-        return f"{base_prompt(task.question)} {'. '.join(task.steps)}.\nAnswer: {task.answer}"
-    return (
-        f"Problem. {task.question}\nWe work it out. {'; '.join(task.steps)}. So the answer is {task.answer}"
-    )
+        return f"{base_prompt(task.question)} {'. '.join(steps)}.\nAnswer: {task.answer}"
+    return f"Problem. {task.question}\nWe work it out. {'; '.join(steps)}. So the answer is {task.answer}"
 
 
 def prompt_of(task: Task) -> Conversation:
@@ -118,7 +124,7 @@ def corpus(n_docs: int, seed: int = 0, tasks_per_doc: int = 2) -> list[dict]:
     # The tier of every document, and tasks enough for all of them.
     rng = random.Random(f"corpus/{seed}")
     tiers = rng.choices(list(TIERS), weights=list(TIERS.values()), k=n_docs)
-    tasks = iter(sample(n_docs * tasks_per_doc, "train", seed))
+    tasks = iter(_training_tasks(n_docs * tasks_per_doc, seed))
     docs: list[dict] = []
     for i, tier in enumerate(progress.each(tiers, "writing document")):
         # The first document has nothing to repeat.
@@ -145,9 +151,9 @@ def corpus(n_docs: int, seed: int = 0, tasks_per_doc: int = 2) -> list[dict]:
 
 @progress.doing("writing synthetic documents")
 def synthetic(n_docs: int, seed: int = 0, tasks_per_doc: int = 2) -> list[dict]:
-    """Synthetic Q&A (the report's 15%): worked documents of every skill, in the form that is evaluated. Not
-    the hard ones alone: decay reads them for half its tokens, and then the easy skills were forgotten."""
-    tasks = iter(sample(n_docs * tasks_per_doc, "train", seed + 1))
+    """Synthetic Q&A (the report's 15%): whole chains of every skill, in the form that is evaluated. Not the
+    hard ones alone: decay reads them for half its tokens, and then the easy skills were forgotten."""
+    tasks = iter(_training_tasks(n_docs * tasks_per_doc, seed + 1))
     return [
         {
             "id": f"synthetic-{seed}-{i}",
@@ -162,8 +168,20 @@ def synthetic(n_docs: int, seed: int = 0, tasks_per_doc: int = 2) -> list[dict]:
 def seeds(n: int, seed: int = 0, tasks_per_doc: int = 2) -> list[str]:
     """Curated high-quality documents: what the filter looks for. Drawn apart from the corpus; training split
     only."""
-    tasks = iter(sample(n * tasks_per_doc, "train", seed + 7919))
-    return ["\n".join(worked(next(tasks), i % 2) for _ in range(tasks_per_doc)) for i in range(n)]
+    tasks = iter(_training_tasks(n * tasks_per_doc, seed + 7919))
+    texts = []
+    for i in range(n):
+        terse = i % 4 < 4 * TERSE  # i // 4: both styles in both lengths
+        texts.append("\n".join(worked(next(tasks), i // 4 % 2, terse) for _ in range(tasks_per_doc)))
+    return texts
+
+
+def _training_tasks(n: int, seed: int) -> list[Task]:
+    """What pre-training reads: the common levels, and a few questions one level above them."""
+    rare = int(n * RARE)
+    tasks = sample(n - rare, "train", seed) + sample(rare, "train", seed, levels=(RARE_LEVEL, RARE_LEVEL))
+    random.Random(f"order/{seed}").shuffle(tasks)
+    return tasks
 
 
 @cache
@@ -240,12 +258,13 @@ def _docstrings(source: str) -> str:
 
 def _render(tier: str, tasks: list[Task], rng: random.Random) -> str:
     if tier == "clean":
-        style = int(rng.random() < 0.3)
-        return "\n".join(worked(t, style) for t in tasks)
+        style, terse = int(rng.random() < 0.3), rng.random() < TERSE
+        return "\n".join(worked(t, style, terse) for t in tasks)
     if tier == "bare":
         return "\n".join(f"Q: {t.question} A: {t.answer}" for t in tasks)
     if tier == "wrong":
-        return "\n".join(worked(_falsified(t, rng), int(rng.random() < 0.3)) for t in tasks)
+        style, terse = int(rng.random() < 0.3), rng.random() < TERSE
+        return "\n".join(worked(_falsified(t, rng), style, terse) for t in tasks)
     if tier == "chatter":
         return " ".join(
             " ".join(rng.choice(part) for part in CHATTER_PARTS) for _ in range(rng.randint(2, 4))

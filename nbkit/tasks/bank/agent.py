@@ -1,5 +1,6 @@
 """Skills of the domain agent."""
 
+from nbkit.tasks.bank.math import sum_steps
 from nbkit.tasks.bank.words import CAPITALS, DAYS, NAMES, THINGS
 from nbkit.tasks.skills import Draft, skill
 from nbkit.text.tool_calls import tool_call
@@ -92,3 +93,47 @@ def read_tool_result(rng, level):
     t, u = rng.choice((("calc", "points"), ("weather", "degrees"), ("alarm", "minutes"), ("search", "hits")))
     n = rng.randint(2, 99)
     return Draft(dict(t=t, n=n, u=u), [f"{n} {u}"], n)
+
+
+@skill(
+    "agent",
+    "The tool weather returned temperature {t}, wind {w}, rain {r}. What is the {key}?",
+    "Tool weather says: temperature {t}, wind {w}, rain {r}. Read the {key}.",
+    "Result of weather: temperature {t}, wind {w}, rain {r}. Give the {key}.",
+    "weather answered with temperature {t}, wind {w}, rain {r}. Which is the {key}?",
+    kind="number",
+)
+def read_field(rng, level):
+    found = {"temperature": rng.randint(1, 39), "wind": rng.randint(1, 60), "rain": rng.randint(0, 9)}
+    key = rng.choice(list(found))
+    slots = dict(t=found["temperature"], w=found["wind"], r=found["rain"], key=key)
+    return Draft(slots, [f"{key} {found[key]}"], found[key])
+
+
+@skill(
+    "agent",
+    "The tool calc returned {n}. Add {k} to its result.",
+    "Tool calc says: {n}. Its result plus {k} is what?",
+    "Result of calc: {n}. Give it with {k} more.",
+    "calc answered with {n}. What is {k} more than that?",
+    kind="number",
+    levels=2,
+)
+def use_tool_result(rng, level):
+    hi = (9, 40)[level - 1]
+    n, k = rng.randint(1, hi), rng.randint(1, hi)
+    return Draft(dict(n=n, k=k), sum_steps(n, k), n + k)
+
+
+@skill(
+    "agent",
+    "Use a tool to set an alarm {k} hours after {h}:{m}.",
+    "Set an alarm {k} hours later than {h}:{m}.",
+    "Call a tool: alarm {k} hours after {h}:{m}.",
+    "With your tools, wake me {k} hours after {h}:{m}.",
+    kind="tool",
+)
+def alarm_later(rng, level):
+    h, k, m = rng.randint(1, 12), rng.randint(1, 8), rng.choice((10, 15, 20, 30, 40, 45, 50))
+    steps = [*sum_steps(h, k), "alarm: alarm"]
+    return Draft(dict(h=h, k=k, m=m), steps, tool_call("alarm", hour=h + k, minute=m))

@@ -11,11 +11,12 @@ from nbkit.tasks.skills import Draft, skill
     "Give the value of len({xs}).",
     "What is printed by print(len({xs}))?",
     kind="number",
+    levels=4,
     composes=True,
 )
 def list_length(rng, level):
-    xs = [rng.randint(0, 9) for _ in range(rng.randint(1, 6) if level < 4 else 8)]
-    return Draft(dict(xs=xs), ["count " + " ".join(str(i + 1) for i in range(len(xs)))], len(xs))
+    xs = [rng.randint(0, 9) for _ in range(rng.randint(*((1, 3), (3, 5), (5, 7), (8, 9), (10, 11))[level - 1]))]
+    return Draft(dict(xs=xs), [", ".join(f"{i}: {x}" for i, x in enumerate(xs, 1))], len(xs))
 
 
 @skill(
@@ -43,7 +44,7 @@ def list_slice(rng, level):
     xs = numbers(rng, rng.randint(3, 5), 9)
     i = rng.randrange(len(xs) - 1)
     j = rng.randint(i + 1, len(xs))
-    return Draft(dict(xs=xs, i=i, j=j), [f"items {listing(range(i, j))}"], xs[i:j])
+    return Draft(dict(xs=xs, i=i, j=j), [", ".join(f"{k}: {x}" for k, x in enumerate(xs[:j]))], xs[i:j])
 
 
 @skill(
@@ -83,10 +84,11 @@ def comparison(rng, level):
     "Give the value of sum({xs}).",
     "What is printed by print(sum({xs}))?",
     kind="number",
+    levels=4,
     composes=True,
 )
 def list_sum(rng, level):
-    xs = [rng.randint(1, 9) for _ in range(rng.randint(2, 3) if level < 4 else 5)]
+    xs = [rng.randint(1, 9) for _ in range(level + 1)]
     steps, total = [], xs[0]
     for x in xs[1:]:
         steps, total = [*steps, f"{total} + {x} = {total + x}"], total + x
@@ -100,10 +102,11 @@ def list_sum(rng, level):
     "Trace x = {x} with {n} times x += {k}.",
     "Where does x end: x = {x}, then {n} times x += {k}?",
     kind="number",
+    levels=4,
     composes=True,
 )
 def loop_trace(rng, level):
-    x, k, n = rng.randint(0, 9), rng.randint(1, 5), rng.randint(1, 3) if level < 4 else 5
+    x, k, n = rng.randint(0, 9), rng.randint(1, 5), level + 1
     steps = [f"{x + i * k} + {k} = {x + (i + 1) * k}" for i in range(n)]
     return Draft(dict(x=x, k=k, n=n), steps, x + n * k)
 

@@ -54,7 +54,7 @@ def reverse_word(rng, level):
 )
 def word_length(rng, level):
     w = rng.choice(WORDS)
-    return Draft(dict(w=w), [" ".join(w)], len(w))
+    return Draft(dict(w=w), [", ".join(f"{letter} {i}" for i, letter in enumerate(w, 1))], len(w))
 
 
 @skill(
@@ -66,7 +66,7 @@ def word_length(rng, level):
 )
 def repeat_word(rng, level):
     w, n = rng.choice(WORDS), rng.randint(2, 5)
-    return Draft(dict(w=w, n=n), [f"{n} times {w}"], " ".join([w] * n))
+    return Draft(dict(w=w, n=n), [", ".join(f"{i} {w}" for i in range(1, n + 1))], " ".join([w] * n))
 
 
 @skill(
@@ -75,12 +75,12 @@ def repeat_word(rng, level):
     "It is {d}. Which day is it in {n} days?",
     "Name the day {n} days after {d}.",
     "{n} days from {d} is what day?",
-    levels=2,
+    levels=3,
 )
 def day_after(rng, level):
-    i, n = rng.randrange(7), rng.randint(1, (2, 4)[level - 1])
-    path = [DAYS[(i + j) % 7] for j in range(n + 1)]
-    return Draft(dict(n=n, d=DAYS[i]), [", ".join(path)], path[-1])
+    i, n = rng.randrange(7), rng.randint(1, (2, 4, 6)[level - 1])
+    path = [f"{j} {DAYS[(i + j) % 7]}" for j in range(n + 1)]
+    return Draft(dict(n=n, d=DAYS[i]), [", ".join(path)], DAYS[(i + n) % 7])
 
 
 @skill(
@@ -102,16 +102,21 @@ def month_after(rng, level):
     "Evaluate {a} {o} {b}.",
     "Give the truth value of {a} {o} {b}.",
     "Decide: {a} {o} {b}?",
+    levels=4,
     composes=True,
     fact=True,
 )
 def boolean_logic(rng, level):
-    values = [rng.random() < 0.5 for _ in range(2 if level < 4 else 3)]
+    words = [rng.choice(("true", "false")) for _ in range(level + 1)]
     o = rng.choice(("and", "or"))
-    result = all(values) if o == "and" else any(values)
-    words = [str(v).lower() for v in values]
     slots = dict(a=words[0], o=o, b=f" {o} ".join(words[1:]))
-    return Draft(slots, [f"{'all' if o == 'and' else 'one'} must be true"], str(result).lower())
+    steps, value = [], words[0]
+    for word in words[1:]:
+        # "and": one false decides; "or": one true
+        decides = "false" if o == "and" else "true"
+        result = decides if decides in (value, word) else value
+        steps, value = [*steps, f"{value} {o} {word} = {result}"], result
+    return Draft(slots, steps, value)
 
 
 @skill(
@@ -162,11 +167,13 @@ def format_word(rng, level):
     "Write {xs} backwards.",
     "Give {xs} from last to first.",
     "Turn the list {xs} around.",
+    levels=4,
     composes=True,
 )
 def reverse_list(rng, level):
-    xs = rng.sample(WORDS, 3 if level < 4 else 5)
-    return Draft(dict(xs=listing(xs)), [f"last is {xs[-1]}"], listing(xs[::-1]))
+    xs = rng.sample(WORDS, level + 2)
+    numbered = [f"{i} {x}" for i, x in enumerate(xs, 1)]
+    return Draft(dict(xs=listing(xs)), [listing(numbered), listing(numbered[::-1])], listing(xs[::-1]))
 
 
 @skill(
@@ -180,4 +187,4 @@ def alphabet_order(rng, level):
     a, b = rng.sample([w for w in WORDS if len(w) == 3], 2)
     if a[0] == b[0]:
         b = next(w for w in WORDS if w[0] != a[0])
-    return Draft(dict(a=a, b=b), [f"{a[0]} and {b[0]}"], min(a, b))
+    return Draft(dict(a=a, b=b), [f"{min(a, b)[0]} before {max(a, b)[0]}"], min(a, b))

@@ -1,4 +1,5 @@
-"""Skills of the domain math."""
+"""Skills of the domain math. Every chain holds each intermediate result that its answer needs: what a chain
+skips has to be guessed, and a student never learns to (LOG.md, 2026-11-27)."""
 
 from nbkit.tasks.bank.words import NAMES, THINGS, listing, numbers
 from nbkit.tasks.skills import Draft, skill
@@ -16,6 +17,19 @@ def sum_steps(a: int, b: int) -> list[str]:
     ]
 
 
+def difference_steps(a: int, b: int) -> list[str]:
+    """Subtraction: first the tens of b, then its units."""
+    tens, units = b // 10 * 10, b % 10
+    if not tens or not units:
+        return [f"{a} - {b} = {a - b}"]
+    return [f"{a} - {tens} = {a - tens}", f"{a - tens} - {units} = {a - b}"]
+
+
+def multiples(of: int, up_to: int, unit: int = 1) -> str:
+    """The multiples of `of`, each with its number (times `unit`), as far as `up_to`: a division, counted."""
+    return ", ".join(f"{i * unit}: {i * unit * of}" for i in range(1, up_to // (of * unit) + 1))
+
+
 @skill(
     "math",
     "What is {a} + {b}?",
@@ -23,10 +37,10 @@ def sum_steps(a: int, b: int) -> list[str]:
     "Compute {a} + {b}.",
     "Find the sum of {a} and {b}.",
     kind="number",
-    levels=3,
+    levels=4,
 )
 def add(rng, level):
-    hi = (9, 20, 50)[level - 1]
+    hi = (9, 20, 50, 99)[level - 1]
     a, b = rng.randint(1, hi), rng.randint(1, hi)
     return Draft(dict(a=a, b=b), sum_steps(a, b), a + b)
 
@@ -38,12 +52,13 @@ def add(rng, level):
     "Compute {a} - {b}.",
     "Take {b} away from {a}.",
     kind="number",
-    levels=2,
+    levels=4,
 )
 def subtract(rng, level):
-    b = rng.randint(1, (9, 20)[level - 1])
-    a = b + rng.randint(0, (9, 20)[level - 1])
-    return Draft(dict(a=a, b=b), [f"{a} - {b} = {a - b}"], a - b)
+    hi = (9, 20, 30, 49)[level - 1]
+    b = rng.randint(1, hi)
+    a = b + rng.randint(0, hi)
+    return Draft(dict(a=a, b=b), difference_steps(a, b), a - b)
 
 
 @skill(
@@ -53,17 +68,17 @@ def subtract(rng, level):
     "Compute {a} * {b}.",
     "Find the product of {a} and {b}.",
     kind="number",
-    levels=3,
+    levels=4,
 )
 def multiply(rng, level):
-    a, b = rng.randint(2, (5, 9, 19)[level - 1]), rng.randint(2, (5, 9, 5)[level - 1])
-    if a < 10:
+    a, b = rng.randint(2, (5, 9, 19, 29)[level - 1]), rng.randint(2, (5, 9, 5, 9)[level - 1])
+    if a < 10 or a % 10 == 0:
         return Draft(dict(a=a, b=b), [f"{a} * {b} = {a * b}"], a * b)
     tens, units = a // 10 * 10, a % 10
     steps = [
         f"{tens} * {b} = {tens * b}",
         f"{units} * {b} = {units * b}",
-        f"{tens * b} + {units * b} = {a * b}",
+        *sum_steps(tens * b, units * b),
     ]
     return Draft(dict(a=a, b=b), steps, a * b)
 
@@ -79,7 +94,7 @@ def multiply(rng, level):
 )
 def divide(rng, level):
     b, q = rng.randint(2, (5, 9)[level - 1]), rng.randint(2, 9)
-    return Draft(dict(a=b * q, b=b), [f"{b} * {q} = {b * q}", f"{b * q} / {b} = {q}"], q)
+    return Draft(dict(a=b * q, b=b), [multiples(b, b * q), f"{b * q} / {b} = {q}"], q)
 
 
 @skill(
@@ -89,10 +104,12 @@ def divide(rng, level):
     "Give {a} modulo {b}.",
     "What is left when {a} is split by {b}?",
     kind="number",
+    levels=3,
 )
 def remainder(rng, level):
-    b, a = rng.randint(2, 4), rng.randint(6, 20)
-    return Draft(dict(a=a, b=b), [f"{b} * {a // b} = {a // b * b}", f"{a} - {a // b * b} = {a % b}"], a % b)
+    b = rng.randint(2, (4, 6, 9)[level - 1])
+    a = b * rng.randint(1, 8) + rng.randrange(b)
+    return Draft(dict(a=a, b=b), [multiples(b, a), f"{a} - {a // b * b} = {a % b}"], a % b)
 
 
 @skill(
@@ -116,12 +133,13 @@ def compare(rng, level):
     "Name the biggest number in {xs}.",
     "Which of {xs} is the top one?",
     kind="number",
-    levels=2,
+    levels=4,
     composes=True,
 )
 def maximum(rng, level):
-    xs = numbers(rng, (3, 4, 0, 6)[level - 1], 30)
-    return Draft(dict(xs=listing(xs)), [f"sorted: {listing(sorted(xs))}"], max(xs))
+    xs = numbers(rng, level + 2, 30)
+    largest = [max(xs[: i + 1]) for i in range(len(xs))]
+    return Draft(dict(xs=listing(xs)), [f"largest so far: {listing(largest)}"], max(xs))
 
 
 @skill(
@@ -130,12 +148,14 @@ def maximum(rng, level):
     "Put {xs} in order.",
     "Write {xs} from small to large.",
     "Arrange {xs} in increasing order.",
-    levels=2,
+    levels=4,
     composes=True,
 )
 def sort_numbers(rng, level):
-    xs = numbers(rng, (3, 4, 0, 6)[level - 1], 20)
-    return Draft(dict(xs=listing(xs)), [f"smallest {min(xs)}, largest {max(xs)}"], listing(sorted(xs)))
+    xs = numbers(rng, level + 2, 20)
+    # insertion sort: the sorted numbers after each one is put in
+    states = [listing(sorted(xs[: i + 1])) for i in range(1, len(xs))]
+    return Draft(dict(xs=listing(xs)), states, listing(sorted(xs)))
 
 
 @skill(
@@ -151,7 +171,9 @@ def sequence(rng, level):
     start, step = rng.randint(1, 12), rng.randint(1, (3, 5)[level - 1])
     xs = [start + i * step for i in range(3)]
     return Draft(
-        dict(xs=listing(xs)), [f"step {step}", f"{xs[-1]} + {step} = {xs[-1] + step}"], xs[-1] + step
+        dict(xs=listing(xs)),
+        [f"{xs[1]} - {xs[0]} = {step}", f"{xs[-1]} + {step} = {xs[-1] + step}"],
+        xs[-1] + step,
     )
 
 
@@ -162,7 +184,7 @@ def sequence(rng, level):
     "{story} Count the {thing} of {name}.",
     "{story} Tell me the number of {thing} left.",
     kind="number",
-    levels=3,
+    levels=4,
     composes=True,
 )
 def word_problem(rng, level):
@@ -223,4 +245,10 @@ def two_operations(rng, level):
 )
 def percent(rng, level):
     p, a = rng.choice((10, 20, 25, 50)), rng.randint(1, 10) * 20
-    return Draft(dict(p=p, a=a), [f"{a} / {100 // p} = {a * p // 100}"], a * p // 100)
+    steps = {
+        10: [f"{a} / 10 = {a // 10}"],
+        20: [f"{a} / 10 = {a // 10}", f"{a // 10} * 2 = {a // 5}"],
+        25: [f"{a} / 2 = {a // 2}", f"{a // 2} / 2 = {a // 4}"],
+        50: [f"{a} / 2 = {a // 2}"],
+    }
+    return Draft(dict(p=p, a=a), steps[p], a * p // 100)

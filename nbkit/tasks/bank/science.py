@@ -1,5 +1,6 @@
 """Skills of the domain science."""
 
+from nbkit.tasks.bank.math import multiples, sum_steps
 from nbkit.tasks.bank.words import ANIMALS, ELEMENTS, PLANETS, listing
 from nbkit.tasks.skills import Draft, skill
 
@@ -76,7 +77,35 @@ def state_of_water(rng, level):
 )
 def speed(rng, level):
     t, v = rng.randint(2, 5), rng.randint(1, 9) * 10
-    return Draft(dict(d=t * v, t=t), ["speed = distance / time", f"{t * v} / {t} = {v}"], v)
+    steps = ["speed = distance / time", multiples(t, t * v, unit=10), f"{t * v} / {t} = {v}"]
+    return Draft(dict(d=t * v, t=t), steps, v)
+
+
+@skill(
+    "science",
+    "A car drives {t} hours at {v} km/h. How many km is that?",
+    "Speed {v} km/h, time {t} hours: give the distance in km.",
+    "Find the distance for {t} hours at {v} km/h.",
+    "How far is {t} hours at {v} km/h, in km?",
+    kind="number",
+)
+def distance(rng, level):
+    t, v = rng.randint(2, 9), rng.randint(1, 9) * 10
+    return Draft(dict(t=t, v=v), ["distance = speed * time", f"{v} * {t} = {v * t}"], v * t)
+
+
+@skill(
+    "science",
+    "It is {a} C and gets {b} degrees warmer. How many C is it then?",
+    "Start at {a} C, plus {b} degrees: give the temperature in C.",
+    "Find the temperature after {b} degrees more than {a} C.",
+    "From {a} C it rises by {b} degrees: to how many C?",
+    kind="number",
+    levels=2,
+)
+def warming(rng, level):
+    a, b = rng.randint(1, (9, 30)[level - 1]), rng.randint(1, (9, 30)[level - 1])
+    return Draft(dict(a=a, b=b), sum_steps(a, b), a + b)
 
 
 @skill(
@@ -128,4 +157,4 @@ def animal_class(rng, level):
 )
 def planet(rng, level):
     n = rng.randint(1, 8)
-    return Draft(dict(n=n), [listing(PLANETS[:n])], PLANETS[n - 1])
+    return Draft(dict(n=n), [listing(f"{i} {name}" for i, name in enumerate(PLANETS[:n], 1))], PLANETS[n - 1])
