@@ -31,17 +31,21 @@ STAGES = {
     "decay": Fraction(4),
 }
 TRAINED = sum(STAGES.values())
-FILTERED, HIGH_QUALITY = Fraction("12.5"), Fraction("6.5")
+FILTERED = Fraction("12.5")
 POOLS = ("hq", "mq", "synthetic")
 OPENING = ("warmup", "diversity")  # the stages that read both filtered pools, together about once
 # Learning rate at both ends of a stage, relative to the peak; the report decays from 4.5e-4 to 1.5e-6.
 RATES = {"warmup": (0.0, 1.0), "diversity": (1.0, 1.0), "high_quality": (1.0, 1.0), "decay": (1.0, 1 / 300)}
 
 
-def report_budgets(total: int) -> dict[str, int]:
-    """Tokens of the unique pools when `total` are trained: filtered 12.5/23, hq 6.5/23, mq the rest."""
+def report_budgets(total: int, hq_share: float = 0.52) -> dict[str, int]:
+    """Tokens of the unique pools when `total` are trained: filtered 12.5/23 of them; hq is `hq_share` of
+    those (the report: 6.5/12.5 = 0.52), mq the rest. Raises ValueError for a share outside 0 to 1."""
+    if not 0 < hq_share < 1:
+        raise ValueError(f"hq_share: got {hq_share}, wanted a share between 0 and 1, such as 0.52")
     total = whole_tokens("total", total)
-    filtered, hq = (round(total * part / TRAINED) for part in (FILTERED, HIGH_QUALITY))
+    filtered = round(total * FILTERED / TRAINED)
+    hq = round(total * FILTERED * Fraction(str(hq_share)) / TRAINED)
     return {"filtered": filtered, "hq": hq, "mq": filtered - hq}
 
 

@@ -36,6 +36,9 @@ class DataMix(Common):
     vocab_size: int = par(1024, "tokens of the byte-level BPE", lo=300, hi=200_000)
     seq_len: int = par(256, "tokens per training sequence", lo=32)
     total_tokens: int = par(3_000_000, "training tokens of a student", lo=10_000)
+    hq_share: float = par(
+        0.2, "share of the filtered tokens in the upper pool (the report: 0.52)", lo=0.01, hi=0.99
+    )
     synthetic_share: float = par(0.15, "share of synthetic tokens", lo=0.0, hi=0.5, source="report")
     step_tokens: int = par(2048, "tokens per optimizer step of 02: its `batch` rows of seq_len", lo=32)
     decay_seq_len: int = par(1024, "tokens per sequence in the decay stage: long context", lo=32)
