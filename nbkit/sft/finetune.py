@@ -18,31 +18,41 @@ from nbkit.run import files
 from nbkit.run.stage import Run
 from nbkit.sft.sft import SFTResult, SFTSettings, sft, with_markers
 
-AMOUNTS = "amounts.json"
+AMOUNTS, VALIDATION = "amounts.json", "validation.json"
 Conversations = Sequence[list[dict] | dict]  # in the forms of nbkit.sft.sft
 # train(model, tokenizer, folder): trains the model in place, returns (history, seconds)
 Training = Callable[[Any, Any, Path], tuple[list[dict], float]]
 
 
 def finetuned(
-    source: str | Path, conversations: Conversations, settings: SFTSettings, *, out: Path, label: str
+    source: str | Path, conversations: Conversations, settings: SFTSettings, **options
 ) -> tuple[Any, Any, SFTResult]:
     """(model, tokenizer, result) of the model at `source` after fine-tuning; nothing is saved. The tokenizer
-    has a chat template that marks the assistant's tokens. Raises as `load` and `sft` do."""
+    has a chat template that marks the assistant's tokens. `options` (out, label, held_out) go to `sft`.
+    Raises as `load` and `sft` do."""
     model, tokenizer = load(source)
     tokenizer = with_markers(tokenizer)
-    return model, tokenizer, sft(model, tokenizer, conversations, settings, out=out, label=label)
+    return model, tokenizer, sft(model, tokenizer, conversations, settings, **options)
 
 
 def finetune(
-    run: Run, name: str, source: str | Path, conversations: Conversations, settings: SFTSettings
+    run: Run,
+    name: str,
+    source: str | Path,
+    conversations: Conversations,
+    settings: SFTSettings,
+    held_out: Conversations = (),
 ) -> Path:
-    """The model at `source`, fine-tuned: the artifact folder `name` of `run`, with model, tokenizer, history
-    and amounts. Made again only when source, conversations or settings change (see Run.once)."""
+    """The model at `source`, fine-tuned: the artifact folder `name` of `run`, with model, tokenizer, history,
+    amounts and, for conversations that are `held_out`, the loss on them. Made again only when source,
+    conversations or settings change (see Run.once)."""
 
     def build(out: Path) -> None:
-        model, tokenizer, result = finetuned(source, conversations, settings, out=out, label=name)
+        model, tokenizer, result = finetuned(
+            source, conversations, settings, out=out, label=name, held_out=held_out
+        )
         amounts = asdict(result)
+        files.write_json(out / VALIDATION, amounts.pop("validation"))
         # the history has a file of its own; with seconds in it, equal seeds would not give equal bytes
         history, seconds = amounts.pop("history"), amounts.pop("seconds")
         files.write_json(out / AMOUNTS, amounts)
@@ -50,6 +60,7 @@ def finetune(
         _keep(run, name, out, (model, tokenizer), (history, seconds))
 
     key = {"source": str(source), "conversations": conversations, "settings": asdict(settings)}
+    key |= {"held_out": held_out} if held_out else {}
     return run.once(name, build, **key)
 
 
@@ -76,3 +87,8 @@ def amounts_of(path: Path) -> dict[str, int]:
     """What a folder of `finetune` was made from: samples, dropped (longer than a row), tokens, learned (those
     that carry loss)."""
     return files.read_json(path / AMOUNTS)
+
+
+def validation_of(path: Path) -> list[dict]:
+    """The loss on held-out conversations while a folder of `finetune` was trained: step, eval_loss."""
+    return files.read_json(path / VALIDATION)

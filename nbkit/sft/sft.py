@@ -54,7 +54,8 @@ class SFTSettings:
 @dataclass(frozen=True)
 class SFTResult:
     """`samples`: conversations learned from. `dropped`: conversations longer than max_length, left out whole
-    instead of being cut. `tokens` of the samples, of which `learned` carry loss. `seconds`: training."""
+    instead of being cut. `tokens` of the samples, of which `learned` carry loss. `seconds`: training.
+    `validation`: {"step", "eval_loss"} on the conversations that were held out, if any."""
 
     history: list[dict]
     samples: int
@@ -62,6 +63,7 @@ class SFTResult:
     tokens: int
     learned: int
     seconds: float
+    validation: list[dict]
 
 
 def encode(conversations: Sequence[list[dict] | dict], tokenizer, max_length: int) -> tuple[list[dict], int]:
@@ -209,9 +211,11 @@ def sft(
     *,
     out: Path,
     label: str = "sft",
+    held_out: Sequence[list[dict] | dict] = (),
 ) -> SFTResult:
     """Fine-tune `model` in place; the loss is the mean over all learned tokens of a step. `out`: folder of
-    the trainer's files; `label` names the run in the progress line. Raises ValueError as `encode` does."""
+    the trainer's files; `label` names the run in the progress line. The loss on `held_out` conversations is
+    measured ten times: where it is flat, more steps would not help. Raises ValueError as `encode` does."""
     # Conversations become rows of tokens; their number and `epochs` give the number of steps.
     encoded, dropped = encode(conversations, tokenizer, settings.max_length)
     packed = _packed(encoded, settings.max_length)
@@ -232,19 +236,31 @@ def sft(
         remove_unused_columns=False,
         activation_checkpointing=settings.max_length > LONG,
         logging_steps=max(1, steps // 50),
+        eval_strategy="steps" if held_out else "no",
+        eval_steps=max(1, steps // 10),
+        prediction_loss_only=True,
         **shared_arguments(out, settings.seed),
     )
     # Train in rows, or packed by TRL where FlashAttention keeps conversations apart.
     shared = dict(args=arguments, train_dataset=packed, processing_class=tokenizer)
+    if held_out:
+        kept, _ = encode(held_out, tokenizer, settings.max_length)
+        shared["eval_dataset"] = _packed(kept, settings.max_length)
     if attention is None:
         trainer = RowPackedTrainer(model, data_collator=RowPacked(tokenizer.pad_token_id), **shared)
         history, seconds = run_training(trainer, label)
     else:
         before = model.config._attn_implementation
         model.set_attn_implementation(attention)
-        history, seconds = run_training(SFTTrainer(model, **shared), label)
+        trainer = SFTTrainer(model, **shared)
+        history, seconds = run_training(trainer, label)
         model.set_attn_implementation(before)
     # What was learned from, to report.
     tokens = sum(len(row["input_ids"]) for row in encoded)
     learned = sum(y != IGNORE for row in encoded for y in row["labels"])
-    return SFTResult(history, len(encoded), dropped, tokens, learned, seconds)
+    validation = [
+        {"step": row["step"], "eval_loss": row["eval_loss"]}
+        for row in trainer.state.log_history
+        if "eval_loss" in row
+    ]
+    return SFTResult(history, len(encoded), dropped, tokens, learned, seconds, validation)

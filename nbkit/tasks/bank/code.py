@@ -1,6 +1,6 @@
 """Skills of the domain code."""
 
-from nbkit.tasks.bank.words import listing, numbers
+from nbkit.tasks.bank.words import numbers
 from nbkit.tasks.skills import Draft, skill
 
 
@@ -15,7 +15,8 @@ from nbkit.tasks.skills import Draft, skill
     composes=True,
 )
 def list_length(rng, level):
-    xs = [rng.randint(0, 9) for _ in range(rng.randint(*((1, 3), (3, 5), (5, 7), (8, 9), (10, 11))[level - 1]))]
+    length = rng.randint(*((1, 3), (3, 5), (5, 7), (8, 9), (10, 11))[level - 1])
+    xs = [rng.randint(0, 9) for _ in range(length)]
     return Draft(dict(xs=xs), [", ".join(f"{i}: {x}" for i, x in enumerate(xs, 1))], len(xs))
 
 
