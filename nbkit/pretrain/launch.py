@@ -1,6 +1,7 @@
 """Start a training module here, on the devices of this node, or on the nodes of a Slurm job. Used by 02.
 
     result = run("nbkit.pretrain.job", {...}, folder, launcher="torchrun", processes=2)
+    together("nbkit.pretrain.job", {folder: {...}, other: {...}})    # small models: one thread each, side by side
 
 The module's `main` gets one argument, [path of a JSON file], and its first rank writes `result.json` beside
 it. A rank that dies is an error here, with its traceback. When we die, even by SIGKILL, so does every rank on
@@ -9,17 +10,19 @@ every node: their stdin is a pipe from us, which then ends.
 
 import contextlib
 import importlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from nbkit.run import files, provenance
+from nbkit.run import files, progress, provenance
 
 LAUNCHERS = ("inline", "torchrun", "srun")
 
@@ -42,6 +45,8 @@ def run(
     """
     check(launcher, processes, nodes)
     path, result = folder / "job.json", folder / "result.json"
+    if finished(folder, config):
+        return files.read_json(result)
     files.write_json(path, dict(config))
     result.unlink(missing_ok=True)
     if launcher == "inline":
@@ -65,6 +70,67 @@ def run(
             f"see {folder}/launch.log"
         )
     return found
+
+
+def finished(folder: Path, config: Mapping) -> bool:
+    """Has the very same job been run to its end in `folder`?"""
+    path = folder / "job.json"
+    same = path.is_file() and files.read_json(path) == json.loads(json.dumps(dict(config)))
+    return same and (folder / "result.json").is_file()
+
+
+def together(module: str, jobs: Mapping[Path, Mapping], at_once: int = 0) -> None:
+    """Run `module` on several configs (folder -> config), each in a process of one thread, `at_once` of them
+    side by side (0: as many as there are cores): two small models on two threads each take longer than on
+    one each, since threads wait for each other. Afterwards `run` finds each of them finished. Raises
+    RuntimeError with the last lines of its log when one fails; then the others end, too."""
+    waiting = {folder: config for folder, config in jobs.items() if not finished(folder, config)}
+    running: dict[Path, subprocess.Popen] = {}
+    with contextlib.ExitStack() as stack, progress.doing("training side by side") as part:
+        while waiting or running:
+            # Start as many as there is room for.
+            while waiting and len(running) < (at_once or provenance.cores()):
+                folder = next(iter(waiting))
+                running[folder] = stack.enter_context(_alone(module, folder, waiting.pop(folder)))
+            # Who has ended, and how?
+            for folder, process in list(running.items()):
+                if process.poll() is not None:
+                    del running[folder]
+                    if process.returncode:
+                        log = folder / "launch.log"
+                        tail = "\n".join(log.read_text(errors="replace").splitlines()[-80:])
+                        raise RuntimeError(
+                            f"training failed with exit code {process.returncode}; see {log}\n{tail}"
+                        )
+            part.rename("; ".join(progress.words_of(folder / progress.FILE) for folder in running))
+            time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def _alone(module: str, folder: Path, config: Mapping) -> Iterator[subprocess.Popen]:
+    """A process of one thread that runs `module` on `config` and ends when we do."""
+    files.write_json(folder / "job.json", dict(config))
+    (folder / "result.json").unlink(missing_ok=True)
+    environment = _child_environment(threads=1) | {progress.VARIABLE: str(folder / progress.FILE)}
+    command = [sys.executable, "-m", "nbkit.pretrain.launch", module, str(folder / "job.json")]
+    with (folder / "launch.log").open("w") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+        with _ended(process):
+            yield process
+
+
+def _child_environment(threads: int) -> dict[str, str]:
+    """Ours, with so many threads, no bars, and the package where it is found from any folder."""
+    home = str(Path(__file__).resolve().parents[2])
+    paths = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
+    return {"OMP_NUM_THREADS": str(threads), "TQDM_DISABLE": "1"} | dict(os.environ) | {"PYTHONPATH": paths}
 
 
 def check(launcher: str, processes: int, nodes: int) -> None:
@@ -111,10 +177,7 @@ def _head() -> str:
 def _stream(command: list[str], log: Path, processes: int, report: Callable[[str], None]) -> None:
     """Run to the end, every line to the log and to `report`. Whatever ends us ends the processes too."""
     # Threads shared among the processes, or each would take all cores.
-    threads = str(max(1, provenance.cores() // processes))
-    home = str(Path(__file__).resolve().parents[2])
-    environment = {"OMP_NUM_THREADS": threads, "TQDM_DISABLE": "1"} | dict(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
+    environment = _child_environment(threads=max(1, provenance.cores() // processes))
     tail: deque[str] = deque(maxlen=80)
     with log.open("w") as out:
         process = subprocess.Popen(

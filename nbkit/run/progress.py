@@ -176,6 +176,16 @@ def each(items: Iterable[Any], text: str, total: int | None = None) -> Iterator[
             yield item
 
 
+def words_of(path: Path) -> str:
+    """What another process says in its file, with the time it has left; "starting" before its first word."""
+    try:
+        said = files.read_json(path)
+    except (OSError, ValueError):
+        return "starting"
+    left = said.get("left")
+    return said["text"] + (f" ({left // 60}:{left % 60:02d} left)" if left else "")
+
+
 def _is_main() -> bool:
     return threading.current_thread() is threading.main_thread()
 

@@ -10,7 +10,7 @@ import torch
 
 from nbkit.models.load import history_of, load, save
 from nbkit.run import files
-from nbkit.sft.finetune import SFTSettings, amounts_of, finetune, finetuned, train_once
+from nbkit.sft.finetune import SFTSettings, amounts_of, finetune, finetuned, train_once, validation_of
 from nbkit.sft.sft import encode, sft, with_markers
 from nbkit.tasks import world
 from nbkit.tasks.skills import sample
@@ -47,6 +47,17 @@ def run(tmp_path):
 def base(tmp_path):
     save(tmp_path / "base", tiny.model(), tiny.tokenizer())
     return tmp_path / "base"
+
+
+def test_the_loss_on_held_out_conversations_is_measured_while_it_learns(run, base):
+    path = finetune(run, "tuned", base, CHATS[:8], SETTINGS, held_out=CHATS[8:])
+    rows = validation_of(path)
+    steps = [row["step"] for row in rows]
+    assert len(rows) >= 2 and steps == sorted(set(steps)) and steps[-1] <= history_of(path)[-1]["step"]
+    assert rows[-1]["eval_loss"] < rows[0]["eval_loss"]
+    again = finetune(run, "tuned", base, CHATS[:8], SETTINGS, held_out=CHATS[9:])
+    assert run.built == ["tuned", "tuned"] and len(validation_of(again)) == len(rows)
+    assert validation_of(finetune(run, "plain", base, CHATS[:8], SETTINGS)) == []
 
 
 def weights(model) -> torch.Tensor:
