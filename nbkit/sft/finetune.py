@@ -49,6 +49,7 @@ def finetune(
         print(f"{name}: {result.samples} conversations, {result.dropped} left out as too long")
         _keep(run, name, out, (model, tokenizer), (history, seconds))
 
+    # All of it goes into the hash: an equal call finds the folder, a changed one trains again.
     key = {"source": str(source), "conversations": conversations, "settings": asdict(settings)}
     return run.once(name, build, **key)
 
