@@ -82,8 +82,8 @@ class PretrainTrainer(AtomicCheckpoints, Trainer):
     def create_scheduler(self, num_training_steps: int, optimizer=None):
         # the step's middle, not its start: a warmup's first step would otherwise have LR 0 and learn nothing
         peak, tokens = self.args.learning_rate, self.batch_tokens
+        # LambdaLR multiplies the optimizer's rate, which is the peak: the plan's rate relative to it.
         self.lr_scheduler = LambdaLR(
-            # LambdaLR multiplies the optimizer's rate, which is the peak: the plan's rate relative to it.
             optimizer or self.optimizer, lambda step: learning_rate((step + 0.5) * tokens, self.plan) / peak
         )
         return self.lr_scheduler
