@@ -6,6 +6,7 @@ from nbkit.tasks.skills import Draft, skill
 
 def sum_steps(a: int, b: int) -> list[str]:
     """Addition as it is taught: tens, units, then their sum."""
+    # Small sums are facts that a child knows: no steps.
     if a < 10 and b < 10:
         return [f"{a} + {b} = {a + b}"]
     tens, units = a // 10 * 10 + b // 10 * 10, a % 10 + b % 10
@@ -59,6 +60,7 @@ def multiply(rng, level):
     a, b = rng.randint(2, (5, 9, 19)[level - 1]), rng.randint(2, (5, 9, 5)[level - 1])
     if a < 10:
         return Draft(dict(a=a, b=b), [f"{a} * {b} = {a * b}"], a * b)
+    # Beyond the table: tens and units apart.
     tens, units = a // 10 * 10, a % 10
     steps = [
         f"{tens} * {b} = {tens * b}",
