@@ -217,6 +217,7 @@ class ForkWorker:
         except BaseException as error:
             self.close()
             if isinstance(error, (ValueError, LookupError)):
+                # Whatever the start broke on, nothing of it stays behind.
                 raise NotStarted(f"no answer ({error!r})") from error
             raise
 

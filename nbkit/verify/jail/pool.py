@@ -79,6 +79,7 @@ class JailPool:
         try:
             with self._change:
                 while not (self._free or self._closed):
+                    # A free jail is taken under the lock, and given back whatever happens to the function.
                     self._change.wait()
                 self._refuse_if_closed()
                 jail = self._free[0]

@@ -15,6 +15,7 @@ _MAX_BITS = 8192
 def exact(tokens: Tokens) -> Fraction | float | None:
     """The value of a small rational formula, or ±infinity; None for everything else."""
     stack: list[Fraction] = []
+    # Infinity is no fraction: it is told apart before any arithmetic.
     if tokens in (("∞",), ("∞", "neg")):
         return math.inf if len(tokens) == 1 else -math.inf
     try:
@@ -45,6 +46,7 @@ def linear(tokens: Tokens) -> tuple[str, Fraction, Fraction] | None:
         if token[0] == "$":
             stack.append((Fraction(1), Fraction(0)))
         elif token[0].isdigit():
+            # Each entry is (slope, value at 0): the rules of a linear form, operator by operator.
             stack.append((Fraction(0), Fraction(token)))
         elif token == "neg":
             stack.append(tuple(-part for part in stack.pop()))
