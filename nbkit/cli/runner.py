@@ -124,8 +124,8 @@ def run_stage(
     command = [sys.executable, "-m", "nbkit.cli.execute", str(provenance.notebook_path(stage)), str(target)]
     package_home = str(Path(__file__).resolve().parents[2])
     environment = os.environ | {
-        # The kernel follows this process: without us it must not train on.
         "NBKIT_ROOT": str(files.project_root()),
+        # The kernel follows this process: without us it must not train on.
         "NBKIT_PARENT": str(os.getpid()),
         "TQDM_DISABLE": "1",
         # The kernel must find this very nbkit, installed or not.

@@ -68,8 +68,8 @@ def sample_pairs(
     """One pair of every task that can be graded, scored by its verifier (nbkit.tasks.partial): the best of
     counts[0] teacher samples, the worst of counts[1] samples of the *current* student. Raises GraderError
     where the jail fails on more than a hundredth of the tasks."""
-    # Two streams of random numbers: drawn from one, teacher and student would tend to agree.
     prompts = [render(tokenizer, prompt_of(task)) for task in tasks]
+    # Two streams of random numbers: drawn from one, teacher and student would tend to agree.
     good = teacher.sample(prompts, counts[0], seed=2 * seed, **sampling)
     bad = student.sample(prompts, counts[1], seed=2 * seed + 1, **sampling)
     # One call grades both sides: the jail starts once. A response that was cut counts as wrong (None).
@@ -135,8 +135,8 @@ def broken_rule(
     return None
 
 
-# Tokens as sampled, where they are known: text may encode to a different number of them.
 def _size(pair: dict, side: str, length: Callable[[str], int]) -> int:
+    # Tokens as sampled, where they are known: text may encode to a different number of them.
     return len(pair[f"{side}_ids"]) if pair.get(f"{side}_ids") else length(pair[side])
 
 

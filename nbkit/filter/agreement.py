@@ -57,9 +57,9 @@ def distilled(
 
 
 def spearman(score_D: Sequence[float], label_D: Sequence[float], seed: int = 0) -> Estimate:
-    # The interval resamples documents, both scores of one together.
     """Rank correlation with a 95% interval from resampling documents; n documents."""
     score_D, label_D = np.asarray(score_D), np.asarray(label_D)
+    # The interval resamples documents, both scores of one together.
     rng = np.random.default_rng(seed)
     draws = (rng.integers(len(score_D), size=len(score_D)) for _ in range(_ROUNDS))
     low, high = np.nanquantile([spearmanr(score_D[d], label_D[d]).statistic for d in draws], (0.025, 0.975))

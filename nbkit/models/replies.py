@@ -71,7 +71,7 @@ class Failure:
 
 def read(body: bytes) -> Reply | Failure:
     """The first choice of a chat completion."""
-    # As lenient as servers differ: only a choice with a message makes it an answer.
+    # Servers differ in what they add or leave out: only a choice with a message is an answer.
     try:
         answer = json.loads(body)
         choice, usage = answer["choices"][0], answer.get("usage")
@@ -161,7 +161,7 @@ def _status(error: Any, around: Mapping) -> tuple[int, dict[str, str]]:
 
 def refused_parameter(failure: Failure, sent: Mapping[str, Any]) -> str | None:
     """The parameter of `sent` that the model does not take, by the wording of a refusal, or None."""
-    # Only refusals: another 400 (a prompt too long) mends by no other name.
+    # Only refusals: another 400 (a prompt too long) is not cured by renaming a parameter.
     if failure.reason not in ("HTTP 400", "HTTP 422") or not _REFUSAL.search(failure.detail):
         return None
     # The server's own word for it where it gives one, else the name that its text mentions ...

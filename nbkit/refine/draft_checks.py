@@ -55,7 +55,7 @@ def _arithmetic(draft, chain, answer, value, jail) -> str:
 
 
 def _reasons(draft, chain, answer, value, jail) -> str:
-    # One chain and at the start: a second <think> in the answer would be read as part of it.
+    # One chain, at the start, and no second one in the answer.
     good = draft.text.startswith("<think>") and chain and split_thought(answer)[0] is None
     return "" if good else "no reasoning"
 

@@ -39,7 +39,7 @@ def pass_rates(
 ) -> np.ndarray:
     """avg@n of each task under the policy, shape (P,). Temperature 1, as the rollouts that follow. NaN where
     the grader failed: no band holds it. Raises GraderError for more of these than `infra_limit` of all."""
-    # A completion that ran into the limit counts as wrong (None), as it will in training.
+    # A completion that ran into the limit counts as wrong (None): it would earn 0 in training too.
     completions = generator.sample(prompts, n, max_new_tokens, temperature=1.0, seed=seed)
     texts = [[c.text if c.stopped else None for c in group] for group in completions]
     return verdicts(tasks, texts, jail, infra_limit).mean(1).filled(np.nan)

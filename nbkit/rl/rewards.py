@@ -56,7 +56,7 @@ def verified(tasks: Sequence[Task], jails: JailPool, stops: Collection[int]) -> 
         return or_masked(correctness, task, text, finished, jail)
 
     async def reward(prompts, completions, index, completion_ids, **_) -> list[float | None]:
-        # One jail per completion at a time: a program that hangs holds up no other's grade.
+        # Graded side by side, each in a jail of the pool as one comes free.
         rows = zip(index, completions, completion_ids, strict=True)
         return await asyncio.gather(*(jails.do(of_one, tasks[i], text, ids) for i, text, ids in rows))
 

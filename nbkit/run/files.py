@@ -231,9 +231,9 @@ def sha256(path: str | Path, skip: Collection[str] = ()) -> str:
     `files_in`) with their file hashes."""
     path = Path(path)
     if not path.is_dir():
-        # Names and contents alike: a renamed file is a changed folder.
         with path.open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
+    # Names and contents alike: a renamed file is a changed folder.
     digest = hashlib.sha256()
     for name, file in files_in(path).items():
         if name not in skip:

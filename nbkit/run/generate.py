@@ -141,9 +141,9 @@ def cell(schema: type[Common]) -> str:
     """The parameters cell: `name: type = default  # meaning` for each field, as ruff formats it."""
     lines = []
     for name, default in vars(schema()).items():
+        # The type as it is written: `int`, or `list[str]` with what it holds.
         kind = schema.model_fields[name].annotation
         start = f"{name}: {str(kind) if typing.get_origin(kind) else kind.__name__} = "
-        # The type as it is written: `int`, or `list[str]` with what it holds.
         comment = _with_source(schema.about(name)["doc"], schema.about(name)["source"])
         if len(line := f"{start}{python_text(default)}  # {comment}") <= WIDTH:
             lines.append(line)

@@ -162,8 +162,8 @@ def _changed_sources(stage: str, manifest: Mapping[str, Any], values: Mapping[st
     """What differs from the recorded run: parameters, notebook or modules of nbkit; "" when nothing does."""
     code = code_of(stage)
     if manifest["fingerprint"] == fingerprint(stage, values, code):
-        # What a user can recognise is named first: parameters, then the notebook, then modules.
         return ""
+    # What a user can recognise is named first: parameters, then the notebook, then modules.
     old = manifest["params"]
     if names := [n for n in sorted({*old, *values}) if old.get(n) != values.get(n)]:
         return f"parameters changed: {', '.join(names)}"

@@ -102,8 +102,7 @@ def _row(number: int, row: list[dict] | dict, tokenizer) -> dict:
         )
         return text, [place for span in spans for place in span]
 
-    # The template marks where the assistant's text begins and ends, in characters.
-    # `places` alternates begin and end of the assistant's spans.
+    # The template marks where the assistant's text begins and ends, in characters, in turn.
     text, places = rendered(messages, tools, tokenizer, template)
     spans = list(zip(places[::2], places[1::2], strict=True))
     if not spans:

@@ -94,8 +94,8 @@ def at_shares(
     rng, chosen = random.Random(f"shares/{seed}"), []
     for domain, count in zip(shares, largest_remainder(total, list(shares.values())), strict=True):
         own = [i for i, found in enumerate(domains) if found == domain]
-        # Passes over the domain's own ones until the count is reached, at most `most` of them.
         rng.shuffle(own)
+        # Passes over the domain's own ones until the count is reached, at most `most` of them.
         chosen += (own * most)[:count]
     if not chosen:
         raise ValueError(f"shares: none of {len(domains)} samples is of a domain in {dict(shares)}")

@@ -109,9 +109,9 @@ def skills() -> dict[str, Skill]:
 
 
 def held_out(key: str) -> bool:
-    # The first byte of a hash: Python's own `hash` differs from process to process.
     """Does this operand key belong to the held-out eighth? A pure function of the key, so that no seed can
     leak it."""
+    # The first byte of a hash: Python's own `hash` differs from process to process.
     return hashlib.sha256(key.encode()).digest()[0] % HELD_OUT_ONE_IN == 0
 
 
@@ -164,8 +164,7 @@ def sample(
     """`n` tasks. `weights` are domain shares (the report's 50/30/20, for example), met exactly up to
     rounding; without them every skill is equally likely. Skills and levels rotate inside a domain, so that
     small samples stay balanced. Raises ValueError when a domain is unknown or has no skill left."""
-    # The skills that may be drawn.
-    # `n` belongs to the seed: a larger sample is another one, not a longer one.
+    # The skills that may be drawn; `n` belongs to the seed: a larger sample is another one.
     rng = random.Random(f"{seed}/{split}/{n}")
     pool = [s for s in skills().values() if split in s.splits() and (names is None or s.name in set(names))]
     if not pool:

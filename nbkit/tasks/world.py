@@ -65,8 +65,8 @@ def base_prompt(question: str) -> str:
 
 
 def worked(task: Task, style: int = 0) -> str:
-    # Style 1 differs in every word around the task: a filter must not learn one form by heart.
     """A clean document of one task, in one of two styles (style 0 is the one `base_prompt` opens)."""
+    # Style 1 differs in every word around the task: a filter must not learn one form by heart.
     if style == 0:
         return f"{base_prompt(task.question)} {'. '.join(task.steps)}.\nAnswer: {task.answer}"
     return (

@@ -27,8 +27,8 @@ def _evaluate(expression: str) -> Fraction | None:
     terms: list[Fraction] = []
     for operator, sign, digits in _TERM.findall(plain):
         value = Fraction(digits) * (-1 if sign else 1)
+        # Products and quotients act on the last term; sums are left to the end: that is the precedence.
         if operator == "*":
-            # Products and quotients act on the last term; sums are left to the end: that is the precedence.
             terms[-1] *= value
         elif operator == "/":
             if not value:

@@ -166,8 +166,8 @@ def scan_rows(path: str | Path, max_chars: int | None = None) -> Iterator[Row]:
     damaged parquet row group gives one for each row it held. Lines that no text of `max_chars` characters
     could need are passed over unread. Raises ValueError for a file that is absent or of another kind."""
     path = Path(path)
-    suffix = _suffix(path)
     # The kind of file is in its name; the content is not guessed at.
+    suffix = _suffix(path)
     if not path.is_file():
         raise ValueError(f"no such data file: {path}")
     if suffix == ".parquet":

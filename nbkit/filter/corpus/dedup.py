@@ -168,8 +168,8 @@ class FindDuplicates(PipelineStep):
             others = {other for group in member[place] for other in kept[group]}
             if others and (why := self._compare(place, others)):
                 removed[place] = why
-                # Kept: later documents of its groups are compared with it.
                 continue
+            # Kept: later documents of its groups are compared with it.
             for group in member[place]:
                 kept[group].append(place)
         return removed
@@ -196,8 +196,8 @@ class FindDuplicates(PipelineStep):
     def _compare(self, place: Place, others: set[Place]) -> tuple[str, str] | None:
         """The reason to remove a document, given the kept ones that share a band with it."""
         text, own = _sketch_of(self.folder, place)
-        # Equal text first: it is the stronger reason, and costs no shingles.
         found = [(*_sketch_of(self.folder, other), other) for other in sorted(others)]
+        # Equal text first: it is the stronger reason.
         for other_text, _, other in found:
             if (other_text == text).all():
                 return "duplicate_exact", f"of {self._name(other)}"

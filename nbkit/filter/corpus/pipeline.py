@@ -137,8 +137,8 @@ def _matches(pattern: str) -> list[str]:
     """The paths a pattern stands for. What exists under its very name is taken by it, so a folder called
     "data [v2]" may stand before "/*.jsonl"; `~` is the home folder, as a shell reads it outside quotes."""
     if not os.path.exists(pattern):
-        # As much of the pattern as exists is taken by its name; the rest may hold wildcards.
         pattern = os.path.expanduser(pattern)
+    # As much of the pattern as exists is taken by its name; the rest may hold wildcards.
     parts = Path(pattern).parts
     literal = max(n for n in range(len(parts) + 1) if os.path.exists(os.path.join("", *parts[:n]) or "."))
     wild = parts[literal:]

@@ -84,8 +84,8 @@ def knowledge_density(view: View) -> int:
 
 
 def specificity(view: View) -> int:
-    # Names within a sentence only: a capital at its beginning says nothing.
     numbers = sum(word[0].isdigit() for word in view.words)
+    # Names within a sentence only: a capital at its beginning says nothing.
     return level((numbers + len(_NAME.findall(view.text))) / max(view.n_words, 10), 0.0, 0.2)
 
 

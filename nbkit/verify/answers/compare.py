@@ -131,8 +131,8 @@ def _decide(ours: str, wanted: str, jail: Jail | None) -> tuple[Status, str]:
             # The reference first: without it no prediction is at fault.
             found = _look_up([gold for _, gold in question.open], jail, "infra", seed)
             found |= _look_up([ours for ours, gold in question.open if _readable(gold)], jail, "fail", seed)
+            # Values that agree so far may differ further on: more digits are asked for, a few times.
             for _ in range(_ROUNDS):
-                # Values that agree so far may differ further on: more digits are asked for, a few times.
                 question = Question(found)
                 result = compare(*sides, question.same)
                 if not question.short:

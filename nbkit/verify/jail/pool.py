@@ -77,9 +77,9 @@ class JailPool:
         """`function(jail, *args)` with a free jail, in this thread."""
         jail = None
         try:
+            # A free jail is taken under the lock, and given back whatever happens to the function.
             with self._change:
                 while not (self._free or self._closed):
-                    # A free jail is taken under the lock, and given back whatever happens to the function.
                     self._change.wait()
                 self._refuse_if_closed()
                 jail = self._free[0]

@@ -77,7 +77,6 @@ def read_congruence(text: str, read: Read) -> Node | None:
     if modulus.tokens is None or residue == "":
         return None
     if value := formula.parse(left) if left else None:
-        # 4 ≡ 3^100 states a residue; only an unknown on the left makes it a condition.
         left = left.replace(" ", "") if formula.variables(value) else ""  # 3^100 ≡ 4: the left side is known
     # 2 + 17 mod 5 and 17 mod 5 + 2 may be read in two ways: nothing is computed of them.
     bare = match[4] is not None

@@ -46,7 +46,6 @@ def linear(tokens: Tokens) -> tuple[str, Fraction, Fraction] | None:
         if token[0] == "$":
             stack.append((Fraction(1), Fraction(0)))
         elif token[0].isdigit():
-            # Each entry is (slope, value at 0): the rules of a linear form, operator by operator.
             stack.append((Fraction(0), Fraction(token)))
         elif token == "neg":
             stack.append(tuple(-part for part in stack.pop()))

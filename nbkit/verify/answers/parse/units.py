@@ -149,8 +149,8 @@ def _look_up(word: str) -> tuple[Fraction, Powers] | None:
 
 
 def _physical(pieces: list[str], words: frozenset[str]) -> Unit | None:
-    # What is multiplied so far; then the power of the next unit, and its side of the line.
-    # A unit is a scale and powers of base units: products multiply both.
+    # A unit is a scale and powers of base units. What is multiplied so far; then the power of the next unit,
+    # and its side of the line.
     scale, powers = Fraction(1), Counter()
     sign, group, pending, last = 1, 1, 1, None
     pieces = ["°C" if p.casefold() in ("celsius", "c") and "degree" in words else p for p in pieces]

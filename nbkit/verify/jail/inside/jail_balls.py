@@ -130,9 +130,9 @@ class Balls:
             return self.exp(self.mul(y, self.ln(x)))
         grown = abs(exponent) * abs(size(x[0]))
         if grown > _TOO_BIG or abs(exponent) > _TOO_BIG:
-            # The relative error grows by the exponent: its bits are added.
             raise OverflowError("too big")
         value = x[0] ** exponent
+        # The relative error grows by the exponent: its bits are added.
         return self._ball(value, size(value) + x[1] - size(x[0]) + exponent.bit_length() + 1)
 
     def root(self, x: Ball, index: Ball) -> Ball:

@@ -188,8 +188,8 @@ class Parser(TokenStream):
 
     def _read_sign(self, text: str) -> list[str]:
         if text in "π∞":
-            # Greek letters are variables with names of their own; only π and ∞ have values.
             return [text]
+        # Greek letters are variables with names of their own; only π and ∞ have values.
         if text in GREEK:
             return ["$" + text + self._subscript()]
         if text == "√":
