@@ -67,6 +67,7 @@ def here(measure: bool = True, say: Callable[[str], None] = lambda text: None) -
     """The rates of this machine: those kept, else measured now in a process of its own and kept, which `say`
     is told. None where nothing is kept and they cannot, or (`measure` False) shall not be measured."""
     name, kept = fingerprint(), _kept()
+    # Kept rates are of this very fingerprint: other threads or another torch measure anew.
     for known in kept.values():
         if _whole(known.get(name)):
             return known[name]
@@ -75,6 +76,7 @@ def here(measure: bool = True, say: Callable[[str], None] = lambda text: None) -
     say("measuring how fast this machine is, once, for the expected times")
     if (found := _measured()) is None:
         return None
+    # The first place that can be written; a read-only checkout keeps them with its outputs.
     for path, known in kept.items():
         with contextlib.suppress(OSError):
             files.write_json(path, known | {name: found})
@@ -135,6 +137,7 @@ def best(
 ) -> float:
     """The highest rate of amounts per second of `clock`; `work` does some and returns how much. One try
     warms up, at least two count, and all last about `seconds`."""
+    # The first try loads and warms up; it does not count.
     work()
     rates, start = [], now()
     while len(rates) < 2 or now() - start < seconds:

@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run what is not up to date, judge the claims, write the results; returns the exit code."""
     from nbkit.cli.study import seed_report, seeds  # noqa: PLC0415 (slow, and the parser needs none of it)
 
+    # Everything is run before anything is judged: a claim needs all of its seeds.
     study = _study(arguments)
     if not arguments.no_run and (failed := seeds.run(study, arguments.jobs, _print_now)):
         print(f"nbkit: {', '.join(failed)} failed; the same command goes on from there", file=sys.stderr)
@@ -54,10 +55,12 @@ def _study(arguments: argparse.Namespace) -> Any:
 
     known, overrides = list(params.schemas()), planning.overrides(arguments.overrides)
     if "seed" in overrides:
+        # `--seeds` decides which seeds run; an override would make them all the same.
         raise ValueError(f"-p seed={overrides['seed']}: use --seeds LIST for the seeds")
     texts = arguments.stages.split(",") if arguments.stages is not None else known
     stages = tuple(sorted({params.resolve_stage(text.strip()) for text in texts}, key=known.index))
     chosen = seeds.parse(arguments.seeds)
+    # Planned with the highest seed, so that a wrong parameter shows before hours of work.
     planning.plan(stages, arguments.profile, overrides | {"seed": max(chosen)})
     own = {
         stage: {k: v for k, v in overrides.items() if k in params.schemas()[stage].model_fields}

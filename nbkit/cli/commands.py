@@ -55,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     """Parse and do the command; what a user can mend becomes one line and an exit code."""
     arguments = _parser().parse_args(argv)
+    # Each kind of error has its exit code; only what is nbkit's own fault shows a traceback.
     try:
         with _terminate_as_interrupt():
             return arguments.action(arguments)
@@ -107,6 +108,7 @@ def _with_remedy(error: OSError) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
+    # The help is the module's docstring, so that the two cannot differ.
     description, _, details = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
         "nbkit", description=description, epilog=details, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -161,6 +163,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from nbkit.cli import runner  # noqa: PLC0415 (each command loads what it needs)
 
     profile, overrides = arguments.profile, planning.overrides(arguments.overrides)
+    # All parameters of all stages are checked before the first one starts.
     planned = planning.plan(planning.chosen(arguments.first, arguments.only), profile, overrides)
     own = {s: {name: values[name] for name in overrides if name in values} for s, values in planned.items()}
     pace = runner.Pace()
@@ -169,6 +172,7 @@ def _run(arguments: argparse.Namespace) -> int:
             raise ValueError(missing)
         waiting = planning.waiting(profile, planned, own, arguments.force)
         for stage, values in planned.items():
+            # Checked again at each stage: the one before may just have made it stale.
             state, reason = provenance.status_of(stage, profile, own[stage])
             if state == "complete" and not arguments.force:
                 print(f"{stage}  up to date")
@@ -183,6 +187,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 print(f"nbkit: {stage} failed\n{outcome.trouble}", file=sys.stderr)
                 return 1
             _print_headline(profile, stage)
+    # A whole run ends with its report; parts of one do not.
     if not arguments.only and not arguments.first:
         return _report(arguments)
     return 0

@@ -65,6 +65,7 @@ class Pace:
 def outlook(expected: Sequence[float | None], pace: Pace) -> str:
     """What the stages that are left will take together, corrected by the finished ones; "" where it is not
     known of any, or only one is left, whose own line says it."""
+    # One stage has a line of its own, and without any expectation there is nothing to say.
     known = [seconds for seconds in expected if seconds is not None]
     if not known or len(expected) < 2:
         return ""
@@ -109,6 +110,7 @@ class News:
         if (cell, step) != self.last:
             self.last, self.heard = (cell, step), now
         said = _read(step)
+        # The step inside a cell says more than the cell; before either the kernel starts.
         text, since = said.get("text") or _read(cell).get("text") or "starting", now - self.heard
         if since >= QUIET_S:
             work = "idle" if percent < IDLE else f"still using CPU {percent:.0f}%"

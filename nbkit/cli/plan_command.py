@@ -18,6 +18,7 @@ def plans(profile: str) -> tuple[dict[str, list[Stage]], dict[str, int], PlanFil
     # The pools that 01 would make, without the rows that it keeps out of training
     pools = report_budgets(mix.total_tokens) | {"synthetic": round(mix.total_tokens * mix.synthetic_share)}
     pools = {name: pools[name] - mix.validation_rows * mix.seq_len for name in POOLS}
+    # The same call as in 01, so that what is shown is what would be published.
     stages = fg_wsd(
         mix.total_tokens, mix.step_tokens, pools, mix.seq_len, mix.decay_seq_len, mix.synthetic_share
     )
@@ -32,6 +33,7 @@ def plans(profile: str) -> tuple[dict[str, list[Stage]], dict[str, int], PlanFil
         decay_rope_base=pre.decay_rope_base,
     )
     arms = {"FG-WSD": fg, "vanilla WSD": vanilla(fg)}
+    # Refused here as 02 would refuse it, but without data or training.
     for plan in arms.values():
         check(plan, pools, planned.seq_len, planned.step_tokens, planned.max_epochs)
     return arms, pools, planned
@@ -41,6 +43,7 @@ def table(profile: str) -> str:
     """The plan of both arms as text, and where FG-WSD's decay begins to read: the order is known ahead."""
     arms, pools, planned = plans(profile)
     row, step = planned.seq_len, planned.step_tokens
+    # The pools as planned: 01 may fall short of them by part of a document each.
     lines = [
         f"profile {profile}: {step:,} tokens per step; rows of {row:,} tokens; pools as planned, without the "
         f"{planned.validation_rows:,} validation rows of each, in tokens: "
@@ -54,6 +57,7 @@ def table(profile: str) -> str:
         lines.append(f"{head}  {'learning rate':<22}{'sequence':>9}{'rotary base':>13}")
         seen = 0
         for s in describe(plan, pools, step):
+            # Tokens of each pool in this stage, and its epochs completed by the end of it.
             shares = "".join(f"{s['of_pool'][n]:>19,} ({s['epochs'][n]:.2f})" for n in POOLS)
             ends = learning_rate(seen, plan), s["lr_to"]
             seen += s["tokens"]
@@ -62,6 +66,7 @@ def table(profile: str) -> str:
                 f"{f'{ends[0]:.3g} -> {ends[1]:.3g}':<22}{s['seq_len']:>9,}{s['rope_base']:>13,.0f}"
             )
     fg = arms["FG-WSD"]
+    # Decay's first sequences can be named before training: the order is a function of the seed.
     order = SampleOrder(fg, {name: count // row for name, count in pools.items()}, row, seed=0)
     start = total_tokens(fg[:-1])
     first = [f"{order.names[pool]}:{at}" for pool, at in order.units(start, 4 * order.chunk)[:4]]

@@ -66,6 +66,7 @@ def plan(stages: Sequence[str], profile: str, overrides: dict[str, Any]) -> dict
         # Of the overrides, those that this stage has.
         own = {k: v for k, v in overrides.items() if k in schema.model_fields}
         unused -= set(own)
+        # Cell, profile and overrides are checked by one schema, and the cell must name every parameter.
         try:
             cell = params.parameters_cell(provenance.notebook_path(stage))
             params.coerce(schema, {name: value for name, (_, value) in cell.items()}, stage)
@@ -105,6 +106,7 @@ def missing_upstream(profile: str, planned: Mapping[str, Mapping[str, Any]]) -> 
     """
     wrong: dict[str, str] = {}
     readers: list[str] = []
+    # Each chosen stage is asked what it reads, with the parameters it will have.
     for stage, values in planned.items():
         own = _unusable(profile, params.schemas()[stage](**values), planned)
         readers += [stage] if own else []
@@ -122,6 +124,7 @@ def missing_upstream(profile: str, planned: Mapping[str, Mapping[str, Any]]) -> 
 def _unusable(profile: str, config: Common, planned: Mapping[str, Any]) -> dict[str, str]:
     """What stands in the way of a stage with this config, all the way up: stage -> what is wrong with it."""
     wrong = {}
+    # A stage that is about to be made is not in the way.
     for stage in config.upstream():
         if stage in planned:
             continue
@@ -143,6 +146,7 @@ def waiting(
     Content is not hashed for it. `own`: the parameters of each stage that differ from the profile's."""
     found: list[str] = []
     for stage, values in planned.items():
+        # A stage runs again if it is not up to date, or if one that it reads will be made anew.
         above = params.schemas()[stage](**values).upstream()
         state, _ = provenance.status_of(stage, profile, own[stage], deep=False)
         if force or state != "complete" or set(above) & set(found):

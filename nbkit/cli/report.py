@@ -42,6 +42,7 @@ def build(profile: str) -> Path:
     """Write the report of a profile from what is on the disk, whatever its state; returns index.html."""
     stages = list(params.schemas())
     folder = files.outputs_root() / profile / "report"
+    # Whole or not at all: an old report stays until the new one is complete.
     with files.atomic_dir(folder) as temp:
         rows, sections = [], []
         for stage in stages:
@@ -66,6 +67,7 @@ def offline(page: str) -> str:
 def _notebook_page(profile: str, stage: str, folder: Path) -> str:
     """Write `<stage>.html` from the executed (or failed) notebook; returns its name, "" without one."""
     run_dir = provenance.run_dir(profile, stage)
+    # A failed notebook goes first: it is the newer of the two, and says what went wrong.
     candidates = [run_dir / f"{stage}.failed.ipynb", run_dir / f"{stage}.ipynb"]
     source = next((path for path in candidates if path.is_file()), None)
     if source is None:
@@ -77,6 +79,7 @@ def _notebook_page(profile: str, stage: str, folder: Path) -> str:
     book.metadata.pop("widgets", None)
     book.metadata["title"] = stage
     exporter = HTMLExporter(template_name="lab", embed_images=True)
+    # Scripts and remote sheets are taken out afterwards: nbconvert always adds them.
     page, _ = exporter.from_notebook_node(book, {"metadata": {"name": stage, "path": str(run_dir)}})
     back = '<p style="margin:1rem"><a href="index.html">back to the report</a></p>'
     page = re.sub(r"(<body\b[^>]*>)", lambda match: match.group(1) + back, offline(page), count=1)

@@ -36,6 +36,7 @@ def expected(
 
     `measure`: measure this machine first, if that was never done (some seconds, which `say` is told).
     """
+    # This machine's own last run says most, if it was a whole one: reused steps take no time.
     folder = provenance.run_dir(profile, stage)
     for name in ("resources.json", "manifest.json"):
         with contextlib.suppress(OSError, ValueError, KeyError):
@@ -111,10 +112,12 @@ def run_stage(
     """Execute the notebook of `stage` with `values`; an interrupt kills its processes first. `pace`: of the
     stages before it in this run, which corrects what is expected of this one; it is told the outcome."""
     folder, pace = provenance.run_dir(profile, stage), pace or Pace()
+    # What is expected is corrected by how the stages before it went.
     before, origin = expected(profile, stage, True, _sayer(stream))
     corrected, words = (before, origin) if before is None else (before * pace.factor, pace.words())
     line = Line(stage, corrected, stream, origin=", ".join(filter(None, dict.fromkeys([origin, words]))))
     folder.mkdir(parents=True, exist_ok=True)
+    # What an earlier run left must not be taken for this one's.
     for old in ("_SUCCESS", progress.FILE, progress.CELL):
         (folder / old).unlink(missing_ok=True)
     target = folder / f"{stage}.ipynb"
@@ -122,6 +125,7 @@ def run_stage(
     package_home = str(Path(__file__).resolve().parents[2])
     environment = os.environ | {
         "NBKIT_ROOT": str(files.project_root()),
+        # The kernel follows this process: without us it must not train on.
         "NBKIT_PARENT": str(os.getpid()),
         "TQDM_DISABLE": "1",
         # The kernel must find this very nbkit, installed or not.
@@ -138,10 +142,12 @@ def run_stage(
             start_new_session=True,
         )
         seconds, peak = _watch(process, folder, line.update)
+    # Both: a cell that calls sys.exit(0) ends well without publishing.
     ok = process.returncode == 0 and (folder / "_SUCCESS").is_file()
     outcome = Outcome(ok, seconds, peak, "" if ok else _trouble(process.returncode, folder, target))
     if ok:
         whole: float | None = seconds
+        # A run that reused steps says nothing about how long a whole one takes.
         if provenance.load_manifest(profile, stage)[2].get("reused"):  # shorter than the next whole run
             whole = max(seconds, before) if before and not origin else None
         else:
@@ -165,9 +171,11 @@ def _watch(
             seen[process.pid] = psutil.Process(process.pid)
         while process.poll() is None:
             size, cpu_s = _measure(seen)
+            # Resident memory of the whole tree, sampled: the peak is a lower bound.
             peak, now = max(peak, size), time.monotonic() - started
             said = (_read(folder / name) for name in (progress.CELL, progress.FILE))
             update(now, size, news.text(now, *said, cpu_s))
+            # Often at first, so that short stages are seen at all, then once a second.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.2 if time.monotonic() - started < 5 else 1.0)
     finally:

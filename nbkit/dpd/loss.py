@@ -40,14 +40,17 @@ class _Head:
         return torch.mm(hidden, self.weight_VH.T, out=self.buffer[: len(hidden)])
 
     def add_gradients(self, grad_nV, rows: slice, grad_hidden_NH, grad_weight_VH) -> None:
+        # dL/d(hidden) = dL/dz W: complete for these tokens, so it is written, not added.
         if grad_hidden_NH is not None:
             grad_hidden_NH[rows] = grad_nV @ self.weight_VH
         if grad_weight_VH is None:
             return
         hidden = self.hidden_NH[rows].to(self.weight_VH.dtype)
+        # dL/dW = (dL/dz)^T h, summed over tiles. In one dtype the product is added in place.
         if grad_nV.dtype == grad_weight_VH.dtype:
             grad_weight_VH.addmm_(grad_nV.T, hidden)
             return
+        # Mixed dtypes: some rows at a time, or the bfloat16 product would be a second whole head.
         for start in range(0, len(grad_weight_VH), WEIGHT_ROWS):
             part = slice(start, start + WEIGHT_ROWS)
             grad_weight_VH[part] += grad_nV[:, part].T @ hidden
@@ -72,12 +75,15 @@ class _Joint(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden_NH, weight_VH, per_token, teacher, how):
         divergence, chunk, compiled, dtype = how
+        # `teacher` is (hidden states, head) or None; a cached teacher comes in `per_token` instead.
         student, dense = _Head(hidden_NH, weight_VH, dtype, chunk), teacher and _Head(*teacher, dtype, chunk)
         parts = []
+        # Each tile of logits is used up before the next overwrites its buffer; only (n,) numbers are kept.
         for rows in _chunks(len(hidden_NH), chunk):
             logits = [student.logits(rows), *([dense.logits(rows)] if dense else [])]
             tile = (*logits, *(x[rows] for x in per_token))
             parts.append(tiles.run(tiles.dense if dense else tiles.buckets, tile, divergence, compiled))
+        # What backward needs beside the inputs: normalisers and sums per token, O(N) in all.
         logp, out, *stats = (torch.cat(column) for column in zip(*parts, strict=True))
         ctx.save_for_backward(hidden_NH, weight_VH, *per_token, *stats)
         ctx.teacher, ctx.how = teacher, how
@@ -86,29 +92,35 @@ class _Joint(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_logp, grad_out):
+        # The same heads and tiles as in forward: logits are made again instead of stored.
         hidden_NH, weight_VH, *saved = ctx.saved_tensors
         divergence, chunk, compiled, dtype = ctx.how
         student = _Head(hidden_NH, weight_VH, dtype, chunk)
         dense = ctx.teacher and _Head(*ctx.teacher, dtype, chunk)
         gradient = tiles.dense_gradient if dense else tiles.buckets_gradient
+        # Sums over many tiles lose too much in bfloat16: gradients are added up at full width.
         wide = torch.float64 if dtype == torch.float64 else torch.float32
         grad_hidden, grad_weight = (
             torch.zeros_like(x, dtype=wide) if wanted else None
             for x, wanted in zip((hidden_NH, weight_VH), ctx.needs_input_grad, strict=False)
         )
+        # `gradient` overwrites the student's tile by dL/dz, which then goes to hidden states and head.
         for rows in _chunks(len(hidden_NH), chunk):
             logits = [student.logits(rows), *([dense.logits(rows)] if dense else [])]
             tile = (*logits, *(x[rows] for x in (*saved, grad_logp, grad_out)))
             tiles.run(gradient, tile, divergence, compiled)
             student.add_gradients(logits[0], rows, grad_hidden, grad_weight)
         grads = ((grad_hidden, hidden_NH), (grad_weight, weight_VH))
+        # None for what has no gradient: per-token inputs, the teacher, the settings.
         return *(None if g is None else g.to(x.dtype) for g, x in grads), None, None, None
 
 
 def _joint(hidden_NH, weight_VH, per_token, teacher, divergence, chunk, compiled):
     device = hidden_NH.device.type
+    # Under autocast a model's own head would run in the autocast dtype; so does this product.
     autocast = torch.is_autocast_enabled(device)
     dtype = torch.get_autocast_dtype(device) if autocast else hidden_NH.dtype
+    # A tile holds a fixed number of logits: the larger the vocabulary, the fewer its tokens.
     how = _How(divergence, chunk or max(1, TILE // len(weight_VH)), compiled, dtype)
     return _Joint.apply(hidden_NH, weight_VH, per_token, teacher, how)
 
@@ -156,7 +168,9 @@ def against_top_k(
 
 def by_trl_kernels(hidden_NH, weight_VH, targets_N, teacher_hidden_NH, teacher_weight_VH, divergence):
     """The same two numbers per token from TRL's two kernels: Triton on a GPU, float32 tiles elsewhere."""
+    # TRL mixes from forward (0) to reverse (1); the ends are the two KLs, between them the JSD.
     share = {"forward": 0.0, "reverse": 1.0, "jsd": divergence.mixing}[divergence.kind]
+    # Temperature 1 here whatever the divergence's: DPO's term is about the policy itself.
     logp_N, *_ = ChunkedLogProbFunction.apply(
         hidden_NH, weight_VH, None, targets_N, 1.0, WEIGHT_ROWS, None, 1.0, ()
     )

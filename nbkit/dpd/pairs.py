@@ -44,6 +44,7 @@ def pair_up(
     the first where scores are equal. Only responses that ended by themselves are chosen from, where there
     are any: a cut one is bad in a way that another limit would mend. `stop` ends the text of those."""
     pair = {"prompt": prompt}
+    # -1 turns "the lowest wins" into "the best wins": one loop finds the best good and worst bad one.
     for side, samples, scores, sign in (("chosen", good, good_scores, -1), ("rejected", bad, bad_scores, 1)):
         best = min(range(len(samples)), key=lambda i: (not samples[i].stopped, sign * scores[i], i))
         pair[side] = samples[best].text + (stop if samples[best].stopped else "")
@@ -68,15 +69,19 @@ def sample_pairs(
     counts[0] teacher samples, the worst of counts[1] samples of the *current* student. Raises GraderError
     where the jail fails on more than a hundredth of the tasks."""
     prompts = [render(tokenizer, prompt_of(task)) for task in tasks]
+    # Two streams of random numbers: drawn from one, teacher and student would tend to agree.
     good = teacher.sample(prompts, counts[0], seed=2 * seed, **sampling)
     bad = student.sample(prompts, counts[1], seed=2 * seed + 1, **sampling)
+    # One call grades both sides: the jail starts once. A response that was cut counts as wrong (None).
     texts = [[c.text if c.stopped else None for c in (*g, *b)] for g, b in zip(good, bad, strict=True)]
     scores_QK = verdicts(tasks, texts, jail, grade=partial_credit)
     pairs = []
+    # A grader that failed on one sample says nothing about which is best or worst: the task is left out.
     for i, task in enumerate(tasks):
         if scores_QK.mask.any() and scores_QK.mask[i].any():
             continue
         of_good, of_bad = scores_QK.data[i, : counts[0]], scores_QK.data[i, counts[0] :]
+        # Noted for the report of 05: how much better the teacher is on what was sampled.
         about = {"skill": task.skill, "domain": task.domain, "question": task.question}
         about |= {"teacher_mean": float(of_good.mean()), "student_mean": float(of_bad.mean())}
         if prompts[i].cuts:  # which a file would forget
@@ -131,6 +136,7 @@ def broken_rule(
 
 
 def _size(pair: dict, side: str, length: Callable[[str], int]) -> int:
+    # Tokens as sampled, where they are known: text may encode to a different number of them.
     return len(pair[f"{side}_ids"]) if pair.get(f"{side}_ids") else length(pair[side])
 
 

@@ -19,9 +19,11 @@ SCALES = (
 
 def completion_states(model, batch: dict) -> torch.Tensor:
     """Hidden states (N, H) before the head at the positions that predict a completion token, row by row."""
+    # The backbone alone: the head's logits (N x V) are what the loss avoids making.
     states = model.base_model(
         input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
     ).last_hidden_state
+    # Position i predicts token i + 1, so states lose their last column and the mask its first.
     return states[:, :-1][batch["completion_mask"][:, 1:].bool()]
 
 
@@ -30,6 +32,7 @@ def whole_head(weight_VH: torch.Tensor) -> torch.Tensor:
     the gradient that goes back to the shards is the mean over ranks, as FSDP2 has it for other weights."""
     if not isinstance(weight_VH, DTensor):
         return weight_VH
+    # Each rank's gradient of the whole head is a partial sum, which FSDP2 reduces to its shards.
     mesh = weight_VH.device_mesh
     whole_VH = weight_VH.full_tensor(grad_placements=[Partial()] * mesh.ndim)
     if whole_VH.requires_grad:
@@ -40,6 +43,7 @@ def whole_head(weight_VH: torch.Tensor) -> torch.Tensor:
 def plain_head(model, name: str) -> torch.nn.Module:
     """The model's head. Raises ValueError where logits are more than hidden states times its weight."""
     head, config = model.get_output_embeddings(), model.config.get_text_config()
+    # A scale of 1.0 changes nothing; any other would be missing from our product.
     odd = [scale for scale in SCALES if getattr(config, scale, None) not in (None, 1.0)]
     if head.bias is not None:
         odd.append("a bias")
@@ -52,6 +56,7 @@ def check_vocabularies(tokenizer, student_rows: int, teacher_tokenizer, teacher_
     """Student and teacher must name the same token by the same id. Teacher rows beyond the student's are
     padding, left out of its softmax; the teacher's tokenizer is the proof. Raises ValueError."""
     if teacher_tokenizer is not None:
+        # By whole vocabularies, not by size: two tokenizers of equal size may number tokens differently.
         own, theirs = tokenizer.get_vocab(), teacher_tokenizer.get_vocab()
         if differ := sorted(t for t in own.keys() | theirs.keys() if own.get(t) != theirs.get(t)):
             raise ValueError(
@@ -59,6 +64,7 @@ def check_vocabularies(tokenizer, student_rows: int, teacher_tokenizer, teacher_
                 f"{differ[0]!r} ({theirs.get(differ[0])} there, {own.get(differ[0])} here); token "
                 "distillation needs the same tokenizer: take another teacher, or train with SFT on its text"
             )
+    # Fewer teacher rows leave student tokens without a probability; more need the proof above.
     if teacher_rows < student_rows or (teacher_rows > student_rows and teacher_tokenizer is None):
         raise ValueError(
             f"teacher: has a vocabulary of {teacher_rows}, the student {student_rows}; token distillation "

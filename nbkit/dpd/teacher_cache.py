@@ -38,9 +38,11 @@ def top_k(hidden_NH, weight_VH, k: int, temperature: float) -> tuple[torch.Tenso
     if not 1 <= k < len(weight_VH):
         raise ValueError(f"k: got {k}, wanted 1 to {len(weight_VH) - 1} of the teacher's vocabulary")
     ids, log_probs = [], []
+    # Tiles of TILE logits, as in the loss: the peak does not grow with the number of tokens.
     for part in hidden_NH.split(max(1, TILE // len(weight_VH))):
         logits = (part.to(weight_VH.dtype) @ weight_VH.T).float() / temperature
         top, at = logits.topk(k)
+        # log p = z - log Z. The tail's mass is summed from the rest, not taken as 1 - top: no cancellation.
         log_z = torch.logsumexp(logits, -1, keepdim=True)
         tail = torch.logsumexp(logits.scatter_(-1, at, -math.inf), -1, keepdim=True)
         ids.append(at.int())
@@ -113,6 +115,7 @@ class TeacherCache:
         return cls(Path(folder), tokenizer, about["k"], about["temperature"], about["vocab"])
 
     def path(self, row: dict) -> Path:
+        # By the pair's tokens: the same text sampled again as other tokens has other log-probabilities.
         key = files.digest([row["prompt_ids"], *(row[f"{side}_ids"] for side in SIDES)])
         return self.folder / f"{key[:32]}.safetensors"
 
@@ -121,12 +124,14 @@ class TeacherCache:
         missing, cut short or not finite."""
         try:
             held = load(self.path(row).read_bytes())
+            # int32 on disk halves the ids; indexing in torch wants int64.
             sides = {side: (held[f"{side}_ids"].long(), held[f"{side}_log_probs"]) for side in SIDES}
         except (FileNotFoundError, SafetensorError, KeyError) as error:
             raise ValueError(
                 f"teacher cache: no readable log-probs for {self._name(row)} ({self.path(row)}: "
                 f"{type(error).__name__}); run TeacherCache.build on these pairs"
             ) from error
+        # A file of another pair or k, or one with NaN, would train silently on the wrong teacher.
         for side, (ids, log_probs) in sides.items():
             if ids.shape != (len(row[f"{side}_ids"]), self.k):
                 raise ValueError(
@@ -155,9 +160,11 @@ class CachedTeacherCollator(DataCollatorForPreference):
 
     def torch_call(self, examples: list[dict]) -> dict:
         batch, held = super().torch_call(examples), [self.cache.read(row) for row in examples]
+        # TRL's order: all chosen responses of the batch, then all rejected ones.
         parts = []
         for side in SIDES:
             for row, sides in zip(examples, held, strict=True):
+                # The collator cuts to max_length; the rows of the teacher end at the same token.
                 kept = (self.max_length or math.inf) - len(row["prompt_ids"])
                 kept = max(0, min(len(row[f"{side}_ids"]), kept))
                 parts.append([x[:kept] for x in sides[side]])
@@ -171,6 +178,7 @@ def truncation(hidden_NH, weight_VH, teacher_hidden_NH, teacher_weight_VH, ks, d
     """Rows {"k", "tail", "exact", "kept", "gradient"}, means over the N tokens: mass of the teacher's tail,
     divergence without and with truncation (nats), and the norm of the error of the gradient in the student's
     hidden states over the norm of that gradient."""
+    # Targets do not matter: only the second result, the divergence, is read.
     targets_N = torch.zeros(len(hidden_NH), dtype=torch.long, device=hidden_NH.device)
     hidden_NH, weight_VH = hidden_NH.detach().requires_grad_(), weight_VH.detach()
 
@@ -178,6 +186,7 @@ def truncation(hidden_NH, weight_VH, teacher_hidden_NH, teacher_weight_VH, ks, d
         mean = function(hidden_NH, weight_VH, targets_N, *teacher, divergence)[1].mean()
         return mean.item(), torch.autograd.grad(mean, hidden_NH)[0]
 
+    # The exact divergence once; every k is compared with it, and its gradient with the exact one.
     exact, gradient = mean_and_gradient(against_teacher, teacher_hidden_NH, teacher_weight_VH)
     rows = []
     for k in ks:
@@ -197,6 +206,7 @@ def truncation_on(
     weight_VH = plain_head(student, "student").weight
     collate = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)
     batch = {name: x.to(student.device) for name, x in collate.torch_call(list(rows)).items()}
+    # No gradient to the models: `truncation` differentiates in the hidden states alone.
     with torch.no_grad():
         states, guided = (completion_states(model, batch) for model in (student, teacher))
     teacher_VH = plain_head(teacher, "teacher").weight[: len(weight_VH)]

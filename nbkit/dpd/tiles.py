@@ -53,13 +53,16 @@ class Divergence:
     def summands(self, log_s: torch.Tensor, log_t: torch.Tensor) -> torch.Tensor:
         """What adds up, over the vocabulary, to D."""
         slope = self.slope(log_s, log_t)
+        # D as a sum over tokens of the vocabulary; forward: t (log t - log s), with slope = -t.
         if self.kind == "forward":
             return slope * (log_s - log_t)
         if self.kind == "reverse":
             return slope
+        # JSD: s's part is the slope itself, t's part is the other KL, each weighted by its share of m.
         return slope + self.mixing * log_t.exp() * (log_t - self._log_m(log_s, log_t))
 
     def _log_m(self, log_s, log_t):
+        # log m by logaddexp: m itself underflows where both models are sure of other tokens.
         return torch.logaddexp(log_s + math.log(1 - self.mixing), log_t + math.log(self.mixing))
 
 
@@ -74,6 +77,7 @@ def _logp(z_nV, targets_n):
 
 def _logp_gradient(z_nV, targets_n, log_z_n, grad_n):
     hit_nV = torch.arange(z_nV.shape[-1], device=z_nV.device) == targets_n[:, None]
+    # d log p(target)/dz = 1[target] - p.
     return grad_n[:, None] * (hit_nV.to(z_nV.dtype) - (z_nV - log_z_n[:, None]).exp())
 
 
@@ -81,11 +85,14 @@ def dense(rows, divergence):
     """(log-probability, divergence, then what the gradient needs), each (n,). `rows`: the student's logits
     (n, V), the teacher's (n, V), the targets (n,)."""
     z_nV, teacher_nV, targets_n = rows
+    # A bfloat16 logit has 8 bits: differences of log-probabilities need more.
     z_nV, teacher_nV = _wide(z_nV), _wide(teacher_nV)
     logp_n, log_z_n = _logp(z_nV, targets_n)
     s_nV, t_nV = z_nV / divergence.temperature, teacher_nV / divergence.temperature
+    # Normalisers per token, kept for backward, which has to subtract them from the same logits.
     log_zs_n, log_zt_n = torch.logsumexp(s_nV, -1), torch.logsumexp(t_nV, -1)
     log_s, log_t = s_nV - log_zs_n[:, None], t_nV - log_zt_n[:, None]
+    # sum(u) of `Divergence.slope`, what dD/dz = u - s * sum(u) takes off again.
     total_n = divergence.slope(log_s, log_t).sum(-1)
     return logp_n, divergence.summands(log_s, log_t).sum(-1), log_z_n, log_zs_n, log_zt_n, total_n
 
@@ -93,11 +100,13 @@ def dense(rows, divergence):
 def dense_gradient(rows, divergence):
     """Overwrites the student's logits with the gradient. `rows`: those of `dense`, what it kept for the
     gradient, the gradients of its two results (n,)."""
+    # `log_z_n` is the normaliser at temperature 1, the other two are at the divergence's.
     z_nV, teacher_nV, targets_n, log_z_n, log_zs_n, log_zt_n, total_n, grad_n, grad_d_n = rows
     wide_nV = _wide(z_nV)
     log_s = wide_nV / divergence.temperature - log_zs_n[:, None]
     log_t = _wide(teacher_nV) / divergence.temperature - log_zt_n[:, None]
     slope = divergence.slope(log_s, log_t) - log_s.exp() * total_n[:, None]
+    # z enters as z / temperature: the chain rule's factor.
     grad_d_n = grad_d_n / divergence.temperature
     z_nV.copy_(_logp_gradient(wide_nV, targets_n, log_z_n, grad_n) + grad_d_n[:, None] * slope)
     return ()
@@ -111,6 +120,7 @@ def buckets(rows, divergence):
     z_nV = _wide(z_nV)
     logp_n, log_z_n = _logp(z_nV, targets_n)
     s_nV = z_nV / divergence.temperature
+    # Buckets: the K tokens, each alone, and one for all others, summed with the K taken out.
     top_nK, log_zs_n = s_nV.gather(-1, ids_nK), torch.logsumexp(s_nV, -1)
     log_tail_n = torch.logsumexp(s_nV.scatter(-1, ids_nK, -math.inf), -1)
     log_b = torch.cat([top_nK, log_tail_n[:, None]], -1) - log_zs_n[:, None]
@@ -124,9 +134,11 @@ def buckets_gradient(rows, divergence):
     z_nV, targets_n, ids_nK, log_z_n, log_zs_n, log_tail_n, grad_n, grad_buckets = rows
     wide_nV = _wide(z_nV)
     s_nV = wide_nV / divergence.temperature
+    # p(token | bucket): 1 within a token's own bucket, the softmax over the tail within the last.
     within_nV = (grad_buckets[:, -1:] * (s_nV - log_tail_n[:, None]).exp()).scatter(
         -1, ids_nK, grad_buckets[:, :-1]
     )
+    # d log(bucket)/dz = within - s, summed over buckets with their gradients.
     slope = within_nV - (s_nV - log_zs_n[:, None]).exp() * grad_buckets.sum(-1, keepdim=True)
     z_nV.copy_(_logp_gradient(wide_nV, targets_n, log_z_n, grad_n) + slope / divergence.temperature)
     return ()
@@ -139,5 +151,6 @@ def run(function, rows: tuple, divergence: Divergence, compiled: bool) -> tuple:
     """Tile maths in one fused pass where it is compiled, else a few rows at a time."""
     if compiled and can_compile():
         return _compiled(function)(rows, divergence)
+    # EAGER_ROWS at a time: without fusion each operation would stream the whole tile through memory.
     parts = [function(part, divergence) for part in zip(*(x.split(EAGER_ROWS) for x in rows), strict=True)]
     return tuple(torch.cat(column) for column in zip(*parts, strict=True))

@@ -79,11 +79,14 @@ class DPDTerms(NamedTuple):
 def dpd_terms(logp_N, divergence_N, row_N, ref_logps_2n, beta: float) -> DPDTerms:
     """The loss terms from two numbers per completion token. `row_N`: which of the 2n responses a token
     belongs to; `ref_logps_2n`: summed log-probs of the reference. An empty response counts as zero."""
+    # Everything is summed per response (2n of them) with index_add: rows have different lengths.
     zeros = logp_N.new_zeros(len(ref_logps_2n))
     tokens_R = zeros.index_add(0, row_N, torch.ones_like(logp_N)).clamp(min=1)
+    # Sequence level: log-probs summed over tokens, the reference's taken off; (log pi/ref)(y+), (y-).
     logp_R = zeros.index_add(0, row_N, logp_N)
     chosen, rejected = (logp_R - ref_logps_2n).chunk(2)
     margin = chosen - rejected
+    # Token level: a mean per response first, so that a long one does not outweigh a short one.
     pos, neg = (zeros.index_add(0, row_N, divergence_N) / tokens_R).chunk(2)
     sft = -(logp_R / tokens_R).chunk(2)[0]
     dpo = -F.logsigmoid(beta * margin)
@@ -112,6 +115,7 @@ class DPDTrainer(DPOTrainer):
         tiles: Mapping[str, Any] = MappingProxyType({}),
         **kwargs,
     ):
+        # The reference is never a second model here: its log-probs come with the rows.
         if not args.precompute_ref_log_probs:
             raise ValueError(
                 "precompute_ref_log_probs: got False, wanted True: the loss reads them from rows"
@@ -135,14 +139,17 @@ class DPDTrainer(DPOTrainer):
         proof = None if cached else teacher_tokenizer
         check_vocabularies(processing_class, self.rows, proof, teacher_rows)
         super().__init__(model, args=args, processing_class=processing_class, **kwargs)
+        # After super(): only then is there an accelerator that knows the device.
         if not cached:
             self.teacher = teacher.to(self.accelerator.device).eval()
 
     def _prepare_dataset(self, dataset, *args, **kwargs):
+        # Rows are tokenized already; TRL's preparation would tokenize text and append <eos>.
         return dataset
 
     def _precompute_ref_logps(self, dataset, *args, **kwargs):
         own = self._precompute_model_hash
+        # Log-probs from an earlier run are used again, if they are of the very student that starts here.
         if "ref_chosen_logps" in dataset.column_names:
             found = set(dataset["ref_model"]) if "ref_model" in dataset.column_names else {"unknown"}
             if found != {own}:
@@ -151,10 +158,12 @@ class DPDTrainer(DPOTrainer):
                     f"{own[:12]}; drop the ref_ columns to compute them again"
                 )
             return dataset
+        # The model's hash goes with them, so that a later trainer can tell whose they are.
         dataset = super()._precompute_ref_logps(dataset, *args, **kwargs)
         return dataset.add_column("ref_model", [own] * len(dataset))
 
     def compute_ref_log_probs(self, model, inputs):
+        # The pass of the reference needs no teacher: its tensors are taken out of the batch.
         known = {name: x for name, x in inputs.items() if not name.startswith("teacher_")}
         return super().compute_ref_log_probs(model, known)
 
@@ -168,11 +177,13 @@ class DPDTrainer(DPOTrainer):
         terms = _ForwardRedirection()(model, student, self._terms, student, inputs)
         mode = "train" if self.model.training else "eval"
         for name, term in terms._asdict().items():
+            # Means over ranks, for the log only: each rank's loss is over its own pairs.
             mean = self.accelerator.gather_for_metrics(term.detach()).mean()
             self._metrics[mode][f"dpd/{name}"].append(mean.item())
         return terms.loss(self.weights)
 
     def _terms(self, student, inputs) -> DPDTerms:
+        # Shifted by one, as in `completion_states`: token i + 1 is predicted at position i.
         completion = inputs["completion_mask"][:, 1:].bool()
         row_N, targets_N = completion.nonzero()[:, 0], inputs["input_ids"][:, 1:][completion]
         with self.accelerator.autocast():  # the redirection leaves out accelerate's own
@@ -180,9 +191,11 @@ class DPDTrainer(DPOTrainer):
                 loss, teacher = against_top_k, (inputs["teacher_ids"], inputs["teacher_log_probs"])
             else:
                 loss, teacher = against_teacher, self._teacher_states(inputs, row_N)
+            # The two numbers per token that all terms are made of: log-probability and divergence.
             hidden_NH = completion_states(student, inputs)
             head_VH = whole_head(student.get_output_embeddings().weight)
             logp_N, away_N = loss(hidden_NH, head_VH, targets_N, *teacher, self.divergence, **self.tiles)
+        # Chosen first, then rejected, as the rows of the batch.
         reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])
         return dpd_terms(logp_N, away_N, row_N, reference, self.beta)
 
@@ -190,6 +203,7 @@ class DPDTrainer(DPOTrainer):
     def _teacher_states(self, inputs, row_N):
         """The teacher's hidden states (N, H) and its head without padding rows."""
         hidden_NH = completion_states(self.teacher, inputs)
+        # NaN here would reach every weight in one step; the pair is named, so that it can be looked at.
         finite_N = torch.isfinite(hidden_NH).all(-1)
         if not finite_N.all():
             row = row_N[~finite_N][0]
@@ -198,6 +212,7 @@ class DPDTrainer(DPOTrainer):
                 "teacher: its hidden states are not finite on the pair with prompt "
                 f"{self._tokenizer.decode(prompt, skip_special_tokens=True)[-80:]!r}; check it in float32"
             )
+        # Rows beyond the student's vocabulary are padding and stay out of the teacher's softmax.
         return hidden_NH, self.teacher.get_output_embeddings().weight[: self.rows]
 
 

@@ -67,10 +67,12 @@ def pair_terms(
 ) -> dict[str, float]:
     """The terms of the loss on one pair of responses with tokens, from their views. `reference`: views of
     the same pair by the student at its start; None: it still is the reference."""
+    # Without a reference the student is its own: both log-ratios are 0 and L_dpo = log 2.
     before = reference or views
     chosen, rejected = (sum(v.logp - r.logp for v, r in zip(views[s], before[s], strict=True)) for s in SIDES)
     pos, neg = (sum(v.divergence for v in views[s]) / len(views[s]) for s in SIDES)
     margin = chosen - rejected
+    # -log sigmoid(x) = log(1 + exp(-x)), without overflow.
     return {"L_dpo": float(np.logaddexp(0, -beta * margin)), "L_pos": pos, "L_neg": neg, "margin": margin}
 
 
@@ -78,6 +80,7 @@ def summary(views: Sequence[TokenView]) -> dict[str, float]:
     """Numbers about many tokens: how many, their mean divergence (nats), the part of it that the tenth with
     the most carries, the share that the student is confidently wrong about, the part that they carry, and
     the mean probability that student and teacher give the tokens."""
+    # A mean says little here: a few tokens carry most of the divergence, so shares are given too.
     total = sum(view.divergence for view in views)
     wrong = [view.divergence for view in views if view.confidently_wrong]
     return {

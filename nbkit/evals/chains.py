@@ -24,9 +24,11 @@ def leads(task: Task, chain: str, solution: str, jail=None) -> bool:
     steps = [line.strip() for line in chain.split("\n") if line.strip()]
     if not steps or not all(_valid(task, step) for step in steps):
         return False
+    # The chain's own equation may end in the solution, whatever the reference's last step says.
     result = _RESULT.search(steps[-1])
     if result and result[1] == solution.strip():
         return True
+    # Else only the reference's last step will do, and the solution must then be right by itself.
     return steps[-1:] == list(task.steps[-1:]) and verify(task, solution, jail)
 
 

@@ -30,6 +30,7 @@ def verdict(claim: Mapping, estimate: Mapping | None, seeds: int) -> str:
     """reproduced: at least 5 seeds and an interval above 0; trend: above 0 with fewer seeds; not
     reproduced: the interval holds 0 or lies below; undisclosed: nothing to measure against; out of reach
     here: this run has no measurement."""
+    # No figure in the report and nothing measured: there is no claim to check.
     if estimate is None:
         return "undisclosed" if claim["figure"] is None and claim["metric"] is None else "out of reach here"
     if estimate["low"] > 0:

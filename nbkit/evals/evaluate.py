@@ -122,9 +122,11 @@ def evaluate(
     since a base model goes on writing. `infra_limit` as in `verdicts`."""
     if form not in ("base", "chat"):
         raise ValueError(f"form: got {form!r}, wanted 'base' or 'chat'")
+    # Base models complete a document; chat models get their template, and tools where a task has some.
     prompts = [base_prompt(t.question) if form == "base" else prompt_of(t) for t in tasks]
     sampling = {} if k == 1 else {"temperature": 0.6, "top_p": 0.95}
     groups = engine.sample(prompts, k, max_new_tokens, seed=seed, **sampling)
+    # One question's samples stay together: the interval is clustered by question.
     texts = [[_answer(completion, form) for completion in group] for group in groups]
     correct_QK = verdicts(tasks, texts, jail, infra_limit)
     stopped = float(np.mean([c.stopped for group in groups for c in group]))
@@ -150,6 +152,7 @@ def solution_loss(model, tokenizer, tasks: Sequence[Task], batch: int = 50) -> E
     losses, limit = [], model.config.max_position_embeddings
     for start in progress.each(range(0, len(tasks), batch), "loss on solutions"):
         chosen = tasks[start : start + batch]
+        # Tokens of the question alone: loss is counted from there on.
         known = [len(ids) for ids in tokenizer([base_prompt(t.question) for t in chosen]).input_ids]
         full = tokenizer([worked(t) for t in chosen], padding=True, padding_side="right", return_tensors="pt")
         ids_QT = full.input_ids[:, :limit].to(model.device)
@@ -160,6 +163,7 @@ def solution_loss(model, tokenizer, tasks: Sequence[Task], batch: int = 50) -> E
             logits_QTV[:, :-1].float().transpose(1, 2), ids_QT[:, 1:], reduction="none"
         ).cpu()
         at_T = torch.arange(1, ids_QT.shape[1])
+        # Position t of the loss is token t + 1: after the question, before the padding.
         solution_QT = (at_T >= torch.tensor(known)[:, None]) & full.attention_mask[:, 1:limit].bool()
         losses += ((loss_QT * solution_QT).sum(1) / solution_QT.sum(1)).tolist()
     return estimate(losses)

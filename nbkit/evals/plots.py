@@ -62,9 +62,11 @@ def precision_recall(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], wanted
     """name -> (is wanted, score), each (D,): precision against recall as the score's threshold falls."""
     fig, axis = plt.subplots(figsize=(6.5, 4.2))
     for name, (is_wanted_D, score_D) in curves.items():
+        # Precision and recall over all thresholds at once; the area sums it up in one number.
         precision, recall, _ = precision_recall_curve(is_wanted_D, score_D)
         area = average_precision_score(is_wanted_D, score_D)
         axis.plot(recall, precision, label=f"{name} (average precision {area:.2f})")
+    # Keeping all has this precision: a score is worth what it adds to it.
     axis.axhline(np.mean(is_wanted_D), color="grey", ls=":", label="without a filter")
     axis.set(
         xlabel=f"share of {wanted} kept (recall)",
@@ -88,12 +90,15 @@ def curves(
         x, y = np.asarray(x, float), np.asarray(y, float)
         width = min(smooth, len(y))
         if width > 1:
+            # The raw line stays visible: a moving mean alone hides how noisy the values are.
             axis.plot(x, y, color=COLOURS[i % 8], alpha=0.2, lw=1)
             y = np.convolve(y, np.ones(width) / width, "valid")
+            # A mean over the last `width` values: it stands at the newest of them.
             x = x[width - 1 :]
         axis.plot(x, y, color=COLOURS[i % 8], ls=STYLES[i % 4], lw=2, label=name)
     axis.set(xlabel=xlabel, ylabel=ylabel)
     if log_y:
+        # Base 2, with plain numbers at the ticks instead of powers.
         axis.set_yscale("log", base=2)
         axis.yaxis.set_major_formatter("{x:g}")
     axis.legend(fontsize=9)
@@ -132,6 +137,7 @@ def grouped_bars(groups: Mapping[str, Mapping[str, Estimate]], ylabel: str):
     95% intervals."""
     categories = list(dict.fromkeys(c for group in groups.values() for c in group))
     fig, axis = plt.subplots(figsize=(8, 3.8))
+    # Groups of bars around each category's middle, together 0.8 wide.
     width = 0.8 / len(groups)
     for i, (name, group) in enumerate(groups.items()):
         x = np.arange(len(categories)) + (i - (len(groups) - 1) / 2) * width
@@ -152,6 +158,7 @@ def grouped_bars(groups: Mapping[str, Mapping[str, Estimate]], ylabel: str):
 def pass_rates(rates: Mapping[str, Sequence[float]], low: float, high: float):
     """Histogram of avg@k per question with the band of questions that RL keeps."""
     fig, axis = plt.subplots(figsize=(8, 3.4))
+    # avg@16 has 17 values: one bin around each.
     edges = np.linspace(-1 / 32, 1 + 1 / 32, 18)
     axis.axvspan(low, high, color=COLOURS[2], alpha=0.12, label=f"kept: {low:.0%} < avg@16 < {high:.0%}")
     for i, (name, values) in enumerate(rates.items()):
@@ -215,6 +222,7 @@ def sensitivity(parameters: Mapping[str, Mapping[float, Estimate]], chosen: Mapp
     for axis, (name, values) in zip(axes[0], parameters.items(), strict=True):
         axis.axhline(0, color="black", lw=1)
         for x, (value, e) in enumerate(sorted(values.items())):
+            # Differences in percentage points, as the axis says.
             mean, span = 100 * e.mean, [[100 * (e.mean - e.low)], [100 * (e.high - e.mean)]]
             own = value == chosen[name]
             style = dict(fmt="D" if own else "s", color=COLOURS[4] if own else COLOURS[0])

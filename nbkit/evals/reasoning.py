@@ -36,9 +36,11 @@ def form(result: Evaluation, tokenizer) -> dict[str, Estimate]:
     stated = [equations(text) for text in result.texts]
     found = {
         "right form": avg_at_k(np.array(shaped)),
+        # A number of tokens has no upper bound, a share has.
         "tokens of thought": estimate(lengths, (0.0, np.inf)),
         "states an equation": avg_at_k(np.array([bool(s) for s in stated])),
     }
     if any(stated):
+        # Only answers that state some: an answer without equations has none that are false.
         found["its equations hold"] = estimate([np.mean(s) for s in stated if s], (0.0, 1.0))
     return found

@@ -36,8 +36,10 @@ def estimate(values: Sequence[float], bounds: tuple[float, float] | None = None)
     if not len(x):
         raise ValueError("values: got none, wanted at least one measured value")
     low_bound, high_bound = bounds or (-np.inf, np.inf)
+    # One value says nothing about its spread: the whole scale stands for "unknown".
     if len(x) == 1:
         return Estimate(float(x[0]), low_bound, high_bound, 1)
+    # Student's t: with few questions or seeds the normal quantile is too small.
     half = stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
     return Estimate(
         float(x.mean()),
@@ -51,6 +53,7 @@ def avg_at_k(correct_QK: np.ndarray) -> Estimate:
     """avg@k with a question-clustered interval. All right or all wrong: Wilson's interval, which does not
     collapse to a point."""
     means_Q = np.ma.asarray(correct_QK, dtype=float).reshape(len(correct_QK), -1).mean(1).compressed()
+    # A t-interval of equal values has width 0, and would claim certainty after ten questions.
     if len(means_Q) and means_Q.std() == 0 and means_Q[0] in (0.0, 1.0):
         interval = stats.binomtest(int(means_Q.sum()), len(means_Q)).proportion_ci(method="wilson")
         return Estimate(float(means_Q[0]), float(interval.low), float(interval.high), len(means_Q))
@@ -64,6 +67,7 @@ def paired_difference(after_QK: np.ndarray, before_QK: np.ndarray) -> Estimate:
         raise ValueError(
             f"questions: got {len(after_QK)} and {len(before_QK)}, wanted the same ones in the same order"
         )
+    # Differences per question first: what makes a question hard cancels in both arms.
     difference_Q = [
         float(np.mean(a)) - float(np.mean(b))
         for a, b in zip(after_QK, before_QK, strict=True)
@@ -81,6 +85,7 @@ def clustered(values: Sequence[float], groups: Sequence[str], rounds: int = 2000
             f"{len(x)} values in {len(groups)} groups: want one group each, two different ones at least"
         )
     _, group = np.unique(np.asarray(groups), return_inverse=True)
+    # Cluster bootstrap: groups are drawn whole, since pairs of a topic are not independent.
     sums, counts = np.bincount(group, x), np.bincount(group)
     draw = np.random.default_rng(seed).integers(len(sums), size=(rounds, len(sums)))
     means = sums[draw].sum(1) / counts[draw].sum(1)

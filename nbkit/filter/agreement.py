@@ -46,6 +46,7 @@ def distilled(
 ) -> np.ndarray:
     """Scores (D, Q), each fold's by a Scorer distilled from the annotations of the others. `fit_D`: rows that
     may be fitted on (all)."""
+    # Every fold's scores come from the other folds, restricted to rows that may train.
     may_D = np.ones(len(texts), bool) if fit_D is None else fit_D
     scores_DQ = np.zeros_like(annotations_DQ, dtype=float)
     for fold in np.unique(fold_D):
@@ -58,6 +59,7 @@ def distilled(
 def spearman(score_D: Sequence[float], label_D: Sequence[float], seed: int = 0) -> Estimate:
     """Rank correlation with a 95% interval from resampling documents; n documents."""
     score_D, label_D = np.asarray(score_D), np.asarray(label_D)
+    # The interval resamples documents, both scores of one together.
     rng = np.random.default_rng(seed)
     draws = (rng.integers(len(score_D), size=len(score_D)) for _ in range(_ROUNDS))
     low, high = np.nanquantile([spearmanr(score_D[d], label_D[d]).statistic for d in draws], (0.025, 0.975))
@@ -76,10 +78,12 @@ def tier_agreement(rows: Sequence[Mapping], dims_DQ: np.ndarray, fold_D: np.ndar
     half_D = np.array([row["half"] for row in rows])
     source_D = np.array([row["source"] for row in rows])
     may_D = ~np.isin(source_D, MEASURED_ONLY)
+    # Two questions at once: unseen documents of known sources, and whole sources left out.
     splits = {"unseen documents": [(fold_D != k, fold_D == k) for k in np.unique(fold_D)]}
     splits |= {f"{a} -> {b}": [(half_D == a, half_D == b)] for a, b in ("AB", "BA")}
     report = {}
     for name, parts in splits.items():
+        # Parts of a split are joined before ranking: one correlation over all held-out documents.
         test = np.concatenate([np.flatnonzero(test) for _, test in parts])
         scores = [_ways(rows, dims_DQ, tier_D, source_D, train & may_D, held) for train, held in parts]
         report[name] = {
@@ -121,6 +125,7 @@ def annotated_pairs(
 ) -> tuple[list[Mapping], dict[str, list[float]]]:
     """The pairs whose two texts the annotator could score, and its marks (Q,) per text; prints how many it
     could not."""
+    # Each text is asked once, however many pairs it is in.
     texts = list(dict.fromkeys(text for pair in pairs for text in (pair["better"], pair["worse"])))
     marks = {
         text: [mark[name] for name in NAMES]

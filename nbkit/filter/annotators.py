@@ -110,11 +110,13 @@ class LLMAnnotator:
         """Scores per text, None where the endpoint failed or no answer was valid. Equal texts are asked once.
         Raises ValueError for what is no string, and what `Endpoint.complete` raises."""
         _check(texts)
+        # Reasons stand where scores are missing, so that they can be counted afterwards.
         outcomes: dict[str, Scores | str] = {text: "empty document" for text in texts}  # scores or reason
         waiting = {text: prompt(text, self.max_chars) for text in outcomes if text.strip()}
         for attempt in range(self.attempts):
             if not waiting:
                 break
+            # Each round asks only for what failed in the round before.
             waiting = self._ask(waiting, attempt, outcomes)
         self._counts["documents"] += len(texts)
         self._counts["shortened"] += sum(len(text) > self.max_chars for text in texts)

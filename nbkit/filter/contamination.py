@@ -39,16 +39,20 @@ class _Grams:
 
     def __init__(self, hashes: Sequence[np.ndarray], rows: Sequence[int]) -> None:
         sizes = [len(part) for part in hashes]
+        # Each hash once, at its first place: that one item is enough to make a match.
         self._hashes_G, first_G = np.unique(np.concatenate(hashes), return_index=True)
         self._row_G = np.repeat(np.array(rows, np.int32), sizes)[first_G]
         begins = np.repeat(np.cumsum(sizes) - sizes, sizes)
+        # A place within its own text, not in all texts joined.
         self._start_G = (first_G - begins[first_G]).astype(np.int32)
+        # The leading bits of a hash are its slot; the table is 16 times as large and mostly empty.
         self._shift = np.uint64(64 - min(max((16 * len(first_G)).bit_length(), 10), 25))
         self._occupied = np.zeros(1 << (64 - int(self._shift)), bool)
         self._occupied[self._hashes_G >> self._shift] = True
 
     def find(self, grams: np.ndarray) -> Iterator[tuple[int, int, int]]:
         """(place in `grams`, row, start in it) of every n-gram that is known, in order."""
+        # Three sieves: the table, the sorted hashes, and in `_first` the words themselves.
         places = np.flatnonzero(self._occupied[grams >> self._shift])
         entries = np.searchsorted(self._hashes_G, grams[places])
         hit = self._hashes_G.take(entries, mode="clip") == grams[places]
@@ -77,10 +81,12 @@ class Decontaminator:
 
     def _index(self, n: int, items: Mapping[str, int], rows: Sequence[tuple[str, int, list[str]]]) -> None:
         self.n, self.items = n, dict(items)
+        # Items too short or too common to be evidence are not indexed, but counted as unmatchable.
         self._rows = [row for row in rows if _specific(row[2])]
         matchable = Counter(name for name, _ in {(name, number) for name, number, _ in self._rows})
         left = {name: count - matchable[name] for name, count in self.items.items()}
         self.unmatchable = {name: count for name, count in left.items() if count}
+        # Short items are indexed by their own length, since they count only whole.
         by_size: dict[int, list[tuple[np.ndarray, int]]] = defaultdict(list)
         for number, (_, _, words) in enumerate(self._rows):
             size = min(n, len(words))
@@ -91,6 +97,7 @@ class Decontaminator:
         """None, or {"kind": "ngram" | "exact" (a whole short text), "set", "item" (its place), "match"}: the
         longest match, the first of these in the text, of the first item that holds it."""
         found = None
+        # Pieces overlap by far more than a match: none is lost at a border.
         for start in range(0, max(len(text) - _OVERLAP, 1), _PIECE):
             here = self._longest(text[start : start + _PIECE + _OVERLAP])
             if here and (found is None or here["match"].count(" ") > found["match"].count(" ")):
@@ -99,6 +106,7 @@ class Decontaminator:
 
     def _longest(self, text: str) -> dict | None:
         words = normalise(text)
+        # Longer matches come later and win: they say more about where the text is from.
         found = None
         for size, grams in gram_sweep(word_hashes(words), self.n):
             if size in self._grams:
@@ -112,6 +120,7 @@ class Decontaminator:
             name, number, item = self._rows[row]
             if row in passed_over or item[start : start + size] != match or not _specific(match):
                 continue
+            # Words have lost their punctuation: a formula may go on where the item ends.
             if size < self.n and match[-1].isdigit() and not _ends_there(text, match):
                 passed_over.add(row)
                 continue
@@ -195,6 +204,7 @@ def evaluation_texts(hub: bool = False) -> tuple[dict[str, list[tuple[str, ...]]
     unavailable = {}
     for name, source in sources.SOURCES.items():
         for split in source.files:
+            # Exactly the splits that training is refused.
             if not (source.eval_only or split in sources.HELD_OUT):
                 continue
             rows = _rows(name, split, hub)
@@ -229,6 +239,7 @@ def item_texts(rows: Sequence[Mapping]) -> list[tuple[str, ...]]:
     gives nothing away alone: then choices that no other row has count too. Less than 8 words without a
     number are a common phrase and left out. Answers and solutions do not count: text may hold them by right.
     """
+    # How many rows share a question, and how many rows offer a choice.
     stems, owners = defaultdict(set), Counter()
     for row in rows:
         stems[row["question"]].add(_choices(row))
@@ -236,6 +247,7 @@ def item_texts(rows: Sequence[Mapping]) -> list[tuple[str, ...]]:
     items = []
     for row in rows:
         question, choices = _WRAPPER.sub("", row["question"]), _choices(row)
+        # A question many rows share gives nothing away; then a choice of this row alone may.
         if len(stems[row["question"]]) > 1:
             parts = [choice for choice in choices if owners[choice] == 1]
         else:

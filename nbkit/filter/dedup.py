@@ -25,6 +25,7 @@ _CHUNK = 2**16  # shingles sketched at once: bounds the (chunk, permutations) ar
 def shingle_hashes(words: Sequence[str]) -> np.ndarray:
     """Sorted unique 32-bit hashes of the word 3-grams, shape (n,); a shorter text is one shingle."""
     grams = gram_hashes(word_hashes(words), max(min(SHINGLE, len(words)), 1))
+    # The upper half of 64 bits: four bytes per word are what the documents' memory is made of.
     return np.unique((grams >> np.uint64(32)).astype(np.uint32)) if words else np.zeros(1, np.uint32)
 
 
@@ -39,6 +40,7 @@ def lsh_bands(threshold: float) -> tuple[int, int]:
     Signatures agree in a row with probability J, so in some band with 1 - (1 - J^rows)^bands. Fewer rows only
     propose more pairs, which the exact check discards.
     """
+    # More rows per band propose fewer false pairs; the 99% bound how far that may go.
     for rows in range(PERMUTATIONS // 2, 1, -1):
         bands = PERMUTATIONS // rows
         if 1 - (1 - threshold**rows) ** bands >= 0.99:

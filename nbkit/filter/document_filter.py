@@ -58,6 +58,7 @@ class Combination:
         X_DK, y_D = _checked(features_DK, label_D)
         if not np.ptp(y_D):
             raise ValueError("all labels are equal: want a sample with better and worse documents")
+        # Means under equal shares of the sources: a large source must not set the origin.
         share_D = _equal_shares(np.zeros(len(y_D), int) if source_D is None else source_D)
         mean_K = share_D @ X_DK
         offset = float(share_D @ y_D)
@@ -73,6 +74,7 @@ class Combination:
     ) -> "Combination":
         """As `fit`, from P pairs: the better text of each is to score one point above the worse. Every group
         counts the same. Raises ValueError as `fit`."""
+        # Each difference in both directions: the fit is symmetric and needs no offset.
         difference_PK, point_P = _checked(np.asarray(better_PK, float) - worse_PK, np.ones(len(better_PK)))
         both = np.concatenate([difference_PK, -difference_PK])
         share = np.tile(_equal_shares(group_P), 2) / 2
@@ -100,9 +102,11 @@ def _weights(X_DK: np.ndarray, y_D: np.ndarray, share_D: np.ndarray, shrink: flo
     # Half a point at least: a feature that hardly varies in the sample must not get a huge weight.
     scale_K = np.maximum(np.sqrt(share_D @ X_DK**2), 0.5)
     Z_DK = X_DK / scale_K
+    # w_equal: the best multiple of equal weights, which is what the ridge pulls towards.
     average_D, n = Z_DK.mean(axis=1), Z_DK.shape[1]
     slope = max((share_D @ (average_D * y_D)) / max(share_D @ average_D**2, 1e-9), 0.0)
     root_D = np.sqrt(share_D)
+    # Ridge as extra rows of a least-squares problem, so that NNLS keeps every weight at 0 or more.
     rows = np.vstack([Z_DK * root_D[:, None], np.sqrt(shrink) * np.eye(n)])
     target = np.concatenate([y_D * root_D, np.full(n, np.sqrt(shrink) * slope / n)])
     return nnls(rows, target)[0] / scale_K
@@ -138,17 +142,20 @@ class DocumentFilter:
         Without labels, seeds against the sample: 9 for a seed (similarity to the *other* seeds), 0 for a
         document of the unfiltered sample, as classifier filters from GPT-3 to DCLM are trained.
         """
+        # Scorer and index first, then the weights: the combination is learned on what they give.
         scorer = Scorer().fit(texts, annotations)
         with progress.doing("indexing the seeds"):
             index = HybridIndex(seeds, texts, encoder, seed)
         found = signals(scorer, index, texts)
         rows_DK = features(found["dimensions"], found["similarity"])
+        # Without labels a seed is compared with the *other* seeds only, or it would be its own neighbour.
         if label_D is None:
             rows_MK = features(scorer.predict(seeds), index.similarity_of_seeds())
             label_D = [9.0] * len(seeds) + [0.0] * len(texts)
             source_D = ["seeds"] * len(seeds) + ["corpus"] * len(texts)
             rows_DK = np.vstack([rows_MK, rows_DK])
         label_D = np.asarray(label_D, float)
+        # Documents without a label still fit the scorer and the index, not the weights.
         known_D = ~np.isnan(label_D)
         source_D = None if source_D is None else np.asarray(source_D)[known_D]
         return cls(scorer, index, Combination.fit(rows_DK[known_D], label_D[known_D], source_D))
@@ -192,6 +199,7 @@ class DocumentFilter:
 def signals(scorer: Scorer, index: HybridIndex, texts: Sequence[str]) -> dict[str, np.ndarray]:
     """What `DocumentFilter.score` returns, but for the score; words are hashed once for scorer and index."""
     dimensions, pairs = [np.zeros((0, len(NAMES)), np.float32)], [np.zeros((2, 0))]
+    # Batches bound memory alone: every score is a function of its own text.
     for start in progress.each(range(0, len(texts), _BATCH), "scoring, batch"):
         batch = [text[:MAX_CHARS] for text in texts[start : start + _BATCH]]
         words = word_ids(batch)

@@ -34,11 +34,14 @@ class Lsa:
 
     @classmethod
     def fit(cls, texts: Sequence[str], n_components: int = 64, seed: int = 0) -> "Lsa":
+        # Counts are logarithmic: a word said ten times is not ten times the evidence.
         counts_DF = _sublinear(word_ids(texts))
         holding_F = np.bincount(counts_DF.indices, minlength=_FEATURES)
+        # Smoothed idf, never below 1, as in scikit-learn: a word of every text still counts a little.
         idf_F = np.log((1 + len(texts)) / (1 + holding_F)).astype(np.float32) + np.float32(1)
         weighted_DF = _unit_rows(counts_DF.multiply(idf_F).tocsr())
         svd = TruncatedSVD(min(n_components, len(texts) - 1), random_state=seed).fit(weighted_DF)
+        # idf is folded into the axes: encoding a text is then one sparse product.
         return cls(idf_F, np.ascontiguousarray((svd.components_ * idf_F).T, dtype=np.float32))
 
     def encode(self, texts: Sequence[str], words: Words | None = None) -> np.ndarray:
@@ -52,8 +55,10 @@ def _sublinear(words: Words) -> csr_matrix:
     """1 + ln(count) of every hashed word and pair, (D, F)."""
     parts = [ngram_ids(*words, n) for n in (1, 2)]
     n_texts = len(words[1]) - 1
+    # Which text each word and each pair stands in; hashed features share one table.
     text_T = np.concatenate([np.repeat(np.arange(n_texts), np.diff(starts)) for _, starts in parts])
     feature_T = np.concatenate([ids for ids, _ in parts]) & np.uint32(_FEATURES - 1)
+    # One sort counts all (text, feature) pairs; keys in that order are already CSR's.
     keys, counts = np.unique(text_T * _FEATURES + feature_T, return_counts=True)
     starts_D1 = np.searchsorted(keys, np.arange(n_texts + 1) * _FEATURES)
     weights = 1 + np.log(counts.astype(np.float32))

@@ -44,6 +44,7 @@ def tiered(limit: int = 150, seed: int = 0) -> list[dict]:
     for name, part, tier, half in TIERS:
         source = f"{name}/{part}" if part else name
         docs = _documents(name, part)
+        # Equal numbers of each source, so that no source teaches the filter by its size.
         for doc in rng.sample(docs, min(limit, len(docs))):
             text = _excerpt(doc["text"], rng)
             if len(text.strip()) > 50 and text not in seen:
@@ -63,6 +64,7 @@ def _documents(name: str, part: str | None) -> list[dict]:
             for i, row in enumerate(rows)
         ]
     docs = [doc for doc in sources.load(name) if part in (None, doc["domain"], doc.get("truth_part"))]
+    # A book is many documents' worth: it may be drawn several times, at other places.
     long = [{**doc, "id": f"{doc['id']}-{i}"} for doc in docs for i in range(len(doc["text"]) // 50_000)]
     return docs + long  # a book counts once per 50,000 characters
 
@@ -70,6 +72,7 @@ def _documents(name: str, part: str | None) -> list[dict]:
 def _excerpt(text: str, rng: random.Random) -> str:
     if len(text) <= _CHARS:
         return text
+    # From the beginning of a line: half a sentence would look like a damaged text.
     start = text.find("\n", rng.randrange(len(text) - _CHARS + 1)) + 1
     return text[start : start + _CHARS]
 

@@ -60,6 +60,7 @@ def pools(
 
 
 def _best_first(score_D: np.ndarray, ids: Sequence[str] | None) -> np.ndarray:
+    # Stable: equal scores keep the order of the documents.
     if ids is None:
         return np.argsort(-score_D, kind="stable")
     if len(ids) != len(score_D) or len(set(ids)) != len(ids):

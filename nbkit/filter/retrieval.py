@@ -100,7 +100,9 @@ class HybridIndex:
     def fuse(self, signals: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Similarity (D,) from what `signals` gave."""
         n = self._reference_2R.shape[1]
+        # A value between two reference documents gets a rank between theirs: no steps, no ties.
         ranks_2D = [np.interp(own_D, *curve) for own_D, curve in zip(signals, self._curves, strict=True)]
+        # Reciprocal rank fusion (Cormack et al. 2009): two scales that cannot be added become ranks.
         total_D = sum(1 / (_RRF_K + rank_D) for rank_D in ranks_2D)
         lowest, highest = 2 / (_RRF_K + n + 1), 2 / (_RRF_K + 1)
         return np.clip((total_D - lowest) / (highest - lowest), 0, 1)
@@ -113,12 +115,14 @@ class HybridIndex:
         self, texts: Sequence[str], words: Words | None, skip_self: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         neighbours, out_2D = self.settings["neighbours"], np.zeros((2, len(texts)))
+        # Blocks bound the (D, M) table of scores; they change no result.
         for rows in _blocks(texts, len(self.seeds)):
             block = [text[:_MAX_CHARS] for text in texts[rows]]
             own = word_ids(block) if words is None else _part(words, rows)
             skip_D = np.arange(rows.start, rows.stop) if skip_self else None
             out_2D[0, rows] = _top_mean(self._lexical.scores(own), neighbours, skip_D)
             out_2D[1, rows] = self._vector.mean_cosine(self._encoder.encode(block, own), neighbours, skip_D)
+            # Texts without a word get 0, whatever cosine an all-zero vector has.
             out_2D[:, rows] *= np.diff(own[1]) > 0
         # Sums over blocks of another size differ in the last bits, which would swap ranks.
         out_2D = np.round(np.maximum(out_2D, 0), 6)
@@ -171,10 +175,12 @@ class _Lexical:
         ids_T, starts_M1 = word_ids(seeds)
         self.vocabulary_V, term_T = np.unique(ids_T, return_inverse=True)
         self.max_terms = max_terms
+        # Ids of the seeds' words run from 0: BM25 wants a vocabulary without gaps.
         terms = [part.tolist() for part in np.split(term_T, starts_M1[1:-1])]
         bm25 = bm25s.BM25(k1=1.5, b=0.75)
         stored = bm25.build_index_from_ids(range(len(self.vocabulary_V)), terms, show_progress=False)
         shape = (len(self.vocabulary_V), len(seeds))
+        # Scores of every (word, seed) are computed once; a query only adds them up.
         self.scores_VM = csr_matrix((stored["data"], stored["indices"], stored["indptr"]), shape=shape)
         holding_V = np.diff(self.scores_VM.indptr)
         self.idf_V = np.log(1 + (len(seeds) - holding_V + 0.5) / (holding_V + 0.5))
@@ -184,11 +190,13 @@ class _Lexical:
         ids_T, starts_D1 = words
         n_docs, size = len(starts_D1) - 1, len(self.vocabulary_V)
         doc_T = np.repeat(np.arange(n_docs), np.diff(starts_D1))
+        # Words that no seed holds match nothing: they are known only by their share.
         term_T = np.searchsorted(self.vocabulary_V, ids_T)
         known_T = self.vocabulary_V.take(term_T, mode="clip") == ids_T
         share_D = np.bincount(doc_T[known_T], minlength=n_docs) / np.maximum(np.diff(starts_D1), 1)
         keys, counts = np.unique(doc_T[known_T] * size + term_T[known_T], return_counts=True)
         doc, term = np.divmod(keys, size)
+        # The words of most weight (count times idf) of every document, by one sort for the batch.
         order = np.lexsort((term, -counts * self.idf_V[term], doc))
         place = np.arange(len(doc)) - np.searchsorted(doc, doc)  # within its document, as doc is sorted
         chosen = np.sort(order[place < self.max_terms])
@@ -219,9 +227,11 @@ class _Nearest:
         vectors_DK = vectors_DK.astype(np.float64)
         if self.graph is None or not len(vectors_DK):
             return _top_mean(vectors_DK @ self.seeds_MK.T.astype(np.float64), neighbours, skip_D)
+        # A seed finds itself first: one neighbour more is asked for, then it is taken out.
         wanted = neighbours + (skip_D is not None)
         keys_DN = self.graph.search(vectors_DK.astype(np.float32), wanted, threads=1).keys.reshape(-1, wanted)
         keys_DN = keys_DN.astype(np.int64)
+        # The graph's distances are approximate: cosines of what it found are computed again, exactly.
         cosine_DN = np.einsum("dk,dnk->dn", vectors_DK, self.seeds_MK[keys_DN].astype(np.float64))
         if skip_D is not None:
             cosine_DN[keys_DN == skip_D[:, None]] = -np.inf
@@ -239,6 +249,7 @@ def _top_mean(scores_DN: np.ndarray, neighbours: int, skip_D: np.ndarray | None)
 def _rank_curve(reference_R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Signal values, ascending, and their ranks: 1 + how many of the sorted reference are higher. Signal 0
     has the last rank, R + 1, however many of the reference share it."""
+    # Only positive signals are ranked; 0 is "nothing shared" and goes last.
     values, counts = np.unique(reference_R[reference_R > 0], return_counts=True)
     higher = np.cumsum(counts[::-1])[::-1] - counts
     return np.append(0.0, values), np.append(len(reference_R), higher) + 1.0

@@ -91,6 +91,7 @@ class Scorer:
         `words`: `word_ids` of texts already cut to that length, where the caller has it. Raises ValueError
         before `fit`.
         """
+        # Relational dimensions compare parts of one document: a bag of words cannot, so their rule does.
         scores_DQ = self._learned(texts, words)
         if len(texts):
             scores_DQ[:, _RELATIONAL] = [annotate_relational(text) for text in texts]
@@ -101,6 +102,7 @@ class Scorer:
     ) -> dict[str, dict[str, float | None]]:
         """Per dimension, on held-out texts: Spearman correlation of the learned scores (None if either side
         is constant) and mean absolute error in points of the 0-9 scale."""
+        # Learned scores, without the rules that would agree with themselves.
         truth_DQ, guess_DQ = as_matrix(annotations), self._learned(texts)
         report = {}
         for q, name in enumerate(NAMES):
@@ -123,6 +125,7 @@ class Scorer:
         """Read a saved Scorer. Raises ValueError for a damaged file or other dimensions; runs no pickled
         code."""
         try:
+            # Without pickles: a model from elsewhere must not run code when it is read.
             with np.load(path, allow_pickle=False) as saved:
                 arrays = {key: saved[key] for key in ("weights", "bias", "names")}
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
@@ -147,10 +150,12 @@ def text_features(texts: Sequence[str], words: Words | None = None) -> csr_matri
     ids_T, starts_D1 = words or word_ids(texts)
     counts_DF = word_counts(ids_T, starts_D1, _FEATURES)
     n_words_D = np.maximum(np.diff(starts_D1), 1)
+    # Over the root of the length: long texts have more words, not more of everything.
     counts_DF.data /= np.repeat(np.sqrt(n_words_D), np.diff(counts_DF.indptr)).astype(np.float32)
     trigrams, trigram_starts = ngram_ids(ids_T, starts_D1, 3)
     surface = [
         [
+            # Shares of byte classes, length, and how many words and trigrams are distinct.
             *_byte_shares(text),
             np.log1p(len(text)) / 5,
             _distinct(ids_T[starts_D1[d] : starts_D1[d + 1]][:200]),

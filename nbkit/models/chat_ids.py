@@ -38,12 +38,15 @@ def rendered(
     tools) all tokens that the tokenizer has beside its vocabulary, as `<think>` and `<tool_call>` too."""
     every, control = _spellings(tokenizer)
     given = _joined([messages, tools])
+    # The usual case, by far: nothing to cut, one plain call of the template.
     if not (every and every.search(given)):
         text, places = template(messages, tools)
         return Rendered(text), places
+    # A character that occurs nowhere stands at the cuts while the template rearranges the messages.
     mark = next(chr(c) for c in range(_FIRST_MARK, _LAST_MARK) if chr(c) not in given)
     marked = [_marked(m, control if m["role"] == "assistant" else every, mark) for m in messages]
     text, places = template(marked, _marked(tools, every, mark))
+    # Without the marks again; each cut moves left by the marks before it, and so do the places.
     marks = [found.start() for found in re.finditer(mark, text)]
     text = Rendered.of(text.replace(mark, ""), [at - count for count, at in enumerate(marks)])
     return text, [at - bisect.bisect_left(marks, at) for at in places]
@@ -57,6 +60,7 @@ def _spellings(tokenizer) -> tuple[re.Pattern | None, re.Pattern | None]:
 
 
 def _pattern(spellings: Sequence[str]) -> re.Pattern | None:
+    # Longest first: where one spelling begins another, the whole of it is to be cut.
     longest_first = sorted({s for s in spellings if s.strip()}, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
@@ -88,6 +92,7 @@ def token_ids_of(tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """`token_ids` of each, in one call where none has cuts."""
     if any(getattr(text, "cuts", ()) for text in texts):
         return [token_ids(tokenizer, text) for text in texts]
+    # A tokenizer is much faster on a list than text by text.
     return tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
 
 
@@ -99,6 +104,7 @@ def ids_and_offsets(tokenizer, text: str) -> tuple[list[int], list[tuple[int, in
 
 def _pieces(tokenizer, text: str, offsets: bool):
     start = 0
+    # Adjacent pieces never form the spelling of a control token again: each is encoded by itself.
     for end in (*getattr(text, "cuts", ()), len(text)):
         out = tokenizer(text[start:end], add_special_tokens=False, return_offsets_mapping=offsets)
         places = [(start + a, start + b) for a, b in out["offset_mapping"]] if offsets else []

@@ -26,6 +26,7 @@ class BufferLayer(DynamicLayer):
         self.capacity, self.length = capacity, 0
 
     def update(self, key_states, value_states, *args, **kwargs):
+        # Shapes are known with the first keys only: that is when the buffers are made.
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             B, K, _, D = key_states.shape
@@ -34,6 +35,7 @@ class BufferLayer(DynamicLayer):
         for buffer, new in zip(self.buffers, (key_states, value_states), strict=True):
             buffer[:, :, self.length : end] = new
         self.length = end
+        # Views of the filled part: nothing is copied to hand them on.
         self.keys, self.values = (buffer[:, :, :end] for buffer in self.buffers)
         return self.keys, self.values
 
@@ -59,16 +61,19 @@ def cpu_attention(module, query_BHTD, keys_BKTD, values_BKTD, mask, scaling=None
     scaled_dot_product_attention (benchmarks/speed.py); longer queries go there. Same contract as
     transformers' own attention functions. `mask`: None or (B, 1, 1, T) bool, True where visible."""
     B, H, queries, D = query_BHTD.shape
+    # Prompts, soft caps and biases: rare or long, not worth a path of their own.
     if queries > 1 or options.get("softcap") is not None or options.get("position_bias") is not None:
         return sdpa_attention_forward(
             module, query_BHTD, keys_BKTD, values_BKTD, mask, scaling=scaling, **options
         )
+    # G query heads share a key head: one product for all of them, keys are not repeated (GQA).
     K = keys_BKTD.shape[1]
     query_BKDG = query_BHTD.reshape(B, K, H // K, D).transpose(2, 3)
     # keys first: a product with the transposed cache is twice as slow in bf16
     scores_BKGT = (
         (keys_BKTD @ query_BKDG).transpose(2, 3).to(torch.float32, memory_format=torch.contiguous_format)
     )
+    # Scale and softmax in float32 whatever the dtype of the cache.
     scores_BKGT.mul_(D**-0.5 if scaling is None else scaling)
     if mask is not None:
         scores_BKGT.masked_fill_(~mask, float("-inf"))
@@ -94,10 +99,12 @@ def choose(logits_BV: torch.Tensor, temperature: float, top_p: float, draw_B: to
     if temperature == 0:
         return logits_BV.argmax(-1)
     probs_BV = torch.softmax(logits_BV.float() / temperature, -1)
+    # Top-p: a token is kept if the mass before it is below `top_p`, so the one that crosses it is in.
     if top_p < 1:
         sorted_BV, index_BV = probs_BV.sort(-1, descending=True)
         sorted_BV = sorted_BV * (sorted_BV.cumsum(-1) - sorted_BV < top_p)
         probs_BV = torch.zeros_like(probs_BV).scatter_(-1, index_BV, sorted_BV)
+    # Inverse CDF: the draw is scaled to the kept mass instead of normalising the distribution.
     cdf_BV = probs_BV.cumsum(-1)
     draw_B1 = draw_B[:, None] * cdf_BV[:, -1:]
     # the first token whose cumulative mass exceeds the draw; right=True never picks a token of probability 0
@@ -121,6 +128,7 @@ class _Batch:
 
     def __init__(self, model, prompts: Sequence[Sequence[int]], budgets: Sequence[int]) -> None:
         at = {"device": next(model.parameters()).device}
+        # Each distinct prompt is read once: GRPO asks for every one 16 times (its groups).
         unique = {tuple(prompt): u for u, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
         self.read, steps = max(map(len, unique)), max(budgets)  # read: tokens in the cache, padding included
         # Padding stands on the left, so that all rows end at the same place in the cache.
@@ -177,6 +185,7 @@ def decode(
     batch, rows, steps = _Batch(model, prompts, budgets), len(prompts), max(budgets)
     at = {"device": batch.logits_BV.device}
     draws_BT, sizes = draws_BT.to(**at), torch.tensor(budgets, **at)
+    # Results are written at the rows' own places; the batch shrinks, the results do not.
     tokens, chosen = torch.zeros(rows, steps, dtype=torch.long, **at), torch.zeros(rows, steps, **at)
     stops = torch.tensor(choice.stop, dtype=torch.long, **at)
     # From here on B are the rows still computed, place_B theirs in the results, live_B those not finished.

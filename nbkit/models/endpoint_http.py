@@ -54,6 +54,7 @@ def failure_of(error: APIError) -> Failure:
 
 def run(coroutine: Coroutine) -> Any:
     """Run in a loop of its own thread: Jupyter's thread has a running loop already. An interrupt cancels."""
+    # The task is kept, since only its own loop's thread may cancel it.
     tasks = []
 
     async def main():

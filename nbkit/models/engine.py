@@ -158,6 +158,7 @@ def user_prompt(tokenizer, content: str) -> str:
 
 def completion_of(tokenizer, ids: list[int], stops: Sequence[int], cut: str, **fields) -> Completion:
     """A completion from its token ids: "stop" where they end in one of `stops`, else `cut`."""
+    # The stop token belongs to the ids (it was learned, it has a log-prob) and not to the text.
     stopped = bool(ids) and ids[-1] in stops
     text = tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=False)
     return Completion(text, ids, "stop" if stopped else cut, **fields)
@@ -166,6 +167,7 @@ def completion_of(tokenizer, ids: list[int], stops: Sequence[int], cut: str, **f
 def stop_tokens(tokenizer, stop: Sequence[str] = ("<|im_end|>", "<eos>")) -> list[int]:
     """Ids that end a completion: those of `stop` that the tokenizer knows, and its own end of sequence."""
     known = tokenizer.get_vocab()
+    # Base models end in <eos>, chats in <|im_end|>, and each may write the other's.
     own = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     return sorted({known[token] for token in stop if token in known} | set(own))
 
@@ -192,6 +194,7 @@ class Generator:
         # A fresh module, because deepcopy of a model that TRL has patched would run the original's weights.
         config = copy.deepcopy(model.config)
         config.use_cache = True
+        # Initial values are thrown away: drawing them must not move anyone's random numbers.
         with torch.random.fork_rng(devices=[]):
             self.model = type(model)(config).to(self.device).eval()
         if self.device.type == "cpu":
@@ -202,6 +205,7 @@ class Generator:
         self.refresh(model)
 
     def refresh(self, model) -> None:
+        # `copy_` casts as well: the copy may be in bf16, what is trained is in float32.
         with torch.no_grad():
             source = dict(model.named_parameters())
             for name, parameter in self.model.named_parameters():

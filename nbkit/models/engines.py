@@ -80,11 +80,13 @@ class VLLM:
     ) -> list[list[Completion]]:
         """See `Engine`. One request per sample, with a seed of its own; vLLM's prefix cache reads the prompt
         once."""
+        # Prompts as ids, encoded by us: vLLM would read spelled control tokens as the tokens.
         check_sampling(n, max_new_tokens, temperature, top_p)
         texts = [render(self.tokenizer, prompt) for prompt in prompts]
         ids = token_ids_of(self.tokenizer, texts)
         results: dict[tuple[int, int], Completion] = {}
         asked, requests, sampling = [], [], []
+        # Samples of one prompt side by side, where the prefix cache finds it.
         for i, j in ((i, j) for i in range(len(ids)) for j in range(n)):
             room, own = self.context - len(ids[i]), sample_seed(seed, i, j)
             if room < 1:
@@ -103,16 +105,19 @@ class VLLM:
                     detokenize=False,  # `completion_of` does, as for the other engine
                 )
             )
+        # In the order of the requests; those that never fitted have their place already.
         outputs = self.llm.generate(requests, sampling) if requests else []
         for place, output, wanted in zip(asked, outputs, sampling, strict=True):
             results[place] = self._completion(output.outputs[0], wanted, max_new_tokens)
         return [[results[i, j] for j in range(n)] for i in range(len(ids))]
 
     def _completion(self, answer, wanted, max_new_tokens: int) -> Completion:
+        # "abort" and the like: no answer to grade.
         if answer.finish_reason not in ("stop", "length"):
             return Completion("", stop="error", seed=wanted.seed, detail=f"vLLM: {answer.finish_reason}")
         ids = list(answer.token_ids)
         logprobs = [position[token].logprob for token, position in zip(ids, answer.logprobs, strict=True)]
+        # Which limit cut it: the caller's, or what the context left of it.
         cut = "length" if wanted.max_tokens == max_new_tokens else "context"
         stops = ids[-1:] if answer.finish_reason == "stop" else []  # vLLM knows more of them, from the model
         return completion_of(self.tokenizer, ids, stops, cut, logprobs=logprobs, seed=wanted.seed)
@@ -153,6 +158,7 @@ class EndpointEngine:
                 "prompts: an endpoint answers in text only, got tools; describe them in a message"
             )
         results: dict[tuple[int, int], Completion] = {}
+        # Answers come back in the order asked; each goes to its prompt and sample.
         for continued in (False, True):  # two calls: how a turn is continued is a setting of the request
             places = [(i, j) for i, chat in enumerate(chats) if chat[2] is continued for j in range(n)]
             seeds = [sample_seed(seed, j) for _, j in places]
@@ -173,6 +179,7 @@ class EndpointEngine:
 
 def as_sent(messages: Sequence[dict]) -> list[dict]:
     """Messages as servers want them: arguments of tool calls as JSON, every call with an id."""
+    # The kit keeps no ids of calls: made from their places they are the same in every request.
     sent = []
     for i, message in enumerate(messages):
         calls = []

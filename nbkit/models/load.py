@@ -96,6 +96,7 @@ def load(source: str | Path):
     if str(source) == SMOLLM2:
         return _load_smollm2()
     source = SHIPPED if str(source) == SHIPPED.name else source
+    # "owner/name@revision": a commit pins what a branch name would let drift.
     name, _, revision = str(source).partition("@")
     options = {"revision": revision} if revision else {}
     try:

@@ -71,6 +71,7 @@ class Failure:
 
 def read(body: bytes) -> Reply | Failure:
     """The first choice of a chat completion."""
+    # Servers differ in what they add or leave out: only a choice with a message is an answer.
     try:
         answer = json.loads(body)
         choice, usage = answer["choices"][0], answer.get("usage")
@@ -80,11 +81,13 @@ def read(body: bytes) -> Reply | Failure:
             raise KeyError("content")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         return Failure("malformed", f"no chat completion ({type(error).__name__}): {body[:200]!r}")
+    # The text is read apart: what is no text is told apart from what is no answer.
     try:
         text, reasoning = _said(message)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         return Failure("no text", f"{error}"[:300])
     finish = _FINISH.get(reason.lower(), reason) if isinstance(reason, str) else None
+    # Empty and cut by the limit is an answer (all went into the thought); empty otherwise is none.
     if not text and not reasoning and message.get("content") is None and finish != "length":
         return Failure("no text", f"content is None, finish_reason {reason!r}")
     return Reply(text, finish, *tokens, reasoning=reasoning)
@@ -108,16 +111,19 @@ def _said(message: Mapping) -> tuple[str, str]:
 
 def hidden_error(body: bytes) -> tuple[int, dict[str, str]] | None:
     """(HTTP status, headers) that a body of status 200 should have had, or None for a chat completion."""
+    # Status 200 does not say much: some servers and proxies report errors inside such a body.
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
         return 502, {MALFORMED: "1"}
+    # Some servers (Google's) wrap an error in a list.
     if isinstance(answer, list) and answer:
         answer = answer[0]
     if not isinstance(answer, dict):
         return 502, {MALFORMED: "1"}
     choices = answer.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
+    # An error beside choices wins: the choice is then what was said before it broke off.
     if isinstance(choice, dict) and not answer.get("error"):
         if choice.get("error") or choice.get("finish_reason") == "error":
             return _status(choice.get("error") or {}, choice)
@@ -155,8 +161,10 @@ def _status(error: Any, around: Mapping) -> tuple[int, dict[str, str]]:
 
 def refused_parameter(failure: Failure, sent: Mapping[str, Any]) -> str | None:
     """The parameter of `sent` that the model does not take, by the wording of a refusal, or None."""
+    # Only refusals: another 400 (a prompt too long) is not cured by renaming a parameter.
     if failure.reason not in ("HTTP 400", "HTTP 422") or not _REFUSAL.search(failure.detail):
         return None
+    # The server's own word for it where it gives one, else the name that its text mentions ...
     names = [name for name in ("max_tokens", "max_completion_tokens", *_OPTIONAL) if name in sent]
     try:
         param = json.loads(failure.detail)["error"]["param"]
@@ -165,5 +173,6 @@ def refused_parameter(failure: Failure, sent: Mapping[str, Any]) -> str | None:
     if param in names:
         return param
     found = [(m.start(), name) for name in names if (m := re.search(rf"\b{name}\b", failure.detail))]
+    # ... the last of two that "cannot both" be given, so that the first stays.
     both = re.search(r"cannot both", failure.detail, re.I)
     return max(found)[1] if found and both else min(found)[1] if found else None

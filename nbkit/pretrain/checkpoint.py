@@ -44,12 +44,14 @@ class AtomicCheckpoints:
     _incoming: Path | None = None
 
     def train(self, *args, **kwargs):
+        # Rank 0 alone removes, and the others wait: none may start a save in a folder that is being cleared.
         if self.is_world_process_zero():
             sweep(Path(self.args.output_dir))
         self.accelerator.wait_for_everyone()
         return super().train(*args, **kwargs)
 
     def _get_output_dir(self, trial) -> str:
+        # While a save is under way transformers is pointed at the incoming folder, at no other time.
         return str(self._incoming or super()._get_output_dir(trial))
 
     def _save_checkpoint(self, model, trial) -> None:
@@ -74,12 +76,14 @@ class AtomicCheckpoints:
 
 def publish(built: Path, folder: Path, identity: Mapping[str, Any]) -> Path:
     """Seal a finished `.incoming-<step>/checkpoint-<step>` with its manifest and move it into `folder`."""
+    # The manifest comes last: a folder without one never finished.
     body = {
         "step": step_of(built),
         "identity": files.plain(identity, "identity"),
         "files": _contents(built),
     }
     (built / MANIFEST).write_text(_render(body), encoding="utf-8")
+    # Contents on disk before the name, then the name itself: a power cut must not leave an empty checkpoint.
     files._fsync_tree(built)
     final = folder / built.name
     if final.exists():  # a damaged one that the resume skipped
@@ -116,6 +120,7 @@ def newest_valid(
     Raises ValueError if it was made with another `identity` (None: any), naming what differs.
     """
     folder, skipped = Path(folder), []
+    # From the newest back, until one proves whole; the caller tells which were skipped.
     for checkpoint in [folder] if step_of(folder) is not None else reversed(checkpoints(folder)):
         if wrong := damage(checkpoint):
             skipped.append(f"{checkpoint.name}: {wrong}")
@@ -152,6 +157,7 @@ def branch(checkpoint: Path, own: dict) -> Path:
 
 
 def _so_far(identity: dict, tokens_seen: int) -> dict:
+    # Stages that had begun by then decide the weights; later ones may differ between branches.
     starts = itertools.accumulate((sum(s["tokens"].values()) for s in identity["plan"]), initial=0)
     begun = [s for s, start in zip(identity["plan"], starts, strict=False) if start < tokens_seen]
     return identity | {"plan": begun}
@@ -170,6 +176,7 @@ def differences(old: Any, new: Any, name: str = "") -> list[str]:
     """Where two pieces of plain data differ, as 'plan[2].tokens.hq 4096 -> 8192'."""
     if isinstance(old, dict) and isinstance(new, dict):
         dot = f"{name}." if name else ""
+        # Keys of either side: what only one of them has differs from "absent".
         pairs = [(f"{dot}{k}", old.get(k, "absent"), new.get(k, "absent")) for k in old | new]
     elif isinstance(old, list) and isinstance(new, list):
         longest = itertools.zip_longest(old, new, fillvalue="absent")
@@ -195,6 +202,7 @@ def manifest(checkpoint: Path) -> dict:
     """`step`, `identity`, `files` of a checkpoint. Raises ValueError if a single byte of it was altered."""
     text = (checkpoint / MANIFEST).read_text(encoding="utf-8")
     found = json.loads(text)
+    # The manifest's own hash is over the text as it was written, so a single flipped byte shows.
     body = {key: found.get(key) for key in ("step", "identity", "files")}
     if text != _render(body):
         raise ValueError("it does not match its own sha256")
@@ -204,6 +212,7 @@ def manifest(checkpoint: Path) -> dict:
 def damage(checkpoint: Path) -> str:
     """What is wrong with a checkpoint: its manifest, a missing, extra or altered file; "" if it is whole.
     What file browsers and editors leave behind is no extra file (files.is_clutter)."""
+    # Cheap signs first: a missing manifest, a renamed folder; then every file is hashed.
     try:
         body = manifest(checkpoint)
     except FileNotFoundError:
@@ -247,6 +256,7 @@ def _remove(checkpoint: Path) -> None:
 def _disk_error(error: BaseException) -> OSError | None:
     """The OSError in `error`, or None. safetensors and torch's zip writer raise other types, with the errno
     as text (`os error 28`) or not at all (`enforce fail at inline_container.cc`)."""
+    # What a full disk looks like depends on which library was writing.
     if isinstance(error, OSError):
         return error
     found = re.search(r"(?:os error|Errno) (\d+)|PytorchStreamWriter|inline_container", str(error))

@@ -111,12 +111,14 @@ def for_model(
     """The plan of `fg_wsd` with the absolute learning rates and the rotary bases of one model; what is read
     stays the same. The last stage ends at `final_lr`, falls by `decay_shape` and is read under
     `decay_rope_base` (0: `rope_base`). Raises ValueError for a plan whose rates are not relative."""
+    # Relative rates are what 01 publishes: absolute ones here would be scaled twice.
     if not plan or max(max(stage.lr_from, stage.lr_to) for stage in plan) != 1:
         raise ValueError("plan: wanted learning rates relative to a peak of 1, as `fg_wsd` makes them")
     *before, decay = (
         replace(stage, lr_from=peak_lr * stage.lr_from, lr_to=peak_lr * stage.lr_to, rope_base=rope_base)
         for stage in plan
     )
+    # Only the last stage differs: longer sequences are read under a larger rotary base (ABF).
     decay = replace(decay, lr_to=final_lr, shape=decay_shape, rope_base=decay_rope_base or rope_base)
     return [*before, decay]
 
@@ -124,8 +126,10 @@ def for_model(
 def vanilla(plan: Sequence[Stage]) -> list[Stage]:
     """Vanilla WSD: every stage takes the same share of each pool. Tokens per stage, tokens per pool, learning
     rates and sequence lengths stay those of `plan`, exactly."""
+    # In units of the longest sequence, so that both arms can be cut into the same chunks.
     unit = max(stage.seq_len for stage in plan)
     left = {pool: count // unit for pool, count in pool_tokens(plan).items()}
+    # Shares are taken of what is left, so that rounding never adds up: the pools come out exact.
     arm = []
     for stage in plan:
         counts = apportion(stage.total // unit, list(left.values()))
@@ -137,6 +141,7 @@ def vanilla(plan: Sequence[Stage]) -> list[Stage]:
 
 def longer(plan: Sequence[Stage], times: float, step_tokens: int) -> list[Stage]:
     """The plan over `times` its tokens, every stage in whole steps with its shares of the pools."""
+    # Steps first, then the pools within a stage: both stay whole numbers of sequences.
     unit, plans = max(stage.seq_len for stage in plan), []
     for stage in plan:
         size = nearest_multiple(stage.total * times, step_tokens) // unit
@@ -157,6 +162,7 @@ def wsd(
     rope_base: float = 10_000.0,
 ) -> list[Stage]:
     """A plain WSD plan over given tokens per pool, in whole steps (used to continue the teacher)."""
+    # At least one step each for warmup and decay; the stable stage gets the rest.
     steps = sum(tokens.values()) // step_tokens
     sizes = [max(1, round(steps * warmup)), 0, max(1, round(steps * decay))]
     sizes[1] = steps - sizes[0] - sizes[2]
@@ -166,6 +172,7 @@ def wsd(
             "raise the tokens or lower `batch`"
         )
     names, rates = ("warmup", "stable", "decay"), ((0.0, peak_lr), (peak_lr, peak_lr), (peak_lr, final_lr))
+    # Every stage has the pools' overall shares: no fine-grained order of the data.
     plan = []
     for name, size, (lr_from, lr_to) in zip(names, sizes, rates, strict=True):
         counts = apportion(size * step_tokens // seq_len, list(tokens.values()))
@@ -195,6 +202,7 @@ def _synthetic_per_stage(
     # str() gives the decimal that was written: 0.15 is 15/100 here, not the nearest binary fraction
     share, decay_share = Fraction(str(synthetic_share)), Fraction(str(decay_synthetic))
     wanted = round(sum(size.values()) * share)
+    # Decay takes its raised share first; the rest goes to the stages before, by their size.
     decay = min(round(size["decay"] * decay_share), wanted)
     opening = [size[stage] for stage in OPENING]
     if wanted - decay > sum(opening):

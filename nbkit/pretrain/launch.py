@@ -1,7 +1,7 @@
 """Start a training module here, on the devices of this node, or on the nodes of a Slurm job. Used by 02.
 
     result = run("nbkit.pretrain.job", {...}, folder, launcher="torchrun", processes=2)
-    together("nbkit.pretrain.job", {folder: {...}, other: {...}})    # small models: one thread each, side by side
+    together("nbkit.pretrain.job", {folder: {...}, other: {...}})  # small models, side by side
 
 The module's `main` gets one argument, [path of a JSON file], and its first rank writes `result.json` beside
 it. A rank that dies is an error here, with its traceback. When we die, even by SIGKILL, so does every rank on
@@ -43,12 +43,15 @@ def run(
     with the last lines of the log when the module fails, writes no result, or fewer processes trained than
     were asked for.
     """
+    # All that can be known to fail is said before anything starts.
     check(launcher, processes, nodes)
     path, result = folder / "job.json", folder / "result.json"
     if finished(folder, config):
         return files.read_json(result)
     files.write_json(path, dict(config))
+    # The result of an earlier run must not be taken for this one's.
     result.unlink(missing_ok=True)
+    # Inline: variables of a launcher around us would make one process wait for ranks that do not exist.
     if launcher == "inline":
         with _environment({"RANK": None, "WORLD_SIZE": None, "LOCAL_RANK": None}):
             importlib.import_module(module).main([str(path)])
@@ -61,6 +64,7 @@ def run(
             str(path),
         ]
         _stream(command, folder / "launch.log", processes, report)
+    # A module that ends well but wrote nothing, or on fewer devices than asked, is an error too.
     if not result.is_file():
         raise RuntimeError(f"{module} ended without writing {result}; see what it printed")
     found = files.read_json(result)
@@ -178,6 +182,7 @@ def _stream(command: list[str], log: Path, processes: int, report: Callable[[str
     """Run to the end, every line to the log and to `report`. Whatever ends us ends the processes too."""
     # Threads shared among the processes, or each would take all cores.
     environment = _child_environment(threads=max(1, provenance.cores() // processes))
+    # The last lines go into the error: a rank's traceback is in them.
     tail: deque[str] = deque(maxlen=80)
     with log.open("w") as out:
         process = subprocess.Popen(
@@ -190,6 +195,7 @@ def _stream(command: list[str], log: Path, processes: int, report: Callable[[str
             env=environment,
             start_new_session=True,
         )
+        # stdin stays open and unused: its end is what tells every rank that we are gone.
         with _ended(process):
             for line in process.stdout or ():
                 out.write(line)
@@ -236,6 +242,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from torch.distributed.elastic.multiprocessing.errors import record  # noqa: PLC0415 (only the ranks of torchrun need it)
 
     module, path = sys.argv[1:] if argv is None else argv
+    # This rank ends when stdin does, the pipe from the process that started all ranks.
     threading.Thread(target=_leave_with_stdin, daemon=True).start()
     record(importlib.import_module(module).main)([path])  # its traceback gets into torchrun's report
 

@@ -25,6 +25,7 @@ def token_losses(model, ids_NS: np.ndarray, batch: int = 16) -> np.ndarray:
     losses, hits = [], []
     for start in progress.each(range(0, len(ids_NS), batch), "losses by position"):
         ids_BS = torch.from_numpy(np.asarray(ids_NS[start : start + batch]).astype(np.int64)).to(model.device)
+        # Position i predicts token i + 1: the last logits have nothing to be compared with.
         logits_BSV = model(input_ids=ids_BS).logits[:, :-1].float()
         loss_BS = torch.nn.functional.cross_entropy(
             logits_BSV.transpose(1, 2), ids_BS[:, 1:], reduction="none"
@@ -40,6 +41,7 @@ def recalled(model, prompts: Sequence[list[int]], right: Sequence[list[int]], wr
     if len({len(p) for p in prompts}) > 1 or len({len(c) for c in [*right, *wrong]}) > 1:
         raise ValueError("prompts, continuations: got different lengths, wanted one length of each")
     size = len(right[0])
+    # Right and wrong keys after the same prompt: the margin compares the two passes position by position.
     (loss_NS, hit_NS), (other_NS, _) = (
         token_losses(model, np.array([p + c for p, c in zip(prompts, ends, strict=True)]))
         for ends in (right, wrong)

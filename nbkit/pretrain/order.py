@@ -32,14 +32,18 @@ class SampleOrder:
         self.plan, self.row, self.seed = tuple(plan), row, seed
         self.names = sorted(pool_rows)
         self.chunk = chunk or max(stage.seq_len for stage in plan)
+        # Rows at a pool's end that do not fill a chunk are never read.
         self.chunks = [pool_rows[name] * row // self.chunk for name in self.names]
         rows = max(WINDOW_ROWS, total_tokens(plan) // row // MOST_WINDOWS)
+        # A window holds about WINDOW_ROWS rows, more only where the table would grow too long.
         self.window = max(1, rows * row // self.chunk)  # in chunks
         self.stage_end = np.cumsum([stage.total for stage in plan])
+        # Streams go on over stage borders: where a stage starts in each pool is the sum of those before.
         counts = [[stage.tokens.get(name, 0) // self.chunk for name in self.names] for stage in plan]
         starts = np.cumsum([[0] * len(self.names), *counts], axis=0)
         # per stage, the (windows + 1, pools) positions of the streams at the window boundaries
         self.bounds = [starts[i] + _boundaries(counts[i], self.window) for i in range(len(plan))]
+        # Few windows are kept: reads come in order, and neighbours lie in the same one.
         self._shuffled = lru_cache(maxsize=4)(self._window)
 
     def __len__(self) -> int:
@@ -57,6 +61,7 @@ class SampleOrder:
                 f"tokens {start} to {start + n_tokens} cut stage {stage.name!r} ({stage.total} tokens in "
                 f"sequences of {stage.seq_len}); take whole sequences of one stage"
             )
+        # All in units of the stage's own sequences, which are the chunk or parts of it.
         per_window = self.window * self.chunk // stage.seq_len
         position, end, pieces = offset // stage.seq_len, (offset + n_tokens) // stage.seq_len, []
         while position < end:
@@ -76,11 +81,13 @@ class SampleOrder:
 
     def _window(self, number: int, window: int) -> np.ndarray:
         """All sequences of one window of stage `number`, shuffled: (n, 2)."""
+        # Which chunks this window reads is fixed by the bounds; only their order is random.
         lows, highs = self.bounds[number][window], self.bounds[number][window + 1]
         pool = np.repeat(np.arange(len(self.names)), highs - lows)
         chunk = [
             self._chunk(p, np.arange(lo, hi)) for p, (lo, hi) in enumerate(zip(lows, highs, strict=True))
         ]
+        # A stage with shorter sequences takes each chunk apart and shuffles the parts as well.
         parts, rows = self.chunk // self.plan[number].seq_len, self.plan[number].seq_len // self.row
         first = np.concatenate(chunk) * (self.chunk // self.row)
         first = (first[:, None] + np.arange(parts) * rows).ravel()
@@ -90,6 +97,7 @@ class SampleOrder:
     def _chunk(self, pool: int, position: np.ndarray) -> np.ndarray:
         """Chunk numbers at positions of a pool's endless stream."""
         out = np.empty(len(position), dtype=np.int64)
+        # Each epoch has a permutation of its own: no chunk comes twice before all came once.
         epoch = position // max(1, self.chunks[pool])
         for e in np.unique(epoch):
             mine = epoch == e
@@ -102,6 +110,7 @@ def _boundaries(counts: Sequence[int], window: int) -> np.ndarray:
     """Split counts per pool over windows of `window` each (the last may be shorter), every window with its
     share of each: cumulative, shape (windows + 1, pools)."""
     left, rows = list(counts), [[0] * len(counts)]
+    # Shares of what is left rather than of the total: rounding never runs out of a pool.
     while sum(left):
         taken = apportion(min(window, sum(left)), left)
         left = [have - take for have, take in zip(left, taken, strict=True)]
@@ -112,11 +121,13 @@ def _boundaries(counts: Sequence[int], window: int) -> np.ndarray:
 def permute(position: np.ndarray, size: int, key: int, rounds: int = 6) -> np.ndarray:
     """A pseudo-random permutation of range(size) at the given positions, without holding it: a Feistel
     network on the smallest 4^k >= size numbers; results outside the range go through it again."""
+    # Half the bits of the smallest 4^k >= size: a Feistel network has two halves of equal width.
     half = np.uint64(max(1, -(-(size - 1).bit_length() // 2)))
     mask = (np.uint64(1) << half) - np.uint64(1)
     keys = np.random.SeedSequence(key).generate_state(rounds, np.uint64)
     out = np.asarray(position).astype(np.uint64)
     outside = np.arange(len(out))
+    # Cycle walking: what lands outside range(size) is permuted again, so the result stays one-to-one.
     while len(outside):
         left, right = out[outside] >> half, out[outside] & mask
         for k in keys:

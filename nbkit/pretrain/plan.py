@@ -57,12 +57,15 @@ class Stage:
 def apportion(total: int, weights: Sequence[Fraction | int]) -> list[int]:
     """Split `total` into integers proportional to `weights`, by largest remainder: the sum is exact. All
     counts of a plan are made by this rounding."""
+    # All weights 0 is a stage that reads nothing of these pools, such as 0 synthetic tokens.
     whole = sum(weights)
     if not whole:
         assert total == 0, "nothing to share a positive total among"
         return [0] * len(weights)
+    # Fractions: in floats a remainder of exactly one half could fall either way.
     exact = [Fraction(total) * Fraction(weight) / Fraction(whole) for weight in weights]
     counts = [int(share) for share in exact]
+    # Largest remainder first; equal ones by place, so that the result is the same everywhere.
     by_remainder = sorted(range(len(weights)), key=lambda i: (counts[i] - exact[i], i))
     for i in by_remainder[: total - sum(counts)]:
         counts[i] += 1
@@ -169,6 +172,7 @@ def check(
     the longest sequence)."""
     if not plan:
         raise ValueError("plan: got no stages, wanted at least one")
+    # Chunks are as long as the longest sequence: shorter ones must divide it, rows must divide them.
     longest = chunk or max(stage.seq_len for stage in plan)
     for before, stage in zip([None, *plan], plan, strict=False):
         where = f"stage {stage.name!r}"
@@ -177,11 +181,13 @@ def check(
                 f"{where}: seq_len {stage.seq_len}, wanted a multiple of the pools' rows of {row} tokens "
                 f"that divides the longest, {longest}"
             )
+        # A stage ends with an optimizer step: one step must not mix two learning rates or lengths.
         if step_tokens % stage.seq_len or stage.total % step_tokens:
             raise ValueError(
                 f"{where}: {stage.total:,} tokens in sequences of {stage.seq_len} do not divide into whole "
                 f"steps of {step_tokens:,} tokens; nearest: {nearest_multiple(stage.total, step_tokens):,}"
             )
+        # Whole chunks of every pool, and at least one of each that is read.
         for pool, count in stage.tokens.items():
             if count % longest:
                 raise ValueError(
@@ -193,11 +199,13 @@ def check(
                     f"{where}: wants {count:,} tokens of pool {pool!r}, which holds {pools.get(pool, 0):,}, "
                     f"less than one sequence of {longest}; enlarge the pool or lower decay_seq_len"
                 )
+        # ABF serves longer sequences (arXiv 2309.16039); a new base without them is most likely a slip.
         if before and stage.rope_base != before.rope_base and stage.seq_len <= before.seq_len:
             raise ValueError(
                 f"{where}: rope_base changes from {before.rope_base:g} to {stage.rope_base:g} but sequences "
                 f"stay at {stage.seq_len} tokens; lengthen seq_len or keep the base"
             )
+    # Over the whole plan: stages continue each other's pass over a pool.
     for pool, count in pool_tokens(plan).items():
         if count and count > max_epochs * pools[pool]:
             raise ValueError(
@@ -211,6 +219,7 @@ def describe(plan: Sequence[Stage], pools: Mapping[str, int], step_tokens: int) 
     """One row per stage: steps, tokens, tokens per pool, epochs of each pool completed by its end, LR at both
     boundaries, sequence length, rotary base."""
     rows, done, seen = [], 0, dict.fromkeys(pools, 0)
+    # Epochs add up over stages, since every stage goes on where the one before stopped.
     for stage in plan:
         seen = {pool: seen[pool] + stage.tokens.get(pool, 0) for pool in pools}
         rows.append(

@@ -30,6 +30,7 @@ def set_rope_base(model, base: float) -> None:
     if not base >= 1:
         raise ValueError(f"rope_base: got {base}, wanted 1 or more (Llama: 10,000 to 5,000,000)")
     rotary = _rotary(model)
+    # Scaled kinds (linear, YaRN) derive their frequencies otherwise: setting the base would not be ABF.
     kind = model.config.rope_parameters.get("rope_type", "default")
     if kind != "default":
         raise ValueError(
@@ -38,5 +39,6 @@ def set_rope_base(model, base: float) -> None:
     model.config.rope_parameters["rope_theta"] = float(base)
     frequencies, _ = type(rotary).compute_default_rope_parameters(model.config)
     with torch.no_grad():
+        # `original_inv_freq` too: the copy that transformers keeps to go back to.
         rotary.inv_freq.copy_(frequencies)
         rotary.original_inv_freq.copy_(frequencies)

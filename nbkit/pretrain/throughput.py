@@ -19,6 +19,7 @@ def flops_per_token(model, seq_len: int) -> float:
     attention (PaLM, arXiv 2204.02311, appendix B; causality is not deducted). An input embedding is a look-up
     and does not count, unless it is the output head too."""
     weights = sum(p.numel() for p in model.parameters())
+    # A tied table is multiplied with as the output head, so it stays in the count.
     if not model.config.tie_word_embeddings:
         weights -= model.get_input_embeddings().weight.numel()
     width = model.config.num_attention_heads * (
@@ -58,6 +59,7 @@ def _product_seconds(size: int, device: str, kind: torch.dtype) -> float:
 def mfu(model, plan: Sequence[Stage], tokens_per_s: float) -> float:
     """Share of the measured matmul peak that training used on a device, at the plan's mean FLOPs. The peak is
     that of the dtype which training uses (`precision.dtype`)."""
+    # Attention costs more in longer sequences: stages are weighted by their tokens.
     flops = sum(stage.total * flops_per_token(model, stage.seq_len) for stage in plan) / total_tokens(plan)
     return tokens_per_s * flops / matmul_peak("cuda" if torch.cuda.is_available() else "cpu", dtype())
 

@@ -32,6 +32,7 @@ class MicroBatches(Dataset):
     def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
         start = i * self.micro_tokens
         units, row = self.order.units(start, self.micro_tokens), self.order.row
+        # Chunks are consecutive rows of the pool, so a long sequence is a slice.
         rows = self.order.plan[stage_at(start, self.order.plan)[0]].seq_len // row
         return as_batch([self.pools[pool][first : first + rows].reshape(-1) for pool, first in units])
 
@@ -57,6 +58,7 @@ def validation(held_out: Mapping[str, np.ndarray], rows: int, micro: int) -> dic
 def validation_rows(log: Sequence[Mapping]) -> list[dict]:
     """One row per validation: step, tokens and the loss on every pool, without timings."""
     rows: dict[int, dict] = {}
+    # transformers logs one entry per pool and validation; those of a step belong together.
     for entry in log:
         if found := {k: v for k, v in entry.items() if k.startswith("eval_") and k.endswith("_loss")}:
             rows.setdefault(entry["step"], {"step": entry["step"], "tokens": entry["tokens"]}).update(found)
@@ -74,17 +76,20 @@ class PretrainTrainer(AtomicCheckpoints, Trainer):
         super().__init__(*args, **options)
 
     def _get_train_sampler(self, *args, **kwargs):
+        # The dataset is in the plan's order already: any sampler would undo it.
         return SequentialSampler(self.train_dataset)
 
     def create_scheduler(self, num_training_steps: int, optimizer=None):
         # the step's middle, not its start: a warmup's first step would otherwise have LR 0 and learn nothing
         peak, tokens = self.args.learning_rate, self.batch_tokens
+        # LambdaLR multiplies the optimizer's rate, which is the peak: the plan's rate relative to it.
         self.lr_scheduler = LambdaLR(
             optimizer or self.optimizer, lambda step: learning_rate((step + 0.5) * tokens, self.plan) / peak
         )
         return self.lr_scheduler
 
     def training_step(self, model, inputs, num_items_in_batch=None):
+        # Hashes of what was really read: tests compare them over ranks, restarts and batch sizes.
         if self.sample_log:
             digest = sha256(inputs["input_ids"].cpu().numpy().tobytes()).hexdigest()
             with self.sample_log.open("a") as log:
@@ -94,6 +99,7 @@ class PretrainTrainer(AtomicCheckpoints, Trainer):
         return loss
 
     def log(self, logs, start_time=None):
+        # Before the row is logged and before a checkpoint is kept: a NaN must reach neither.
         self.check_finite()
         super().log(logs | {"tokens": self.state.global_step * self.batch_tokens}, start_time)
 
@@ -115,6 +121,7 @@ class PretrainTrainer(AtomicCheckpoints, Trainer):
         bad = [step for (step, _), fine in zip(self.unchecked, finite, strict=True) if not fine]
         self.unchecked = []
         if bad:
+            # Back from the step to the rows of the pools, since that is what can be looked up.
             order, start = self.train_dataset.order, bad[0] * self.batch_tokens
             rows = [f"{order.names[pool]}:{row}" for pool, row in order.units(start, self.batch_tokens)]
             raise ValueError(
@@ -126,6 +133,7 @@ class PretrainTrainer(AtomicCheckpoints, Trainer):
     def check_weights(self) -> None:
         """The losses before a step say nothing of what it did to the weights: these are looked at before
         they are kept. A rank that stops here keeps the others from sealing, which waits for all."""
+        # Each rank looks at its own shard of FSDP2; DDP has no `to_local` and looks at all.
         parts = {
             n: getattr(p, "to_local", lambda p=p: p)().detach() for n, p in self.model.named_parameters()
         }
@@ -155,6 +163,7 @@ class Follow(TrainerCallback):
         self.compiling = False
 
     def on_step_begin(self, args, state, control, model=None, **kwargs):
+        # By tokens seen, so that a resumed run finds its base without having seen the border.
         stage = self.plan[stage_at(state.global_step * self.batch_tokens, self.plan)[0]]
         if rope_base(model) != stage.rope_base:
             set_rope_base(model, stage.rope_base)
@@ -168,6 +177,7 @@ class Follow(TrainerCallback):
         if self.compiling:
             self.compiling = False
             progress.note("")
+        # Not at the last step: the model itself is saved there.
         if step in self.keep_at or (self.save_every and step % self.save_every == 0):
             control.should_save = step < state.max_steps
         return control

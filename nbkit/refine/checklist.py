@@ -75,6 +75,7 @@ class Item:
 def checklist(instruction: str, written: Sequence[str] = ()) -> tuple[Item, ...]:
     """Items of an instruction; `written` are further ones in words, from a model. The first three hold for
     every instruction; `has_content` tells whether there is more."""
+    # Tools are stated as lines of JSON: the rules below are for prose and must not read them.
     tools, text = _without_tools(instruction)
     items = [Item("finished"), Item("reasons"), Item("arithmetic")]
     if tools:
@@ -83,6 +84,7 @@ def checklist(instruction: str, written: Sequence[str] = ()) -> tuple[Item, ...]
         rules = [_code, _tool_call]
         if len(text) <= _LONGEST and len(text.split()) <= SHORT:
             rules += [_python_value, _ordering, _copies, _wrapped, _letter, _choice]
+        # The first rule that fits decides the form: `_number` is last, since most questions hold numbers.
         items += next((found for rule in (*rules, _number) if (found := rule(text))), [])  # one form each
     return (*items, *_limits(text), *(Item("judged", (words,)) for words in written))
 
@@ -94,6 +96,7 @@ def has_content(items: Sequence[Item]) -> bool:
 
 def _without_tools(instruction: str) -> tuple[tuple[str, ...], str]:
     """(names of the tools, the rest) of an instruction that begins with tools as lines of JSON."""
+    # The layout of nbkit.tasks.world.instruction: "Tools:", one JSON object a line, then the question.
     lines = instruction.split("\n")
     if lines[0] != "Tools:":
         return (), instruction
@@ -110,9 +113,11 @@ def _without_tools(instruction: str) -> tuple[tuple[str, ...], str]:
 
 
 def _code(text: str) -> list[Item]:
+    # "a function that returns ...": the word after "function" may be prose instead of a name.
     names = [n for groups in _FUNCTION.findall(text) for n in groups if n and not _PROSE.fullmatch(n)]
     if not names or not re.search(r"\bpython\b|\bcode\b|\bassert\b|\bdef\b", text, re.I):
         return []
+    # Stated tests say more than "runs": they replace it.
     tests = tuple(line.strip() for line in re.findall(r"\bassert .+", text))
     return [Item("defines", (names[-1],)), Item("tests", tests) if tests else Item("runs", (names[-1],))]
 
@@ -134,6 +139,7 @@ def _ordering(text: str) -> list[Item]:
     if word:
         letters = (word[1] or word[2]).strip(".")
         return [Item("items", tuple(letters)), Item("first", (letters[-1],))]
+    # The list to be put in order is the first run of words between commas.
     given = _LIST.search(text)
     if not given:
         return []
@@ -166,12 +172,15 @@ def _choice(text: str) -> list[Item]:
     found = _CHOICE.search(text)
     if not found or not _ASKS_CHOICE.search(text):
         return []
+    # Options as bare lower-case words, as `draft_checks` compares them.
     options = re.split(r", | or | and ", re.sub(r"^of ", "", found[0], flags=re.I))
     return [Item("choice", tuple(option.strip(".").lower() for option in options))]
 
 
 def _number(text: str) -> list[Item]:
+    # A question that counts or measures has a number for an answer ...
     counted = re.search(r"\bhow (?:many|much|often|fast)\b", text, re.I)
+    # ... and so has a short one that shows numbers and an operation on them.
     worked = re.search(
         r"\d ?(?:%|percent)|\b(?:add|subtract|multiply|divide|sum|product|remainder|mod(?:ulo)?|maximum|"
         r"largest|next|speed|force|voltage)\b|\d [-+*/] \d",
@@ -183,6 +192,7 @@ def _number(text: str) -> list[Item]:
     )
     if not (counted or short) or re.match(r"(?:which (?!number)|name|pick|choose)\b", text, re.I):
         return []
+    # The unit counts only at the very end ("... in km"), where it is what the answer is wanted in.
     unit = re.search(rf"\b(?:in|to|into) ({_UNITS})[.?]?$", text)
     return [Item("number"), Item("supported"), *([Item("unit", (unit[1],))] if unit else [])]
 

@@ -70,6 +70,7 @@ class Review:
     def rank(self) -> tuple[float, float]:
         """What the best draft is chosen by: the share of checks by form and tools that are met, then the
         weight of the vote for its answer and what the judges give it."""
+        # Hard checks first: a vote or an opinion never outweighs a failed test or a false equation.
         hard = [c.met for c in self.critiques if c.evaluator in ("form", "tool")]
         soft = [c.score for c in self.critiques if c.evaluator not in ("form", "tool")]
         return sum(hard) / max(1, len(hard)), sum(soft) / max(1, len(soft))
@@ -124,6 +125,7 @@ def vote(answers: Sequence[str], weights: Sequence[float], candidates: int) -> l
     the share of all weight that agrees with a draft; where no draft has weight, all count alike. The number
     is its `agreement`: the share of the *other* candidates (the first so many drafts; revisions follow and
     are not independent) that give its answer."""
+    # Only sound drafts have weight; where none is sound, the vote is among all of them.
     if not any(weights):
         weights = [1.0] * len(answers)
     by_answer = defaultdict(float)
@@ -133,6 +135,7 @@ def vote(answers: Sequence[str], weights: Sequence[float], candidates: int) -> l
     found = []
     for number, answer in enumerate(answers):
         comment = "" if answer == favourite else f"others say {favourite}"
+        # Two measures: the share of weight steers the loop, the share of *other* candidates is for `trusted`.
         share = by_answer[answer] / sum(weights)
         others = [a for i, a in enumerate(answers[:candidates]) if i != number]
         agreement = others.count(answer) / len(others) if others and answer else 0.0
@@ -147,6 +150,7 @@ def judge(
     that it may give lines `N: met` or `N: unmet, why` about numbered items. Without a verdict it has no
     opinion (0.5). Where the engine gives log-probs, a verdict in the first line scores the probability of its
     first token, else 1 or 0. Equal requests are asked once."""
+    # The same draft comes up often (greedy students, short answers), and a judge answers it the same.
     distinct = list(dict.fromkeys(requests))
     answers = engine.sample([user_turn(request) for request in distinct], 1, max_new_tokens)
     by_request = {request: answer for request, (answer,) in zip(distinct, answers, strict=True)}
@@ -155,6 +159,7 @@ def judge(
 
 def _opinion(answer: Completion, items: Sequence[Item]) -> list[Critique]:
     lines = split_response(answer.text)[1].splitlines() or [""]
+    # Lines before the last may be about single items of the numbered checklist.
     critiques = []
     for line in lines[:-1]:
         found = re.match(r"(\d{1,4})\W+(met|unmet)\b\W*(.*)", line.strip(), re.I)
@@ -162,9 +167,11 @@ def _opinion(answer: Completion, items: Sequence[Item]) -> list[Critique]:
             unmet = found[2].lower() == "unmet"
             comment = (found[3] or "unmet") if unmet else ""
             critiques.append(Critique(str(items[int(found[1]) - 1]), "judge", float(not unmet), comment))
+    # The last line is the verdict on the whole; anything else there is no opinion.
     score, why = 0.5, ""
     if verdict := _VERDICT.match(lines[-1].strip()):
         first = answer.logprobs and answer.text.lower().startswith(verdict[1].lower())
+        # P(first token of the verdict) is how sure the judge is; "wrong" at 0.9 is "right" at 0.1.
         sure = exp(answer.logprobs[0]) if first else 1.0
         score, why = (sure if verdict[1].lower() == "right" else 1 - sure), verdict[2]
     comment = "" if score >= 0.5 else f"judged wrong: {why}".rstrip(": ")

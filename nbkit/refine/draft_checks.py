@@ -55,6 +55,7 @@ def _arithmetic(draft, chain, answer, value, jail) -> str:
 
 
 def _reasons(draft, chain, answer, value, jail) -> str:
+    # One chain, at the start, and no second one in the answer.
     good = draft.text.startswith("<think>") and chain and split_thought(answer)[0] is None
     return "" if good else "no reasoning"
 
@@ -65,6 +66,7 @@ def _number(draft, chain, answer, value, jail) -> str:
 
 def _supported(draft, chain, answer, value, jail) -> str:
     """The last step must name the answer's number, if the chain has any equation."""
+    # A chain without equations (a lookup, a choice) has no last step to compare with.
     answered, ends = last_number(extract_answer(answer)), numbers(chain.split("\n")[-1])
     if answered is None or not ends or "=" not in chain:
         return ""
@@ -94,6 +96,7 @@ def _copies(draft, chain, answer, value, jail) -> str:
 def _literal(draft, chain, answer, value, jail) -> str:
     tree = parsed(answer, "eval")
     try:
+        # "" for what does not parse: literal_eval refuses it as it refuses a call or a name.
         ast.literal_eval(tree or "")
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return "not a Python value"
@@ -115,6 +118,7 @@ def _known_tool(draft, chain, answer, value, jail) -> str:
     """Text may be the right answer too: a question back, or a refusal."""
     if "<tool_call>" not in answer:
         return ""
+    # A marked call that cannot be read counts as a call of no known tool.
     calls = called(draft.text) or [{"name": None}]
     return "" if all(call["name"] in value for call in calls) else f"calls none of {', '.join(value)}"
 
@@ -131,8 +135,10 @@ def _defines(draft, chain, answer, value, jail) -> str:
 
 def _runs(draft, chain, answer, value, jail) -> str:
     function = _function(answer, value[0])
+    # The types of the arguments are unknown: numbers, a list and a text are tried in turn.
     count = len(function.args.args) if function else 1
     results = [jail.call(extract_code(answer), value[0], [[sample] * count]) for sample in _SAMPLES]
+    # The jail's own failure must not count against the draft.
     if any(r.status == "infra" for r in results):
         raise GraderError(f"the jail could not run a draft: {results[0].detail}")
     ran = any(r.status == "ok" and not isinstance(r.values[0], CallError) for r in results)

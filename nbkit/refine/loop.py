@@ -84,6 +84,7 @@ class Spent:
     def close(self, start: float) -> None:
         """Note the time since `start`. Raises Unanswered when over 1% of the requests failed: results made
         without them would be taken for the models'."""
+        # Over all requests of the call: one dead endpoint among several must show, a lost request must not.
         self.seconds = time.perf_counter() - start
         failed = sum(count for name, count in self.stops.items() if name.endswith(": error"))
         if failed > LOST * self.stops.total():
@@ -124,6 +125,7 @@ class _Pool:
 
     def choose(self) -> None:
         """Put the best draft so far on the history."""
+        # Where every draft was lost, an empty review that fails keeps the question in the results.
         nothing = Critique("has a draft", "form", 0.0, "no draft could be reviewed")
         reviews = self.reviews() if self.drafts else [Review("", "nobody", False, (nothing,))]
         self.history.append(max(reviews, key=lambda review: review.rank))
@@ -136,6 +138,7 @@ class _Pool:
 
     def reviews(self) -> list[Review]:
         """Every draft with the vote over all of them. One that fails a check by form or tools has no vote."""
+        # A judge's opinion scales a sound draft's vote; an unsound one has none whatever judges say.
         weights = [mean_opinion(critiques) * sound(critiques) for _, _, critiques in self.drafts]
         answers = [committed(completion.text, self.items) for completion, _, _ in self.drafts]
         votes = vote(answers, weights, self.candidates)
@@ -222,6 +225,7 @@ def refine(
 
 def _ask(engine: Metered, requests: Sequence[str], n: int, settings: RefineSettings, number: int):
     """`n` answers to each request; `number` tells the calls of one loop apart, which must not share seeds."""
+    # Sampling as the report has it; seeds 0, 1, ... for authors, 1000 on for revisions.
     turns = [user_turn(request) for request in requests]
     return engine.sample(turns, n, settings.max_new_tokens, seed=settings.seed + number, **SAMPLING)
 
@@ -232,6 +236,7 @@ def _checklists(
     if not (prompts.checklist and judges):
         return [checklist(question) for question in questions]
     turns = [user_turn(prompts.checklist.format(question=q)) for q in questions]
+    # At most five items of a model: each is a line that every judge has to read for every draft.
     answers = judges[0].sample(turns, 1, 200)
     written = [
         [x[2:].strip() for x in answer.text.splitlines() if x.startswith("- ")][:5] for (answer,) in answers
@@ -260,6 +265,7 @@ def _add(pools, groups, author: str, *, judges, jail, settings: RefineSettings) 
             opinions = judge(engine, requests, lists, settings.max_new_tokens)
         for (_, _, critiques), opinion in zip(new, opinions, strict=True):
             critiques += opinion
+    # Into the pools last: where a judge fails, no draft is left half reviewed.
     for pool, completion, critiques in new:
         pool.drafts.append((completion, author, critiques))
     return dropped

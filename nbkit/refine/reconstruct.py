@@ -61,6 +61,7 @@ class Reconstruction:
 def parse(text: str) -> tuple[str, str] | None:
     """(summary, chain) of a model's output, or None when either is missing or anything follows. The chain
     ends where every reader of the response will end it (nbkit.text.chat)."""
+    # Split by the rule that readers of the response use, or a kept chain would end elsewhere for them.
     head, opened, rest = text.partition(THINK)
     chain, after = split_thought(opened + rest)
     if chain is None or split_thought(chain)[0] is not None:  # several thoughts in a row are not one chain
@@ -127,6 +128,7 @@ def reconstruct(
 
 
 def _complaint(response: str, items: Sequence[Item], jail) -> str:
+    # The finished response is inspected like a draft of the loop: same form, same tools.
     try:
         critiques = inspect(items, Completion(response, []), jail)
     except GraderError as reason:
@@ -143,6 +145,7 @@ def _continued(
     built: Sequence[Reconstruction], *, engine: Engine, jail, settings: ReconstructSettings
 ) -> list[str]:
     """Where a model arrives that is given the chain and goes on."""
+    # The chain as the beginning of the assistant's turn: the model only has to answer.
     turns = [
         [
             *user_turn(settings.prompts.draft.format(question=b.question)),
@@ -152,6 +155,7 @@ def _continued(
     ]
     n, length, seed = settings.continuations, settings.max_new_tokens, settings.seed
     groups = engine.sample(turns, n, length, seed=seed, **SAMPLING) if turns else []
+    # One sample that arrives elsewhere rejects: a chain that leads to two answers explains neither.
     reasons = []
     for b, group in zip(built, groups, strict=True):
         other = next((c.text.strip() for c in group if not _reaches(b, c, jail)), None)
@@ -161,6 +165,7 @@ def _continued(
 
 def _reaches(b: Reconstruction, completion: Completion, jail) -> bool:
     """Does it stop by itself at the same answer, or at code that passes the same stated tests?"""
+    # Equal answers, or (since many programs are right) other code that passes the same tests.
     items = checklist(b.question)
     if not completion.stopped:
         return False
@@ -177,5 +182,6 @@ def _condemned(built: Sequence[Reconstruction], engine: Engine, settings: Recons
         judge_request(b.question, b.response, items, settings.prompts)
         for b, items in zip(built, lists, strict=True)
     ]
+    # Judges see chain and solution together: a right answer after a false chain is no training row.
     opinions = judge(engine, requests, lists, settings.max_new_tokens) if built else []
     return [next((c.comment for c in opinion if not c.met), "") for opinion in opinions]

@@ -41,6 +41,7 @@ def own_drafts(
     """The tasks that could be graded, the teacher's drafts of them, reviewed without judges, and whether each
     is right by the reference answer. `options` are fields of `RefineSettings`. Raises ValueError for a task
     that nothing can check."""
+    # Without judges and rounds: the teacher's judge is what these drafts are to train.
     settings = RefineSettings(rounds=0, **options)
     drafted, _ = refine([instruction(t) for t in tasks], {"teacher": teacher}, None, [], jail, settings)
     graded = []
@@ -65,6 +66,7 @@ def judge_chats(
     chats = []
     for task, refined, marks in zip(tasks, drafted, right, strict=True):
         items = checklist(instruction(task))
+        # By label: a task that was solved every time, or never, gives one row only.
         one_of_each = {good: review.text for review, good in zip(refined.drafts, marks, strict=True)}
         for good, text in one_of_each.items():
             verdict = "right" if good else f"wrong: {first_fault(task, text)}"
@@ -80,6 +82,7 @@ def revise_chats(
     now and then."""
     rng, chats = random.Random(f"revise/{seed}"), []
     for task, refined, marks in zip(tasks, drafted, right, strict=True):
+        # Critiques as at work, that is with a judge that errs at the rates _KEPT and _FALSE.
         reviews = [_judged(task, r, good, rng) for r, good in zip(refined.drafts, marks, strict=True)]
         faulty = list({review.text: review for review in reviews if not review.passed}.values())
         for review in rng.sample(faulty, min(2, len(faulty))):
@@ -89,6 +92,7 @@ def revise_chats(
 
 
 def _judged(task: Task, review: Review, good: bool, rng: random.Random) -> Review:
+    # Mostly nothing is added to a right draft, and mostly a fault is named in a wrong one.
     if rng.random() < (1 - _FALSE if good else 1 - _KEPT):
         return review
     fault = first_fault(task, review.text) if not good else rng.choice([*task.steps, "the answer"])
@@ -101,6 +105,7 @@ def complete_chats(tasks: Sequence[Task]) -> list[list[dict]]:
     nothing here."""
     chats = []
     for task in filter(lambda task: task.steps, tasks):
+        # Summaries are made by rule: they only have to announce the chain, not to teach style.
         request = TRAINED.complete.format(question=instruction(task), solution=task.answer)
         chats.append(_turns(request, f"Summary: {summary(task)}\n<think>{task.chain}</think>"))
     return chats

@@ -39,6 +39,7 @@ def pass_rates(
 ) -> np.ndarray:
     """avg@n of each task under the policy, shape (P,). Temperature 1, as the rollouts that follow. NaN where
     the grader failed: no band holds it. Raises GraderError for more of these than `infra_limit` of all."""
+    # A completion that ran into the limit counts as wrong (None): it would earn 0 in training too.
     completions = generator.sample(prompts, n, max_new_tokens, temperature=1.0, seed=seed)
     texts = [[c.text if c.stopped else None for c in group] for group in completions]
     return verdicts(tasks, texts, jail, infra_limit).mean(1).filled(np.nan)
@@ -58,11 +59,13 @@ class FastRolloutTrainer(GRPOTrainer):
     def _generate_single_turn(
         self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False
     ):
+        # TRL's generation is left alone wherever it is fast: vLLM, or transformers on a GPU.
         if self.use_vllm or self.accelerator.device.type != "cpu":
             return super()._generate_single_turn(
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
             )
         model = self.accelerator.unwrap_model(self.model)
+        # The generator is made once; between steps only the weights of the policy change.
         if not hasattr(self, "_rollouts"):
             self._rollouts = Generator(model, self.processing_class)
         self._rollouts.refresh(model)
@@ -72,8 +75,10 @@ class FastRolloutTrainer(GRPOTrainer):
             self.max_completion_length,
             self.temperature,
             self.args.top_p or 1.0,
+            # The step is part of the seed: equal prompts of different steps get different samples.
             sample_seed(self.args.seed, self.state.global_step),
         )
+        # None: log-probabilities of the sampler, which TRL has from vLLM alone.
         return [group[0].ids for group in sampled], None
 
     def _tokenize_prompts(self, prompts: list):
@@ -86,7 +91,9 @@ class FastRolloutTrainer(GRPOTrainer):
     def _calculate_rewards(self, *arguments):
         """Note the share of completions that got a reward. TRL leaves the others out of every mean."""
         rewards = super()._calculate_rewards(*arguments)
+        # An infinite reward counts as none too: it would take over the mean of its group.
         rewards[~torch.isfinite(rewards)] = torch.nan
+        # Over completions, not groups: `SkipUngraded` asks whether this step has any signal at all.
         self.graded = float((~torch.isnan(rewards).all(1)).float().mean())
         self._metrics["train" if self.model.training else "eval"]["graded"].append(self.graded)
         return rewards
@@ -162,6 +169,7 @@ def grpo(
         logging_steps=1,
         **shared_arguments(out, settings.seed),
     )
+    # TRL standardises rewards within a group of `num_generations` rows, the advantage of GRPO.
     trainer = FastRolloutTrainer(
         model=model,
         args=arguments,

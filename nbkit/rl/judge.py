@@ -32,6 +32,7 @@ def conversations(pairs: Sequence[dict], seed: int = 0) -> list[list[dict]]:
     rng = random.Random(f"preference/{seed}")
     chats = []
     for i, pair in enumerate(pairs):
+        # Which side is right is all that training can learn, so it must not follow from the position.
         flipped = rng.random() < 0.5
         prompt, good, bad = (
             text_of(pair[key], f"pairs[{i}].{key}") for key in ("prompt", "chosen", "rejected")
@@ -51,6 +52,7 @@ def embedded_pairs(n: int, split: str, seed: int, domains: Sequence[str] = DOMAI
     the pairs) and, between two right ones, the one without small talk around it."""
     rng = random.Random(f"pairs/{seed}/{split}")
     tasks = sample(n, split, seed + 17, {d: 1.0 for d in domains})
+    # Two kinds of pairs in equal parts: a wrong answer, or the right one wrapped in small talk.
     pairs = []
     for task in tasks:
         rejected = (
@@ -58,6 +60,7 @@ def embedded_pairs(n: int, split: str, seed: int, domains: Sequence[str] = DOMAI
             if rng.random() < 0.5
             else f"{rng.choice(CHATTER_PARTS[0])} {task.answer} {rng.choice(CHATTER_PARTS[3])}"
         )
+        # Another task of the same skill may have the same answer: no pair, since neither would be better.
         if rejected != task.answer:
             pairs.append({"prompt": task.question, "chosen": task.answer, "rejected": rejected})
     return pairs
@@ -72,18 +75,22 @@ class PairwiseJudge:
 
     def __init__(self, model, tokenizer, batch: int = 128):
         self.model, self.tokenizer, self.batch = model.eval(), tokenizer, batch
+        # One id per letter: the verdict is a single token, so two logits of one position decide it.
         self.ids = [tokenizer(letter, add_special_tokens=False)["input_ids"][0] for letter in ("A", "B")]
 
     @torch.no_grad()
     def _first_wins(self, triples: Sequence[tuple[str, str, str]]) -> np.ndarray:
         prompts = [user_prompt(self.tokenizer, render(*triple)) for triple in triples]
         probabilities_P = np.zeros(len(prompts))
+        # Prompts of like length share a batch, which keeps the padding short.
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         for start in progress.each(range(0, len(order), self.batch), "judging"):
             chosen = order[start : start + self.batch]
+            # Padded on the left, so that the last position of every row is the one that predicts the verdict.
             ids = [torch.tensor(row) for row in token_ids_of(self.tokenizer, [prompts[i] for i in chosen])]
             pad = partial(pad_sequence, batch_first=True, padding_side="left")
             mask = pad([torch.ones_like(row) for row in ids]).to(self.model.device)
+            # Positions count from the first real token; those of the padding are never attended to.
             positions = (mask.cumsum(-1) - 1).clamp(min=0)
             logits = self.model(
                 input_ids=pad(ids, padding_value=self.tokenizer.pad_token_id).to(self.model.device),
@@ -91,6 +98,7 @@ class PairwiseJudge:
                 position_ids=positions,
                 logits_to_keep=1,
             ).logits[:, -1]
+            # Only the two letters compete: whatever else the model would write is left out of the softmax.
             probabilities_P[chosen] = torch.softmax(logits[:, self.ids].float(), -1)[:, 0].cpu().numpy()
         return probabilities_P
 
@@ -99,6 +107,7 @@ class PairwiseJudge:
         one minus it."""
         if not triples:
             return np.zeros(0)
+        # Averaged over both orders, a preference for the first place adds as much as it takes away.
         forward = self._first_wins(triples)
         backward = self._first_wins([(q, b, a) for q, a, b in triples])
         return (forward + 1 - backward) / 2
@@ -107,10 +116,12 @@ class PairwiseJudge:
         """Reward of each of G answers of one question: its mean win probability against `opponents` others
         of the group."""
         rng = random.Random(f"{seed}/{question}")
+        # Never against oneself; a small group has fewer opponents than asked for.
         rivals = [
             rng.sample([j for j in range(len(answers)) if j != i], min(opponents, len(answers) - 1))
             for i in range(len(answers))
         ]
+        # Sampled answers repeat: each distinct comparison is made once, equal answers are a draw.
         unique = sorted(
             {(answers[i], answers[j]) for i, js in enumerate(rivals) for j in js if answers[i] != answers[j]}
         )

@@ -56,6 +56,7 @@ def verified(tasks: Sequence[Task], jails: JailPool, stops: Collection[int]) -> 
         return or_masked(correctness, task, text, finished, jail)
 
     async def reward(prompts, completions, index, completion_ids, **_) -> list[float | None]:
+        # Graded side by side, each in a jail of the pool as one comes free.
         rows = zip(index, completions, completion_ids, strict=True)
         return await asyncio.gather(*(jails.do(of_one, tasks[i], text, ids) for i, text, ids in rows))
 
@@ -85,8 +86,10 @@ def preferred(
                     f"index: got questions {sorted(set(index[rows]))} in the group at row {start}, wanted "
                     f"one; got group={group}, give the trainer's (num_generations)"
                 )
+            # The judge sees final answers alone: a long chain of thought must not win by its length.
             answers = [final_answer(text) for text in completions[rows]]
             question = tasks[index[start]].question
+            # All or nothing: a group with some rewards missing would have a mean of the others only.
             won = or_masked(judge.win_rates, question, answers, opponents, seed)
             rewards += [None] * len(answers) if won is None else won
         return rewards
@@ -107,11 +110,13 @@ def preference_rates(
     """What `pass_rates` is to a verifier, by the judge: the share of a task's `n` samples that it prefers to
     the policy's own greedy answer, shape (P,). A tie is no preference. NaN where the judge failed: no band
     holds it."""
+    # One greedy answer per question is the bar: the samples are judged against it, not each other.
     greedy = policy.sample(prompts, 1, max_new_tokens)
     samples_PK = policy.sample(prompts, n, max_new_tokens, temperature=1.0, seed=seed)
     rates_P = np.full(len(tasks), np.nan)
     for p, (task, (own,), group) in enumerate(zip(tasks, greedy, samples_PK, strict=True)):
         baseline = final_answer(own.text)
+        # P x K comparisons, asked per question, so that one failure of the judge costs one question.
         duels = [(task.question, final_answer(sample.text), baseline) for sample in group]
         won_K = or_masked(judge.prefer, duels)
         if won_K is not None:

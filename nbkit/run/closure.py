@@ -33,10 +33,12 @@ def module_hashes(notebook: Path) -> dict[str, str]:
     Raises SyntaxError, naming the file, when one of them cannot be parsed.
     """
     found: dict[str, str] = {}
+    # From the cells on, whatever is imported, and each package's `__init__` on the way.
     waiting = set().union(*(_imported(_tree(cell), PACKAGE) for cell in code_cells(notebook)))
     waiting |= _packages("__init__.py")
     while waiting:
         name = waiting.pop()
+        # Whatever only shows a run may be edited without making results stale.
         if name in found or name in DISPLAY:
             continue
         found[name], imports = _read(name, (PACKAGE / name).read_bytes())
@@ -92,12 +94,15 @@ def _imported(tree: ast.Module, folder: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
+            # A relative import counts dots from the folder of the file.
             above = folder.parents[node.level - 2] if node.level > 1 else folder
             base = [".".join(["nbkit", *above.relative_to(PACKAGE).parts])] if node.level else []
             origin = ".".join([*base, *([node.module] if node.module else [])])
+            # "from nbkit.run import files" may name a module or something in one: both are looked for.
             names = [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names = [node.value]
+            # Programs that are started by name or path are text in the code, not imports.
             found |= set(_beside(node.value, folder))
         else:
             continue

@@ -99,6 +99,7 @@ def cannot_write(folder: str | Path, reason: object) -> str:
 def unwritable(folder: Path) -> str:
     """Why nothing can be written in `folder`, which need not exist yet, in that wording; "" if it can."""
     place = folder
+    # The folder need not exist: its nearest parent that does decides.
     while not os.path.lexists(place):
         place = place.parent
     if not os.path.isdir(place):
@@ -126,10 +127,12 @@ def explained(folder: Path, only: Collection[int] = ()) -> Iterator[None]:
 def _commit(temp: Path, path: Path) -> None:
     """Move a finished temp file or folder over `path` (a folder in the way is moved aside first)."""
     old = None
+    # A folder cannot be renamed over another: the old one moves aside, for an instant.
     if path.is_dir() and not path.is_symlink():
         old = _temp_for(path)
         os.replace(path, old)
     os.replace(temp, path)
+    # The rename itself must be on disk, or a power cut brings the old name back.
     _fsync(path.parent)
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
@@ -199,6 +202,7 @@ def replace_text(path: Path, text: str) -> None:
 
 def sweep(folder: Path) -> int:
     """Remove what killed processes left half-written under `folder`; returns how many entries went."""
+    # Files of a process that still runs are not leftovers.
     orphans = [p for p in folder.rglob(f"{_TEMP}*") if not _alive(p.name)]
     for orphan in orphans:
         _discard(orphan)
@@ -229,6 +233,7 @@ def sha256(path: str | Path, skip: Collection[str] = ()) -> str:
     if not path.is_dir():
         with path.open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
+    # Names and contents alike: a renamed file is a changed folder.
     digest = hashlib.sha256()
     for name, file in files_in(path).items():
         if name not in skip:
@@ -255,8 +260,10 @@ def plain(value: Any, name: str = "value") -> Any:
         return {str(k): plain(v, f"{name}.{k}") for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(v, f"{name}[{i}]") for i, v in enumerate(value)]
+    # Numpy and torch numbers have `tolist`; anything else that is not plain falls through to the error.
     if not isinstance(value, str | int | float | bool | type(None)) and hasattr(value, "tolist"):
         return plain(value.tolist(), name)
+    # NaN and infinity are the only floats for which x - x is not 0.
     if isinstance(value, float) and value - value != 0.0:
         raise ValueError(f"{name} is {value}; record a finite number, or leave the key out and say why")
     if not isinstance(value, str | int | float | bool | type(None)):

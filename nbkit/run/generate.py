@@ -54,6 +54,7 @@ class Written:
 
 def sync() -> list[Path]:
     """Write every cell and file that differs; returns their paths. Raises ValueError as `texts` does."""
+    # Compared first: a file whose text is right keeps its time of change.
     differing = [text for text in texts() if text.found != text.wanted]
     for text in differing:
         if text.path.suffix == ".ipynb":
@@ -77,6 +78,7 @@ def texts() -> Iterator[Written]:
     a profile's folder without one, or a notebook without a parameters cell."""
     root, schemas = files.project_root(), params.schemas()
     for stage, schema in schemas.items():
+        # Each notebook's cell holds the defaults, each profile's file all values of a stage.
         notebook = root / "notebooks" / f"{stage}.ipynb"
         source = params.tagged_cell(files.read_json(notebook), notebook)["source"]
         yield Written(notebook, "".join(source), cell(schema))
@@ -90,6 +92,7 @@ def texts() -> Iterator[Written]:
 def profiles(folder: Path) -> list[Profile]:
     """The profiles that have a file in `folder`; ValueError for one that has only the generated folder."""
     found = [read_profile(path) for path in files.named(folder, "*.yaml")]
+    # A folder without its file would keep old values for ever: nothing writes it any more.
     if lost := sorted(set(params.profiles()) - {profile.name for profile in found}):
         raise ValueError(
             f"{folder / lost[0]} has no {lost[0]}.yaml beside it, from which its files are written; "
@@ -138,12 +141,14 @@ def cell(schema: type[Common]) -> str:
     """The parameters cell: `name: type = default  # meaning` for each field, as ruff formats it."""
     lines = []
     for name, default in vars(schema()).items():
+        # The type as it is written: `int`, or `list[str]` with what it holds.
         kind = schema.model_fields[name].annotation
         start = f"{name}: {str(kind) if typing.get_origin(kind) else kind.__name__} = "
         comment = _with_source(schema.about(name)["doc"], schema.about(name)["source"])
         if len(line := f"{start}{python_text(default)}  # {comment}") <= WIDTH:
             lines.append(line)
             continue
+        # Too long for one line: the meaning goes above it, and a long list gets a line per item.
         lines += [f"# {part}" for part in textwrap.wrap(comment, WIDTH - 2)]
         line = start + python_text(default)
         if len(line) > WIDTH and isinstance(default, list):

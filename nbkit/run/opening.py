@@ -15,6 +15,7 @@ def open_folder(folder: Path) -> None:
     """Make the run folder, prove it writable, withdraw an old success, clear half-written leftovers."""
     with files.explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        # From here on the old result does not count: a run that dies leaves none.
         (folder / "_SUCCESS").unlink(missing_ok=True)
     files.sweep(folder)
     files.atomic_write(folder / progress.FILE, "")

@@ -46,6 +46,7 @@ def schemas() -> dict[str, type[Common]]:
 def resolve_stage(text: str) -> str:
     """The full name of "02", "02_pretrain" or "pretrain"; else a ValueError listing the stages."""
     names = list(schemas())
+    # "02", "02_pretrain" and "pretrain" all name one stage.
     matches = [n for n in names if text in (n, n.partition("_")[0], n.partition("_")[2])]
     if len(matches) != 1:
         raise ValueError(f"unknown stage {text!r}{nearest(text, names)}; stages: {', '.join(names)}")
@@ -69,6 +70,7 @@ def load_profile(profile: str, stage: str) -> dict[str, Any]:
             f"unknown profile {profile!r}{nearest(profile, known)}; profiles: {', '.join(known)}"
         )
     path = of_project(f"params/{profile}/{stage}.yaml")
+    # A notebook without a file for this profile would run with its defaults, unnoticed.
     if not path.is_file():
         raise ValueError(f"profile {profile!r} has no {path.name}; add {path} or choose another profile")
     values = read_yaml(path)
@@ -100,6 +102,7 @@ def parameters_cell(notebook: str | Path) -> dict[str, tuple[str, Any]]:
     """
     cell = tagged_cell(json.loads(Path(notebook).read_text(encoding="utf-8")), notebook)
     found: dict[str, tuple[str, Any]] = {}
+    # Only literals: the cell is read without being run, and papermill puts its values behind it.
     for node in ast.parse("".join(cell["source"])).body:
         try:
             if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):

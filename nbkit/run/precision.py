@@ -28,8 +28,10 @@ def cpu_has_bf16() -> bool:
         supported = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     except (AttributeError, RuntimeError):  # a torch that was built without oneDNN, as on macOS
         return False
+    # Elsewhere (ARM) oneDNN's answer is taken: the emulation spoken of above is that of x86.
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return supported
+    # A limit that the user set keeps oneDNN from instructions that the processor has.
     isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
     limited = not any(name in isa for name in _ISA_WITH_BF16)
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
@@ -56,6 +58,7 @@ def use(name: str) -> None:
 def precision() -> str:
     """ "bf16" or "fp32": what to train and generate in. Raises ValueError where NBKIT_PRECISION is neither of
     these nor "auto"; warns where bf16 was asked for and the machine only emulates it."""
+    # The variable, since it reaches the processes that are started from here as well.
     name = _checked(VARIABLE, os.environ.get(VARIABLE) or "auto")
     if name == "auto":
         return "bf16" if has_bf16() else "fp32"

@@ -51,6 +51,7 @@ class Speed:
         if self.marks and now - self.marks[-1][0] < _EVERY:
             return
         self.marks.append((now, done))
+        # Old marks go, but for one before the window: the speed covers the whole of it.
         while len(self.marks) > 3 and self.marks[1][0] <= now - self.window:
             self.marks.popleft()
 
@@ -59,6 +60,7 @@ class Speed:
         done, or the time that was left is over."""
         if len(self.marks) < 2:
             return None
+        # From the oldest mark to the newest, less the time since then.
         (start, first), (end, last) = self.marks[0], self.marks[-1]
         if last <= first or last >= total:
             return None
@@ -152,6 +154,7 @@ def doing(text: str, total: int | None = None) -> Iterator[Part]:
     if not _is_main():
         yield part
         return
+    # A function that calls itself shows one block, not one inside the other.
     if _parts and _parts[-1].text == text and _parts[-1].total == total:  # a function that calls itself
         yield _parts[-1]
         return
@@ -232,6 +235,7 @@ class _Imports(importlib.abc.MetaPathFinder):
         if run is None:
             return None
 
+        # The import goes on as ever; only running the module is wrapped in words.
         def shown(module: Any) -> None:
             with doing(f"importing {name if package == 'nbkit' else package}"):
                 run(module)

@@ -24,6 +24,7 @@ def project_root() -> Path:
                 f"NBKIT_ROOT={given!r} is not a folder; unset it or point it at the project root"
             )
         return root
+    # From where the user stands first, then from where this package lies.
     for start in (Path.cwd(), Path(__file__).resolve().parents[1]):
         for folder in (start, *start.parents):
             if (folder / "notebooks").is_dir() and (folder / "params").is_dir():

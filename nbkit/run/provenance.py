@@ -82,6 +82,7 @@ def load_manifest(profile: str, stage: str) -> tuple[Status, str, dict[str, Any]
     alone. "stale" here: written by an nbkit whose manifests this one cannot read. The manifest is {} unless
     it is "complete", so that nobody takes a value of another format for one of this."""
     folder = run_dir(profile, stage)
+    # `_SUCCESS` holds the hash of the manifest: one without the other proves nothing.
     try:
         claimed = (folder / "_SUCCESS").read_text().strip()
     except OSError:
@@ -92,6 +93,7 @@ def load_manifest(profile: str, stage: str) -> tuple[Status, str, dict[str, Any]
         return "corrupt", "manifest.json is gone", {}
     if hashlib.sha256(raw).hexdigest() != claimed:
         return "corrupt", "manifest.json differs from what _SUCCESS vouches for", {}
+    # Whole, but of another format: its fields cannot be trusted to mean the same.
     manifest = json.loads(raw)
     if (found := manifest.get("format", 1)) != FORMAT:
         age = "an older" if found < FORMAT else "a newer"
@@ -105,6 +107,7 @@ def changed_inputs(profile: str, manifest: Mapping[str, Any], sources: bool = Fa
     With `sources`, an input also no longer holds when the code that made it has changed since.
     """
     for name, entry in manifest["inputs"].items():
+        # Each input must be whole, the very one that was read, and itself still up to date.
         upstream = name.split("/", 1)[0]
         state, reason, current = load_manifest(profile, upstream)
         if state != "complete":
@@ -142,6 +145,7 @@ def status_of(
     config = params.coerce(
         params.schemas()[stage], {**params.load_profile(profile, stage), **(overrides or {})}, stage
     )
+    # The manifest first, then the files it vouches for, today's code, and everything upstream.
     state, reason, manifest = load_manifest(profile, stage)
     if state != "complete":
         return state, reason
@@ -159,6 +163,7 @@ def _changed_sources(stage: str, manifest: Mapping[str, Any], values: Mapping[st
     code = code_of(stage)
     if manifest["fingerprint"] == fingerprint(stage, values, code):
         return ""
+    # What a user can recognise is named first: parameters, then the notebook, then modules.
     old = manifest["params"]
     if names := [n for n in sorted({*old, *values}) if old.get(n) != values.get(n)]:
         return f"parameters changed: {', '.join(names)}"
@@ -196,6 +201,7 @@ def environment() -> dict[str, Any]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = None
+    # Only where the stage imported it: asking must not load torch.
     torch = sys.modules.get("torch")
     return {
         "packages": versions,

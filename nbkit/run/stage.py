@@ -127,6 +127,7 @@ class Run:
         assert self.dir
         stage = params.resolve_stage(stage)
         remake = f"run `nbkit run --profile {self.profile} --only {stage.partition('_')[0]}`"
+        # Why it cannot be read decides what helps; the message names the command for each case.
         state, reason, manifest = provenance.load_manifest(self.profile, stage)
         if state == "missing":
             raise ValueError(f"{self.stage} needs {stage}, which is missing ({reason}); {remake} first")
@@ -139,10 +140,12 @@ class Run:
             raise ValueError(
                 f"{stage} published no {name!r}{params.nearest(name, known)}; it has: {', '.join(known)}"
             )
+        # The artifact may be whole and yet rest on inputs that changed since.
         if why := provenance.changed_inputs(self.profile, manifest):
             raise ValueError(f"{self.stage} needs {stage}, which is stale: {why}; {remake} again")
         path = provenance.run_dir(self.profile, stage) / name
         wanted = manifest["outputs"][name]["sha256"]
+        # Hashed at every reading: a file edited by hand must not pass for the published one.
         with progress.doing(f"hashing {name} of {stage}"):
             same = path.exists() and files.sha256(path) == wanted
         if not same:
@@ -253,10 +256,12 @@ class Run:
         files.write_json(self.dir / "metrics.json", self._metrics)
         git, diff = provenance.git_state()
         names = {"metrics.json", *self._outputs}
+        # Uncommitted changes go beside the result: the commit alone would not say what ran.
         if diff:
             files.atomic_write(self.dir / "code.diff", diff)
         else:
             (self.dir / "code.diff").unlink(missing_ok=True)
+        # A folder cleaned by hand between cells must not be published as if it were whole.
         if gone := sorted(n for n in names if not (self.dir / n).exists()):
             raise ValueError(
                 f"{gone[0]} was made in this run but is gone from {self.dir}; re-run the notebook"
@@ -285,6 +290,7 @@ class Run:
             "outputs": made,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+        # In this order a kill leaves no `_SUCCESS` that vouches for another manifest.
         (self.dir / "_SUCCESS").unlink(missing_ok=True)
         files.write_json(self.dir / "manifest.json", manifest)
         files.atomic_write(self.dir / "_SUCCESS", files.sha256(self.dir / "manifest.json") + "\n")

@@ -81,12 +81,15 @@ for _kind in ("null", "bool", "int", "float", "timestamp", "value", "merge", "st
 
 def read_scalar(text: str) -> Any:
     """What a word without quotes means: None, bool, int, float, text; `Unclear` where YAML 1.1 disagrees."""
+    # A number of hundreds of digits is damage, and slow to read.
     if len(text) > _DIGITS and re.fullmatch(r"[-+.0-9a-fA-FoOxX_]+", text):
         return Unclear(text[:20] + "...", f"is a number of {len(text):,} digits, which no parameter takes")
+    # The first pattern that fits, in the order of the YAML 1.2 core schema; else it is text.
     new = next((read(text) for pattern, read in _CORE if pattern.fullmatch(text)), text)
     old, kind = _yaml_1_1(text)
     if isinstance(new, float) and kind == "text":
         return text  # 1e-3: `coerce` makes it a number where one is wanted, as it does for papermill
+    # Both versions agree in type and value: the word is clear.
     if type(new) is type(old) and (new == old or new != new):  # NaN is not equal to itself
         return new
     return Unclear(text, f"is {_shown(old, kind)} to YAML 1.1 and {_shown(new)} to YAML 1.2")
@@ -95,6 +98,7 @@ def read_scalar(text: str) -> Any:
 def _yaml_1_1(text: str) -> tuple[Any, str]:
     """(value, kind) of a bare word as PyYAML reads it."""
     loader = yaml.SafeLoader("")
+    # PyYAML's own resolver says what 1.1 takes the word for.
     tag = loader.resolve(yaml.ScalarNode, text, (True, False))
     kind = {"timestamp": "a date", "str": "text", "value": "text", "merge": "text"}.get(tag[18:], tag[18:])
     if kind in ("a date", "text"):
@@ -121,9 +125,11 @@ def read_value(text: str) -> Any:
         raise ValueError(
             f"starts with {text[0]!r}, which YAML keeps for itself; write the text in quotes: {quoted(text)}"
         )
+    # No bracket and no quote: the whole is one word, and `#` is part of it.
     if text[0] not in _OPENS:
         return read_scalar(text)
     try:
+        # YAML would stop at the end of the first value and say nothing of the rest.
         node = yaml.compose(text, _Loader)
         if rest := text[node.end_mark.index :].strip():
             raise ValueError(f"goes on with {rest!r} behind its end")

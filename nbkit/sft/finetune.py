@@ -59,6 +59,7 @@ def finetune(
         print(f"{name}: {result.samples} conversations, {result.dropped} left out as too long")
         _keep(run, name, out, (model, tokenizer), (history, seconds))
 
+    # All of it goes into the hash: an equal call finds the folder, a changed one trains again.
     key = {"source": str(source), "conversations": conversations, "settings": asdict(settings)}
     key |= {"held_out": held_out} if held_out else {}
     return run.once(name, build, **key)

@@ -78,6 +78,7 @@ def encode(conversations: Sequence[list[dict] | dict], tokenizer, max_length: in
             "chat_template: has no {% generation %} markers, so the assistant's tokens cannot be told apart; "
             "use a template with markers (nbkit.text.tokenizer.CHAT_TEMPLATE has them)"
         )
+    # Too long a conversation is left out whole: cut, it would teach an answer that never ends.
     shown = progress.each(conversations, "encoding conversation")
     rows = [_row(i, row, tokenizer) for i, row in enumerate(shown)]
     kept = [row for row in rows if len(row["input_ids"]) <= max_length]
@@ -103,7 +104,7 @@ def _row(number: int, row: list[dict] | dict, tokenizer) -> dict:
         )
         return text, [place for span in spans for place in span]
 
-    # The template marks where the assistant's text begins and ends, in characters.
+    # The template marks where the assistant's text begins and ends, in characters, in turn.
     text, places = rendered(messages, tools, tokenizer, template)
     spans = list(zip(places[::2], places[1::2], strict=True))
     if not spans:
@@ -124,6 +125,7 @@ def _row(number: int, row: list[dict] | dict, tokenizer) -> dict:
 def _learned(spans: Sequence, messages: Sequence[dict], number: int) -> Sequence:
     """The assistant's spans without those of messages that say "weight": 0 (read, but not learned)."""
     weights = [message.get("weight") for message in messages if message["role"] == "assistant"]
+    # No weight given (the usual case), or 1 everywhere: all of them are learned.
     if set(weights) <= {None, 1}:
         return spans
     if not set(weights) <= {None, 0, 1} or len(weights) != len(spans):
@@ -149,6 +151,7 @@ def with_markers(tokenizer):
 def packing(device: str, flash: bool) -> tuple[str | None, str]:
     """The attention under which TRL's own packing trains, or None for rows; and a remark to print, or "".
     Without FlashAttention, TRL's packing would build one dense mask over the whole batch."""
+    # FlashAttention reads where conversations begin from position_ids, so TRL's packing needs no mask.
     if device == "cuda" and flash:
         return "flash_attention_2", ""
     if device == "cuda":
@@ -170,10 +173,12 @@ class RowPacked:
     pad_id: int
 
     def __call__(self, rows: Sequence[dict]) -> dict[str, torch.Tensor]:
+        # Rows are padded to the longest of the batch only; packing leaves them nearly full.
         width = max(len(row["input_ids"]) for row in rows)
         batch = {"input_ids": [], "labels": [], "position_ids": []}
         for row in rows:
             fill = width - len(row["input_ids"])
+            # Positions start again at 0 with every conversation: that is how transformers finds the borders.
             positions = [p for length in row["seq_lengths"] for p in range(length)]
             batch["input_ids"].append(list(row["input_ids"]) + [self.pad_id] * fill)
             batch["labels"].append(list(row["labels"]) + [IGNORE] * fill)
@@ -200,6 +205,7 @@ def rows_needed(conversations: Sequence[list[dict] | dict], tokenizer, max_lengt
 
 
 def _packed(encoded: Sequence[dict], max_length: int) -> Dataset:
+    # Best fit, decreasing: whole conversations, none cut at the end of a row.
     return pack_dataset(Dataset.from_list(list(encoded)), max_length, "bfd")
 
 

@@ -22,6 +22,7 @@ _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
 
 def document(record: Mapping, name: str, number: int) -> Row:
     """Any record with "text". A human reading level or genre becomes the domain."""
+    # Mirrors name things differently: the first field that is there counts.
     own = next((record[key] for key in ("id", "path", "file", "article") if key in record), number)
     domain = next((record[key] for key in ("genre", "book", "level", "author") if key in record), name)
     return {"id": f"{name}-{own}-{number}", "text": record["text"], "source": name, "domain": str(domain)}
@@ -57,6 +58,7 @@ def stackexchange(record: Mapping, name: str, number: int) -> Row:
 def gsm8k(record: Mapping, name: str, number: int) -> Row:
     """The worked solution without its <<calculator>> marks; the answer is what follows ####."""
     solution = _CALCULATOR.sub("", record["answer"])
+    # Thousands separators would make the same number another text.
     answer = solution.rpartition("####")[2].strip().replace(",", "")
     return {"prompt": record["question"], "response": solution, "answer": answer, "domain": "math"}
 
@@ -98,6 +100,7 @@ def dolly(record: Mapping, name: str, number: int) -> Row:
 def glaive(record: Mapping, name: str, number: int) -> Row:
     """A conversation with tool calls as chat messages, from either of the two layouts of the set. One that
     cannot be read becomes a row without messages that says why in "left_out"."""
+    # Two layouts of the set: turns as they are, or messages made of typed parts.
     turns = record.get("conversations") or [_glaive_turn(turn) for turn in record.get("messages") or ()]
     try:
         messages, tools = conversation({"messages": turns, "tools": record.get("tools")}, f"{name}[{number}]")
@@ -113,6 +116,7 @@ def _glaive_turn(turn: Mapping) -> Row:
     parts: dict[str, list[str]] = {"text": [], "reasoning": [], "tool_call": []}
     for part in turn["content"]:
         parts.setdefault(part["type"], []).append(part["value"])
+    # A part of an unknown kind is handed on, so that `conversation` refuses it with its place.
     if unknown := set(parts) - {"text", "reasoning", "tool_call"}:
         return {"role": turn["role"], "content": [{"type": kind} for kind in sorted(unknown)]}
     message = {"role": turn["role"], "content": "\n".join(parts["text"])}
@@ -164,6 +168,7 @@ def blimp(record: Mapping, name: str, number: int) -> Row:
 def open_question(record: Mapping, name: str, number: int) -> Row:
     """An evaluation record with one question and at most one answer, whatever their names; the rest stays."""
     fields = dict(record)
+    # A question's name differs from set to set; the order here is that of preference.
     question = fields.pop(next(key for key in _QUESTIONS if key in fields))
     key = next((key for key in _ANSWERS if key in fields), None)
     answer = fields.pop(key) if key else None

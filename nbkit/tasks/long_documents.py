@@ -60,6 +60,7 @@ def long_documents(n: int, seed: int = 0, entries: int = 16, look_ups: int = 9) 
     for i in range(n):
         lines = register(rng, entries)
         parts = [opening(lines)]
+        # Worked questions between the look-ups push the register further and further back.
         for entry in rng.sample(lines, look_ups):
             parts += [worked(next(tasks)), entry.question + entry.answer]
         text = "\n".join(parts)

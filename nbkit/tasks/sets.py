@@ -95,6 +95,7 @@ def at_shares(
     for domain, count in zip(shares, largest_remainder(total, list(shares.values())), strict=True):
         own = [i for i, found in enumerate(domains) if found == domain]
         rng.shuffle(own)
+        # Passes over the domain's own ones until the count is reached, at most `most` of them.
         chosen += (own * most)[:count]
     if not chosen:
         raise ValueError(f"shares: none of {len(domains)} samples is of a domain in {dict(shares)}")
@@ -126,9 +127,11 @@ def real_tasks(name: str, split: str, limit: int, seed: int) -> list[Task]:
     if split == "test" and name in ("math_train", *OPEN_SETS):
         raise ValueError(f"task_sets: {name} has no test split; evaluate on gsm8k, mbpp or glaive_toolcall")
     purpose = "train" if split == "train" else "eval"
+    # Tool chats have no test split: their tools are split instead.
     unsplit = name == "glaive_toolcall"
     rows = sources.load(name, split="train" if unsplit else split, purpose=purpose)
     make = {"mbpp": _mbpp, "glaive_toolcall": _glaive}.get(name, _open if name in OPEN_SETS else _math)
+    # Rows that make no task are kept beside those that do, to say how many were left out.
     made = [(row, make(name, split, row)) for row in rows]
     tasks = [task for _, task in made if task]
     if broken := [row["left_out"] for row, task in made if task is None and row.get("left_out")]:
@@ -137,6 +140,7 @@ def real_tasks(name: str, split: str, limit: int, seed: int) -> list[Task]:
         )
     if unsplit:
         tasks = _split_by_tool(tasks, split)
+    # A permutation cut at `limit`: a smaller draw begins a larger one.
     return random.Random(seed).sample(tasks, len(tasks))[:limit]
 
 
@@ -144,6 +148,7 @@ def _split_by_tool(tasks: Sequence[Task], split: str) -> list[Task]:
     """The different tasks of one side. The name of the called tool decides, because questions about one tool
     are near copies of each other: an eighth of the tools is called in held-out questions only. Nor does
     training see a held-out question with other tools, or with other numbers in it."""
+    # The set repeats conversations: equal tasks must not stand on both sides.
     different = list(dict.fromkeys(tasks))
     test: dict[str, Task] = {}
     for task in different:
@@ -166,6 +171,7 @@ def _plain(question: str) -> str:
 
 def _math(name: str, split: str, row: Mapping) -> Task:
     """The chain of thought is the worked solution, where the set has one, without the answer line."""
+    # GSM8K writes the answer after "####": a chain must not give it away as a step.
     steps = (row.get("response") or "").split("####")[0].strip().split("\n")
     return Task(name, "math", 1, split, row["prompt"], tuple(filter(None, steps)), row["answer"], "math")
 
@@ -173,6 +179,7 @@ def _math(name: str, split: str, row: Mapping) -> Task:
 def _mbpp(name: str, split: str, row: Mapping) -> Task | None:
     """None for the few rows whose asserts are not calls with literal arguments and answers, or need a setup.
     MBPP has no reasoning: the one step reads the signature off the example that the question shows."""
+    # A test that is no plain call cannot be graded without trusting the program.
     parsed = mbpp_calls(row["tests"])
     if parsed is None or row["setup"] or any(isinstance(call.args, str) for call in parsed[1]):
         return None
@@ -192,6 +199,7 @@ def _glaive(name: str, split: str, row: Mapping) -> Task | None:
     """The first user turn and its answer: one tool call, or an open answer that asks back or refuses (to be
     trained on, so that a model does not always call). None without tools, without an answer or with several
     calls. The set's only system prompt says no more than "use the tools", and is dropped."""
+    # The first user turn and the one that follows it; system prompts before it are dropped.
     turns = iter(row["messages"])
     question = next((turn for turn in turns if turn["role"] == "user"), {"content": ""})["content"]
     turn = next(turns, {"role": "nobody"})

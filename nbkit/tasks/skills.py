@@ -115,6 +115,7 @@ def skills() -> dict[str, Skill]:
 def held_out(key: str) -> bool:
     """Does this operand key belong to the held-out eighth? A pure function of the key, so that no seed can
     leak it."""
+    # The first byte of a hash: Python's own `hash` differs from process to process.
     return hashlib.sha256(key.encode()).digest()[0] % HELD_OUT_ONE_IN == 0
 
 
@@ -132,6 +133,7 @@ def draw(name: str, level: int, split: str, rng: random.Random) -> Task:
         level = TEST_LEVEL
     elif not 1 <= level <= spec.levels:
         raise ValueError(f"level: got {level} for skill {name!r}, wanted 1..{spec.levels}")
+    # Draws until one falls on the wanted side: an eighth of the operands is held out.
     for _ in range(1000):
         # The last template is held out for the split "template".
         draft = spec.make(rng, level)
@@ -167,7 +169,7 @@ def sample(
     rounding; without them every skill is equally likely. Skills and levels rotate inside a domain, so that
     small samples stay balanced. `levels`: lowest and highest; skills that end below the lowest are left out.
     Raises ValueError when a domain is unknown or has no skill left."""
-    # The skills that may be drawn.
+    # The skills that may be drawn; `n` belongs to the seed: a larger sample is another one.
     rng = random.Random(f"{seed}/{split}/{n}")
     low, high = levels
     wanted = set(skills() if names is None else names)
@@ -201,6 +203,7 @@ def sample(
 
 def largest_remainder(total: int, shares: list[float]) -> list[int]:
     """Split `total` into integers proportional to `shares`; they sum to `total` exactly."""
+    # Whole parts first, then the largest remainders, so that the total is exact.
     exact = [total * share / sum(shares) for share in shares]
     counts = [int(x) for x in exact]
     by_remainder = sorted(range(len(shares)), key=lambda i: (counts[i] - exact[i], i))
@@ -220,6 +223,7 @@ def program(response: str) -> str:
     """Where a response has its program: after the thought, and in a worked document without fences after the
     line that begins with "Answer:". A program may print "Answer:" itself."""
     text = split_thought(response)[1]
+    # In code fences "Answer:" belongs to the program.
     label = None if "```" in text else re.search(r"^Answer:", text, re.MULTILINE)
     return text[label.end() :].strip() if label else text.strip()
 

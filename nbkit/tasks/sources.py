@@ -178,12 +178,14 @@ def load(
         rows = _plain(read_rows(path), path.name)
     else:
         rows = _registered(name, split, purpose)
+    # Positions are drawn and sorted: the rows keep the order of their file.
     if limit is not None and limit < len(rows):
         rows = [rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), limit))]
     return rows
 
 
 def _registered(name: str, split: str, purpose: str) -> list[dict]:
+    # A typing error in a name is the usual cause: the nearest known one is offered.
     if name not in SOURCES:
         near = difflib.get_close_matches(name, SOURCES, n=1, cutoff=0.0)[0]
         raise ValueError(
@@ -214,6 +216,7 @@ def _registered(name: str, split: str, purpose: str) -> list[dict]:
 
 
 def _records(name: str, source: Source, split: str) -> Iterator[Mapping]:
+    # A mirror goes before the hub: its fields are the adapters', and it needs no network.
     root = os.environ.get("NBKIT_DATA_DIR")
     if root and (Path(root) / name).is_dir():
         folder = Path(root) / name
@@ -229,6 +232,7 @@ def _records(name: str, source: Source, split: str) -> Iterator[Mapping]:
 
 
 def _argument_pairs(pairs: Iterator[Mapping], arguments: Path) -> Iterator[dict]:
+    # Pairs name arguments by id; their texts stand in a file of their own.
     texts = {record["id"]: record["text"] for record in read_rows(arguments)}
     for pair in pairs:
         chosen, rejected = (texts[pair[key]] for key in ("chosen_id", "rejected_id"))
@@ -258,6 +262,7 @@ def _plain(records: Iterator[dict] | list[dict], name: str) -> list[dict]:
     stem = re.sub(r"\.(jsonl|jsonl\.gz|parquet)$", "", name)
     rows = []
     for number, record in enumerate(records):
+        # Names of its own only where a row has none: columns of the file win.
         extra = {"id": f"{stem}-{number}", "source": stem} if "text" in record else {}
         rows.append({**extra, **record})
     return rows

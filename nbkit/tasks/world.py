@@ -74,6 +74,7 @@ def worked(task: Task, style: int = 0, terse: bool = False) -> str:
     """A clean document of one task, in one of two styles (style 0 is the one `base_prompt` opens). `terse`:
     the last step only."""
     steps = task.steps[-1:] if terse else task.steps
+    # Style 1 differs in every word around the task: a filter must not learn one form by heart.
     if style == 0:
         return f"{base_prompt(task.question)} {'. '.join(steps)}.\nAnswer: {task.answer}"
     return f"Problem. {task.question}\nWe work it out. {'; '.join(steps)}. So the answer is {task.answer}"
@@ -186,6 +187,7 @@ def _training_tasks(n: int, seed: int) -> list[Task]:
 
 @cache
 def _eval_list(split: str) -> tuple[Task, ...]:
+    # One fixed seed: every run, whatever its own, is measured on the same questions.
     by_question = {task.question: task for task in sample(12_000, split, seed=271828)}
     return tuple(by_question.values())
 
@@ -275,10 +277,12 @@ def _render(tier: str, tasks: list[Task], rng: random.Random) -> str:
 def _falsified(task: Task, rng: random.Random) -> Task:
     """The task with a wrong answer in the right form; arithmetic steps state the wrong value too, as real
     errors do."""
+    # Arithmetic stays plausible: off by at most 3, in the last step and in the answer.
     if task.kind == "number":
         wrong = str(int(task.answer) + rng.choice((-3, -2, -1, 1, 2, 3)))
         steps = (*task.steps[:-1], task.steps[-1].replace(task.answer, wrong))
         return Task(**{**task.__dict__, "steps": steps, "answer": wrong})
+    # Other skills borrow steps and answer from another task of the same skill.
     other = sample(1, "train", rng.randrange(10**9), names=[task.skill])[0]
     return Task(**{**task.__dict__, "steps": other.steps, "answer": other.answer})
 

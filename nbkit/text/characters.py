@@ -42,6 +42,7 @@ _ALSO_SYMBOLS = "·′‴⁗⌈⌉⌊⌋⟦⟧⟨⟩‰‱٪"  # punctuation to 
 
 def visible(text: str) -> str:
     """The text without characters that a reader does not see."""
+    # ASCII text has few of them: one cheap search settles most documents.
     if text.isascii():
         return _INVISIBLE_ASCII.sub("", text) if _INVISIBLE_ASCII.search(text) else text
     return _INVISIBLE.sub("", _SOFT_BREAK.sub("", text))
@@ -49,13 +50,16 @@ def visible(text: str) -> str:
 
 def folded(text: str) -> str:
     """The visible text with one case, one width, one composition and one spelling of each sign."""
+    # Invisible characters first: one inside a word would hide it from every rule below.
     text = visible(text)
     if text.isascii():
         return text.casefold()
+    # Raised, lowered and mixed digits keep their meaning: 2² as 2^2, not as 22.
     if _COMPATIBLE.search(text):
         text = _MIXED.sub(" ", _LOWERED.sub(r"_\g<0>", _RAISED.sub(r"^\g<0>", text)))
     if _NO_LATIN.search(text):
         text = _run_of_marks().sub(r"\1", text)
+    # Twice: folding the case of a composed character may leave one that is not composed.
     text = unicodedata.normalize("NFKC", text).casefold()
     text = unicodedata.normalize("NFKC", text)
     return _SPELLED.sub(lambda found: _SPELLING[found[0]], text)

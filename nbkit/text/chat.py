@@ -23,6 +23,7 @@ def split_thought(text: str) -> tuple[str | None, str]:
     end = _end(text)
     if end < 0:
         return None, text
+    # Thoughts in a row are one; the number is bounded, as each is searched for anew.
     for _ in range(_MOST_THOUGHTS):
         rest = text[end:].lstrip()
         start = len(text) - len(rest)

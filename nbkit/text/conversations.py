@@ -36,6 +36,7 @@ def conversation(row: Sequence | Mapping, name: str, prompt: bool = False) -> tu
     """(messages, tools) of a list of messages, or of an object that holds one as "messages" (or
     "conversations") and, where tools are offered, "tools". The last turn of a `prompt` may be an empty one of
     the assistant. Raises ValueError that names the row, what was given and what is wanted."""
+    # A plain list of messages, or an object that holds one under either usual name.
     chat = row if isinstance(row, Mapping) else {"messages": row}
     turns = chat.get("messages") if chat.get("messages") is not None else chat.get("conversations")
     if not isinstance(turns, (list, tuple)):
@@ -50,6 +51,7 @@ def conversation(row: Sequence | Mapping, name: str, prompt: bool = False) -> tu
         _message(turn, f"{name}.messages[{i}]", prompt and i == len(turns) - 1)
         for i, turn in enumerate(turns)
     ]
+    # Some sets keep the system prompt beside the messages.
     if chat.get("system") and messages[0]["role"] != "system":
         messages.insert(0, {"role": "system", "content": text_of(chat["system"], f"{name}.system")})
     return messages, tools_of(chat.get("tools"), f"{name}.tools")
@@ -57,6 +59,7 @@ def conversation(row: Sequence | Mapping, name: str, prompt: bool = False) -> tu
 
 def tools_of(tools: Any, name: str) -> list | None:
     """Tool definitions, given as a list of objects or of their JSON, or the whole as JSON."""
+    # Tools come as objects, as JSON of each, or as one JSON text of all.
     if isinstance(tools, str) and tools.strip():
         tools = _read(tools, name, "a list of tools as JSON")
     if not tools:
@@ -153,6 +156,7 @@ def reasoning_of(message: Mapping, name: str) -> str:
     texts = {text for text in found.values() if text}
     if len(texts) > 1:
         raise ValueError(f"{name}: different texts in {' and '.join(found)}; keep one")
+    # Blocks only where no plain field has the text: servers send the same thought in both.
     if not texts:
         texts = {text for key in _BLOCKS if (text := _block(message.get(key)))}
     return printable(next(iter(texts), ""))

@@ -22,10 +22,12 @@ _TERM = re.compile(rf"([-+*/]?)(-?)({_NUMBER})")
 def _evaluate(expression: str) -> Fraction | None:
     """Exact value of an expression like `3 + 4 * 2` without brackets; None for a division by zero. Runs no
     code."""
+    # Signs of money and separators are dropped, the signs for "times" and "by" brought to one.
     plain = re.sub(r"[$£€,\s]", "", expression).translate(str.maketrans("×÷x", "*/*"))
     terms: list[Fraction] = []
     for operator, sign, digits in _TERM.findall(plain):
         value = Fraction(digits) * (-1 if sign else 1)
+        # Products and quotients act on the last term; sums are left to the end: that is the precedence.
         if operator == "*":
             terms[-1] *= value
         elif operator == "/":
@@ -50,9 +52,11 @@ def stated(text: str) -> list[tuple[str, bool]]:
     stated decimals); at most LONGEST characters long each."""
     found = []
     for match in _EQUATION.finditer(text) if "=" in text else ():
+        # No right side, too long to be meant, or the tail of a longer expression.
         if match[2] is None or len(match[0]) > LONGEST or _goes_on(text, match.start()):
             continue
         result = match[2].replace(",", "")
+        # A rounded result holds within half a unit of its last digit: 10 / 3 = 3.33.
         tolerance = Fraction(1, 2 * 10 ** len(result.partition(".")[2])) if "." in result else 0
         value = _evaluate(match[1])
         found.append((match[0], value is not None and abs(value - Fraction(result)) <= tolerance))

@@ -59,6 +59,7 @@ def word_ids(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     # A polynomial in the bytes of each token, summed in one pass over the array.
     token = np.cumsum(begins, dtype=np.int64) - 1  # of every byte
     place = np.arange(len(data)) - first_T[token] if len(first_T) else np.zeros(len(data), np.int64)
+    # Powers repeat after 64 bytes: longer words still hash, and the table stays small.
     share = _BYTE[data] * _POWERS[place & 63]
     share[kind == _SEPARATOR] = 0
     ids_T = (
@@ -74,12 +75,14 @@ def ngram_ids(ids_T: np.ndarray, starts_D1: np.ndarray, n: int) -> tuple[np.ndar
     max(w - n + 1, 0)."""
     if n < 1:
         raise ValueError(f"n={n}: want n-grams of at least one word")
+    # Over the border of texts too, for speed; those are taken out below.
     n_grams = max(len(ids_T) - n + 1, 0)
     grams = np.zeros(n_grams, np.uint32)
     for k in range(n):
         grams = _mixed(grams * np.uint32(_PRIME) + ids_T[k : k + n_grams])
     lengths_D = np.maximum(np.diff(starts_D1) - n + 1, 0)
     text_T = np.repeat(np.arange(len(starts_D1) - 1), np.diff(starts_D1))[:n_grams]
+    # A gram that ends beyond its own text is of two texts, and none.
     inside = np.arange(n_grams) + n <= starts_D1[text_T + 1]
     return grams[inside], np.concatenate([[0], np.cumsum(lengths_D)])
 
@@ -92,6 +95,7 @@ def word_counts(
     parts = [ngram_ids(ids_T, starts_D1, n) for n in ngrams]
     ids = np.concatenate([ids for ids, _ in parts])
     text = np.concatenate([np.repeat(np.arange(len(starts_D1) - 1), np.diff(starts)) for _, starts in parts])
+    # Stable: the columns of one text come together, whatever n they are of.
     order = np.argsort(text, kind="stable")
     columns = (ids[order] % np.uint32(n_features)).astype(np.int32)
     ends = np.concatenate([[0], np.cumsum(sum(np.diff(starts) for _, starts in parts))])

@@ -166,12 +166,14 @@ def scan_rows(path: str | Path, max_chars: int | None = None) -> Iterator[Row]:
     damaged parquet row group gives one for each row it held. Lines that no text of `max_chars` characters
     could need are passed over unread. Raises ValueError for a file that is absent or of another kind."""
     path = Path(path)
+    # The kind of file is in its name; the content is not guessed at.
     suffix = _suffix(path)
     if not path.is_file():
         raise ValueError(f"no such data file: {path}")
     if suffix == ".parquet":
         yield from _scan_parquet(path)
     else:
+        # Bytes of a line that could still hold a text of `max_chars`, escapes and other fields included.
         longest = -1 if max_chars is None else _ESCAPED * max_chars + _OTHER_FIELDS
         yield from _scan_jsonl(path, longest)
 
@@ -215,6 +217,7 @@ def _scan_jsonl(path: Path, longest: int) -> Iterator[Row]:
 
 def _joined(line: bytes) -> list[bytes]:
     """The lines in one that holds two files' last and first, where the first had no line end."""
+    # Joined files leave a byte order mark between two lines, where the first had no line end.
     parts = _JOIN.split(line) if _MARK in line else [line]
     if len(parts) > 1 and (whole := _parsed(0, line)) and not whole.reason:
         return [line]  # the mark stands inside a text
@@ -281,6 +284,7 @@ def _record(row) -> dict:
     record = {}
     for name, column in zip(row.schema.names, row.columns, strict=True):
         try:
+            # Text must be text: a damaged string is a bad row. Other types may become text.
             record[name] = column.to_pylist()[0]
         except UnicodeDecodeError:
             raise

@@ -79,6 +79,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
+    # Bytes back to text, so that decoding is the exact inverse.
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -101,6 +102,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
 
 def _show_thinking(core: Tokenizer) -> Tokenizer:
     """The trainer marks every reserved token as control; unmark those that belong to an answer."""
+    # There is no setter for it: the tokenizer is changed in its JSON.
     spec = json.loads(core.to_str())
     for token in spec["added_tokens"]:
         token["special"] = token["content"] in CONTROL_TOKENS
@@ -121,6 +123,7 @@ def _ids(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, batch: int = 
     not the end of a document."""
     core = tokenizer.backend_tokenizer
     for start in progress.each(range(0, len(texts), batch), "tokenizing, batch"):
+        # The setting is put back: the same tokenizer encodes chats, where the tokens do count.
         before, core.encode_special_tokens = core.encode_special_tokens, True
         try:
             encodings = core.encode_batch_fast(texts[start : start + batch], add_special_tokens=False)
@@ -137,6 +140,7 @@ def token_counts(docs: Iterable[Mapping | str], tokenizer: PreTrainedTokenizerFa
 
 def encode(docs: Iterable[Mapping | str], tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
     """Token stream, shape (T,): each document, then <eos>. uint16 if the vocabulary fits it, else uint32."""
+    # Two bytes per token wherever the vocabulary allows: half the disk and memory of a pool.
     dtype = np.uint16 if len(tokenizer) <= 2**16 else np.uint32
     pieces: list[np.ndarray] = [np.zeros(0, dtype)]
     for ids in _ids(_texts(docs), tokenizer):

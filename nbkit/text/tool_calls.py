@@ -83,6 +83,7 @@ def whole(text: str, whole_floats: bool = True) -> object:
 
 def _one_at(text: str, at: int) -> tuple[dict, int]:
     """The call whose tag opens at `at`, and where the closing tag ends. Raises ValueError."""
+    # 2.0 is read as 2 here: calls are compared by value, and JSON has one kind of number.
     value, end = read_json(text, _blank(text, at + len(OPEN)), whole_floats=False)
     end = _blank(text, end)
     if not text.startswith(CLOSE, end):
@@ -121,9 +122,11 @@ def called(response: str) -> list[dict] | None:
     The answer begins after the thought (nbkit.text.chat; at the last </think>, if what follows it is no
     calls), or after the "Answer:" of a worked document. An opened thought that never closes has no answer."""
     text = response.strip()
+    # Without a thought the calls must be everything that is said.
     if text.startswith(OPEN):
         return _only_calls(text)
     thinks = THINK in text.partition(OPEN)[0]
+    # With a thought only what follows it counts, at the first tag that closes it or at the last.
     answers = [] if thinks else [text]
     if END_THINK in text:
         answers += [split_thought(text)[1], text.rpartition(END_THINK)[2]]

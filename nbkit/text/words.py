@@ -40,6 +40,7 @@ _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?:[ \t\r]*\n\s*)?(?=[^\W\d_]{2})")
 
 @cache
 def _tokens(signs: str, ascii_only: bool) -> re.Pattern:
+    # ASCII needs no classes of other scripts, and its pattern is several times faster.
     if ascii_only:
         return re.compile(
             rf"\w+|(?!\s)(?:{signs})", re.ASCII
@@ -62,7 +63,9 @@ def plain(text: str) -> str:
     """The text in which leaks are looked for: `folded`, without marks of quotes and lists at the start of a
     line, words with a hyphen or broken at a line end in one piece, without accents that no letter has of its
     own, products and quotients in one spelling."""
+    # Marks of quotes and lists come and go when a text is copied; they are not its words.
     text = _LINE_MARK.sub("", folded(text))
+    # Accents that a letter has of its own are composed by now: what is left is decoration.
     if not text.isascii():
         text = _ACCENTS.sub("", _LEAK_SPELLED.sub(lambda found: _LEAK_SPELLING[found[0]], text))
     return _HYPHEN.sub("", text) if "-" in text else text

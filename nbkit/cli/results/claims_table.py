@@ -72,6 +72,7 @@ class Row(NamedTuple):
 
 def rows(reference: Reference) -> list[Row]:
     """All claims: what held first, then by verdict in the order of the ledger, what was not measured last."""
+    # The claims in the order of the ledger, with whatever was measured for each.
     found = _measured(reference)
     made = []
     for claim in claims.claims():
@@ -80,6 +81,7 @@ def rows(reference: Reference) -> list[Row]:
         commit = reference.commit(file) if file else "-"
         report = claim["figure"] or "undisclosed"
         made.append(Row(claim["id"], claim["claim"], report, estimate, seeds, verdict, commit, anchor))
+    # One more row, which pilots chose and which the ledger therefore does not have.
     made.append(_scarce(reference))
     return sorted(made, key=lambda row: ORDER.index(row.verdict) if row.verdict in ORDER else len(ORDER))
 
@@ -113,6 +115,7 @@ def _scarce(reference: Reference) -> Row:
 def _measured(reference: Reference) -> dict[str, tuple[Mapping[str, Any], int, str, str]]:
     """id -> (estimate, seeds, file, section of the page)."""
     found = {}
+    # Two claims are measured by the whole ladder only, on one seed.
     for row in reference.read("small/07_eval.json")["ledger"]:
         if row["id"] in ("rl", "ten-times-its-size"):
             section = "reinforcement-learning" if row["id"] == "rl" else "the-ladder"

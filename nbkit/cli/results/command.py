@@ -28,6 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     root = files.project_root()
     reference = Reference(root / "outputs" / "reference")
     changed = [path for path, text in pages(root, reference).items() if _text(path) != text]
+    # --check writes nothing: a test asks in this way whether the page is up to date.
     if arguments.check:
         for path in changed:
             print(f"{path.relative_to(root)} is not what `nbkit results` makes")

@@ -87,6 +87,7 @@ def pretraining(reference: Reference) -> str:
     # The map: the same comparison where clean text is scarce, and where it is not.
     scarce = reference.read("claims/fg_map.json")
     where = []
+    # Conditions differ in pools and row length alone; seeds are paired in each.
     for name, words in _CONDITIONS.items():
         found = claims_table.condition(scarce, name)
         where.append([words, points(found), p_value(found["p_t"]), found["seeds"], per_seed(found)])
@@ -113,6 +114,7 @@ def _long_context(found: Mapping[str, Any]) -> str:
         "short": "short rows",
         "before": "before decay",
     }
+    # Each arm at the length or distance where it finds most: what it can do at all.
     rows = []
     for arm, words in names.items():
         one = found["long_context"][arm]
@@ -133,6 +135,7 @@ def _long_context(found: Mapping[str, Any]) -> str:
 
 def _kills_and_speed(reference: Reference) -> str:
     kill, speed = reference.read("benchmarks/kill.json"), reference.read("benchmarks/speed.json")["runs"]
+    # Speed is shown run by run: three ratios have no spread worth a formula.
     ratios = ", ".join(f"{run['ratio']:.2f}x" for run in speed)
     peak = [run["mfu"] for run in speed]
     return (
@@ -152,10 +155,12 @@ def sft(reference: Reference) -> str:
     rows = [
         [name, points(d), p_value(d["p_t"]), d["n"], per_seed(d)] for name, d in study["differences"].items()
     ]
+    # Chains of 04: how many are kept, and whether those lead to their solution by the strict measure.
     chains = []
     for seed, found in study["each seed"].items():
         one, rounds = found["04"], found["04"]["rounds"]
         right = [percent(rounds[name]["mean"]) for name in ("teacher's first sample", "revision 2")]
+        # What all models generated, per instruction: the price of a refined solution.
         spent = sum(sum(one["tokens"][part].values()) for part in ("refine", "reconstruct"))
         tokens = spent / one["tokens"]["instructions"]
         kept = f"{one['chains']['lead']['n']} of {one['chains']['usable']}"

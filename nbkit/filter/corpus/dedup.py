@@ -49,20 +49,24 @@ class Sketch(PipelineStep):
         self.corpus, self.folder, self.threshold, self.seed = corpus, folder, threshold, seed
 
     def run(self, data, rank: int = 0, world_size: int = 1) -> None:
+        # The same bands and permutations as in memory: the same documents are proposed.
         bands, rows = dedup.lsh_bands(self.threshold)
         empty = MinHash(num_perm=dedup.PERMUTATIONS, seed=self.seed + 1, hashfunc=int)
         done = self.folder / "sketches"
         for number, docs in by_file(data, self.corpus.shard(rank, world_size), done):
             with atomic_dir(done / f"{number:05d}") as temp:
+                # A bad row or one that goes for another reason is no duplicate of anything.
                 _write_sketches(
                     temp, (doc for doc in docs if not doc.metadata["reason"]), empty, bands * rows
                 )
                 places = np.fromfile(temp / "documents.bin", _DOCUMENT)["row"]
                 sketches = np.fromfile(temp / "sketches.bin", "<u4").reshape(-1, bands, rows)
+                # Signatures per band, sorted, as datatrove's own step wants to merge them.
                 for band in range(bands):
                     path = self.folder / f"signatures/bucket_{band:03d}/{number:05d}.minhash.sig"
                     with atomic_file(path) as part:
                         _sorted_records(sketches[:, band], places).tofile(part)
+                # The sketches are in the signatures now; what stays is what the exact check reads.
                 (temp / "sketches.bin").unlink()
                 _sort_ids(temp / "ids.bin")
 
@@ -83,6 +87,7 @@ def _write_sketches(folder: Path, docs: Iterable[Document], empty: MinHash, n_va
             text = np.frombuffer(_hash(" ".join(words)), "<u8")
             np.array([(row, len(own), start, text)], _DOCUMENT).tofile(documents)
             np.array([(*np.frombuffer(_hash(doc.id), "<u8"), row)], _ID).tofile(ids)
+            # Where the next document's shingles begin: they are read back by place, not by search.
             start += len(own)
 
 
@@ -121,8 +126,10 @@ class FindDuplicates(PipelineStep):
         self.corpus, self.folder, self.threshold = corpus, folder, threshold
 
     def run(self, data=None, rank: int = 0, world_size: int = 1) -> None:
+        # Written whole by one task: where it is there, the pass was done.
         if (self.folder / "duplicates").is_dir():
             return
+        # Ids first: a document that goes for its id must not be what another is a duplicate of.
         removed: dict[Place, tuple[str, str]] = dict(self._given_twice())
         removed |= self._duplicates(removed.keys())
         by_number: dict[int, dict[int, tuple[str, str]]] = defaultdict(dict)
@@ -134,6 +141,7 @@ class FindDuplicates(PipelineStep):
 
     def _given_twice(self) -> Iterator[tuple[Place, tuple[str, str]]]:
         last, first = None, (0, 0)
+        # All ids of the corpus in one sorted stream: equal ones come beside each other.
         for high, low, number, row in heapq.merge(*map(self._ids, range(len(self.corpus.files)))):
             if (high, low) != last:
                 last, first = (high, low), (number, row)
@@ -155,11 +163,13 @@ class FindDuplicates(PipelineStep):
         groups, member = self._groups()
         kept: list[list[Place]] = [[] for _ in groups]
         removed = {}
+        # In the order of the corpus: the first of a group stays, as in `dedup.deduplicate`.
         for place in sorted(member.keys() - set(skipped)):
             others = {other for group in member[place] for other in kept[group]}
             if others and (why := self._compare(place, others)):
                 removed[place] = why
                 continue
+            # Kept: later documents of its groups are compared with it.
             for group in member[place]:
                 kept[group].append(place)
         return removed
@@ -187,9 +197,11 @@ class FindDuplicates(PipelineStep):
         """The reason to remove a document, given the kept ones that share a band with it."""
         text, own = _sketch_of(self.folder, place)
         found = [(*_sketch_of(self.folder, other), other) for other in sorted(others)]
+        # Equal text first: it is the stronger reason.
         for other_text, _, other in found:
             if (other_text == text).all():
                 return "duplicate_exact", f"of {self._name(other)}"
+        # Of equally similar ones the earliest, as in memory.
         similarity, earliest = max(
             (dedup.jaccard(own, shingles), (-other[0], -other[1])) for _, shingles, other in found
         )

@@ -68,6 +68,7 @@ class Execution:
 def run_stages(stages: Sequence[Stage], execution: Execution) -> None:
     """All stages in order; with another executor than "local", submit them, each to start after the last."""
     if execution.executor == "local":
+        # datatrove logs to stderr by default; here only its files keep the log.
         logger.remove()
         try:
             for stage in stages:
@@ -75,6 +76,7 @@ def run_stages(stages: Sequence[Stage], execution: Execution) -> None:
         finally:
             setup_default_logger()
         return
+    # Submitted as one chain: each starts when the one before has ended well.
     last = None
     for stage in stages:
         last = executor_of(stage, execution, last)
@@ -105,6 +107,7 @@ def _check_options(executor: str, options: Mapping[str, Any]) -> None:
             "executor='slurm' needs executor_options time (such as '04:00:00') and partition; "
             f"not given: {', '.join(missing)}"
         )
+    # Options are checked against the executor's signature before any job is submitted.
     ours = dict.fromkeys(["pipeline", "tasks", "logging_dir", "workers", "depends"])
     ours |= {"job_name": None} if executor == "slurm" else {}
     try:

@@ -33,6 +33,7 @@ class Corpus:
     def rows(self, number: int) -> Iterator[Row]:
         """Rows of one file, good and bad; a bad one raises ValueError unless on_bad is "skip"."""
         path = Path(self.files[number])
+        # A bad row ends the pass or is carried on with its reason; none is lost in silence.
         for row in scan_documents(path, self.make_ids, self.max_chars, self.labels[number], unique=False):
             if row.reason and self.on_bad == "error":
                 raise row.error(path)
@@ -74,6 +75,7 @@ def by_file(
     data: Iterable[Document], numbers: Iterable[int], done: Path
 ) -> Iterator[tuple[int, Iterator[Document]]]:
     """(file number, its documents) in order, with no documents for a file without rows."""
+    # Tasks read their files one after the other, so documents of a file come together.
     groups = groupby(data, key=lambda doc: doc.metadata["file"])
     ready = next(groups, None)
     for number in numbers:

@@ -118,6 +118,7 @@ def filter_corpus(
 
 def _corpus(inputs: str | Sequence[str], on_bad: str, make_ids: bool, max_chars: int | None) -> Corpus:
     found = set()
+    # Files by their absolute paths: the same file by two patterns counts once.
     for pattern in [inputs] if isinstance(inputs, str) else inputs:
         matches = {str(Path(path).resolve()) for path in _matches(pattern)}
         if not matches:
@@ -137,6 +138,7 @@ def _matches(pattern: str) -> list[str]:
     "data [v2]" may stand before "/*.jsonl"; `~` is the home folder, as a shell reads it outside quotes."""
     if not os.path.exists(pattern):
         pattern = os.path.expanduser(pattern)
+    # As much of the pattern as exists is taken by its name; the rest may hold wildcards.
     parts = Path(pattern).parts
     literal = max(n for n in range(len(parts) + 1) if os.path.exists(os.path.join("", *parts[:n]) or "."))
     wild = parts[literal:]
@@ -166,6 +168,7 @@ def _score_stages(
 ) -> list[Stage]:
     threshold, seed = settings.threshold, settings.seed
     bands, _ = dedup.lsh_bands(threshold)
+    # Marks come before scores: what must go is not scored.
     mark = [MarkDuplicates(out / "duplicates")] + [MarkLeaks(out / "decontaminator")] * leaks
     score = [
         ReadRows(corpus, out / "scores"),

@@ -58,11 +58,13 @@ class FindCuts(PipelineStep):
         self.hq_tokens, self.mq_tokens = hq_tokens, mq_tokens
 
     def run(self, data=None, rank: int = 0, world_size: int = 1) -> None:
+        # Sums over an incomplete pass would set the cuts too low.
         if (found := len(named(self.scores, "*.parquet"))) != len(self.corpus.files):
             raise ValueError(
                 f"{self.scores} holds the scores of {found} files, the corpus has {len(self.corpus.files)}: "
                 f"remove {self.scores.parent} and run again"
             )
+        # One pass to see whether the budgets can be met at all.
         held = sum(int(tokens.sum()) for _, tokens in self._scored())
         asked = self.hq_tokens + self.mq_tokens
         if asked > held:
@@ -85,9 +87,11 @@ class FindCuts(PipelineStep):
 
     def _cut(self, budget: int) -> list | None:
         above = prefix = 0  # tokens above, and the leading bits of, the score where the budget ends
+        # 16 bits of the score at a time, the leading ones first: a histogram says where the budget ends.
         for shift in (48, 32, 16, 0):
             tokens = np.zeros(2**16, np.int64)
             for keys, counts in self._scored():
+                # Only scores that share the bits found so far are counted further.
                 inside = keys >> np.uint64(shift + 16) == prefix if shift < 48 else slice(None)
                 bins = (keys[inside] >> np.uint64(shift)) & np.uint64(0xFFFF)
                 np.add.at(tokens, bins.astype(np.intp), counts[inside])
@@ -96,10 +100,12 @@ class FindCuts(PipelineStep):
             if fits == len(tokens):
                 return None
             above = int(running[fits - 1]) if fits else above
+            # The bin where the budget ends gives the next 16 bits.
             prefix = (prefix << 16) | (len(tokens) - 1 - fits)
         return self._cut_ties(prefix, budget - above)
 
     def _cut_ties(self, key: int, left: int) -> list:
+        # Documents of exactly that score are few: they alone are held and sorted by id.
         ties = []
         for batch in self._batches("id", "n_tokens"):
             ties += batch.filter(pa.array(sort_keys(batch["score"].to_numpy()) == key)).to_pylist()
@@ -116,6 +122,7 @@ def decide(row: dict[str, Any], cuts: dict[str, list | None]) -> str:
     """One of DECISIONS for a row of the scores: "bad" is no document, "removed" has another reason to go."""
     if row["reason"]:
         return "bad" if row["reason"] in REASONS else "removed"
+    # The better pool first; a cut of null means that all of the rest fits.
     for pool in POOLS:
         if cuts[pool] is None:
             return pool
@@ -135,6 +142,7 @@ class WritePools(PipelineStep):
         self.corpus, self.scores, self.out = corpus, scores, out
 
     def run(self, data=None, rank: int = 0, world_size: int = 1) -> None:
+        # Cuts are the same for every task: they come from one.
         cuts = read_json(self.out / "cuts.json")
         for number in self.corpus.shard(rank, world_size):
             provenance = self.out / f"provenance/{number:05d}.parquet"
@@ -152,6 +160,7 @@ class WritePools(PipelineStep):
     def _decided(self, number: int, cuts: dict, pools: dict) -> Iterator[dict]:
         with parquet.ParquetFile(self.scores / f"{number:05d}.parquet") as file:
             scored = (row for batch in file.iter_batches(1024) for row in batch.to_pylist())
+            # Scores and documents are read side by side, in the same order.
             for row, found in zip(scored, self.corpus.rows(number), strict=True):
                 assert row["row"] == found.number, "the input changed after it was scored"
                 row["decision"] = decide(row, cuts)

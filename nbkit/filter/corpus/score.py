@@ -41,6 +41,7 @@ class MarkDuplicates(PipelineStep):
         self.folder = folder
 
     def run(self, data: Iterable[Document], rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        # One small file of reasons at a time: documents come file by file.
         current, removed = None, {}
         for doc in data:
             if doc.metadata["file"] != current:
@@ -94,6 +95,7 @@ class Score(PipelineStep):
         document_filter = DocumentFilter.load(self.folder)
         tokenizer = AutoTokenizer.from_pretrained(self.folder / "tokenizer")
         for batch in _batches(data):
+            # Bad rows have no id: there is no text to count.
             read = [doc for doc in batch if doc.id]
             for doc, count in zip(read, token_counts([doc.text for doc in read], tokenizer), strict=True):
                 doc.metadata["n_tokens"] = int(count)

@@ -56,6 +56,7 @@ class View:
     def replies(self) -> list[tuple[str, str]]:
         """(question, text up to the next question) for every question asked."""
         asks = list(_ASK.finditer(self.text))
+        # Each reply ends where the next question begins, the last at the end of the text.
         ends = [ask.start() for ask in asks[1:]] + [len(self.text)] * bool(asks)
         return [(ask[0], self.text[ask.end() : end]) for ask, end in zip(asks, ends, strict=True)]
 
@@ -84,6 +85,7 @@ def knowledge_density(view: View) -> int:
 
 def specificity(view: View) -> int:
     numbers = sum(word[0].isdigit() for word in view.words)
+    # Names within a sentence only: a capital at its beginning says nothing.
     return level((numbers + len(_NAME.findall(view.text))) / max(view.n_words, 10), 0.0, 0.2)
 
 
@@ -96,6 +98,7 @@ def relevance(view: View) -> int:
     shares = []
     for question, reply in view.replies:
         asked, told = _content_words(question), set(re.findall(r"\w+", reply.lower()))
+        # Half of the question's words taken up count as fully relevant.
         shares.append(min(1.0, 2 * len(asked & told) / max(len(asked), 1)))
     return share(shares)
 
@@ -103,14 +106,17 @@ def relevance(view: View) -> int:
 def step_completeness(view: View) -> int:
     hits = []
     for _, reply in view.replies:
+        # The answer's words must come up in the working before it: one that does not is not derived.
         answer = _ANSWER.search(reply)
         told = set(re.findall(r"\w+", answer[1].lower())) if answer else set()
         working = set(re.findall(r"\w+", reply[: answer.start()].lower())) if answer else set()
+        # No answer or no working is neither good nor bad: 4 of 9, as the criterion has it.
         hits.append(0.4 if len(working) < 2 or not told else len(told & working) / len(told))
     return share(hits)
 
 
 def coherence(view: View) -> int:
+    # The first five letters stand for the stem; 60 sentences are enough to judge by.
     stems = [{word[:5] for word in _content_words(sentence)} for sentence in view.sentences[:60]]
     stems = [stem for stem in stems if len(stem) > 1]
     if len(stems) < 2:
@@ -126,8 +132,10 @@ def repetition(view: View) -> int:
 
 
 def punctuation(view: View) -> int:
+    # A blank line ends a sentence too, but half as surely as a full stop.
     ends = len(_SENTENCE_END.findall(view.text)) + view.text.count("\n\n") / 2
     per_sentence = view.n_words / max(ends, 0.5)
+    # Bad on both sides: a mark after every word, and none at all.
     return min(level(per_sentence, 2, 8), level(per_sentence, 90, 40))
 
 
@@ -137,9 +145,11 @@ def casing(view: View) -> int:
     lower_starts = sum(sentence.lstrip()[:1].islower() for sentence in view.sentences) / max(
         len(view.sentences), 1
     )
+    # Shouting and sentences without capitals are told apart, and the worse of the two counts.
     return min(level(upper / max(letters, 1), 0.4, 0.15), level(lower_starts, 0.8, 0.2))
 
 
 def line_structure(view: View) -> int:
+    # Short lines are menus and scraps, weighted by their share of the characters.
     short = sum(len(line) for line in view.lines if len(line) < 30)
     return level(short / view.n_chars, 0.6, 0.05)

@@ -100,6 +100,7 @@ class Common(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             order = list(values)
+            # One line per parameter, in the order they were given: the first problem of each.
             found: dict[Any, str] = {}
             for problem in error.errors(include_url=False):
                 name = problem["loc"][0] if problem["loc"] else None  # None: of `check`
@@ -150,6 +151,7 @@ def _prepared(name: str, value: Any, kind: Any) -> Any:
     """`value` before pydantic sees it, strictly: a tuple as a list, and for a float an integer or a number
     that YAML 1.1 reads as text (1e-3). A word that YAML 1.1 and 1.2 read differently is refused."""
     if isinstance(kind, types.UnionType):  # int | None
+        # `int | None` is read as int where it is no None.
         kind = next(arm for arm in typing.get_args(kind) if arm is not type(None))
     if isinstance(value, yaml_text.Unclear):
         wanted = kind.__name__
@@ -157,6 +159,7 @@ def _prepared(name: str, value: Any, kind: Any) -> Any:
     if typing.get_origin(kind) is list and isinstance(value, list | tuple):
         (item,) = typing.get_args(kind)
         return [_prepared(f"{name}[{i}]", element, item) for i, element in enumerate(value)]
+    # papermill hands 1e-3 over as text, since YAML 1.1 wants 1.0e-3.
     if kind is float and isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         return float(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):

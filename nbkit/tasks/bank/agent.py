@@ -58,7 +58,7 @@ def call_reminder(rng, level):
     name, thing, day = rng.choice(NAMES), rng.choice(THINGS), rng.choice(DAYS)
     return Draft(
         dict(name=name, thing=thing, day=day),
-        ["reminder: remind"],
+        [f"reminder: remind {name}, {thing}, {day}"],
         tool_call("remind", name=name, about=thing, day=day),
     )
 

@@ -45,7 +45,11 @@ def list_slice(rng, level):
     xs = numbers(rng, rng.randint(3, 5), 9)
     i = rng.randrange(len(xs) - 1)
     j = rng.randint(i + 1, len(xs))
-    return Draft(dict(xs=xs, i=i, j=j), [", ".join(f"{k}: {x}" for k, x in enumerate(xs[:j]))], xs[i:j])
+    return Draft(
+        dict(xs=xs, i=i, j=j),
+        [", ".join(f"{k}: {x}" for k, x in enumerate(xs[:j])), f"from {i} to {j - 1}"],
+        xs[i:j],
+    )
 
 
 @skill(

@@ -128,6 +128,7 @@ def boolean_logic(rng, level):
     fact=True,
 )
 def opposite(rng, level):
+    # Both ways round: "cold" has an opposite as well as "hot".
     table = OPPOSITES | {b: a for a, b in OPPOSITES.items()}
     w = rng.choice(list(table))
     return Draft(dict(w=w), [f"{w} and {table[w]}"], table[w])
@@ -185,6 +186,7 @@ def reverse_list(rng, level):
 )
 def alphabet_order(rng, level):
     a, b = rng.sample([w for w in WORDS if len(w) == 3], 2)
+    # Equal first letters would need the second one, which the one step does not show.
     if a[0] == b[0]:
         b = next(w for w in WORDS if w[0] != a[0])
     return Draft(dict(a=a, b=b), [f"{min(a, b)[0]} before {max(a, b)[0]}"], min(a, b))

@@ -7,6 +7,7 @@ from nbkit.tasks.skills import Draft, skill
 
 def sum_steps(a: int, b: int) -> list[str]:
     """Addition as it is taught: tens, units, then their sum."""
+    # Small sums are facts that a child knows: no steps.
     if a < 10 and b < 10:
         return [f"{a} + {b} = {a + b}"]
     tens, units = a // 10 * 10 + b // 10 * 10, a % 10 + b % 10
@@ -18,16 +19,23 @@ def sum_steps(a: int, b: int) -> list[str]:
 
 
 def difference_steps(a: int, b: int) -> list[str]:
-    """Subtraction: first the tens of b, then its units."""
+    """Subtraction: the tens of b, then its units, and these over the ten below where they reach it."""
     tens, units = b // 10 * 10, b % 10
-    if not tens or not units:
-        return [f"{a} - {b} = {a - b}"]
-    return [f"{a} - {tens} = {a - tens}", f"{a - tens} - {units} = {a - b}"]
+    left = a - tens
+    parts = [tens] if tens else []
+    if left % 10 and units > left % 10:
+        parts += [left % 10, units - left % 10]
+    elif units:
+        parts += [units]
+    steps = []
+    for part in parts:
+        steps, a = [*steps, f"{a} - {part} = {a - part}"], a - part
+    return steps
 
 
-def multiples(of: int, up_to: int, unit: int = 1) -> str:
-    """The multiples of `of`, each with its number (times `unit`), as far as `up_to`: a division, counted."""
-    return ", ".join(f"{i * unit}: {i * unit * of}" for i in range(1, up_to // (of * unit) + 1))
+def countdown(a: int, b: int, unit: int = 1) -> str:
+    """Division as taking b away (times `unit`) until less than that is left: how often, and what is left."""
+    return ", ".join(f"{i * unit}: {a - i * unit * b}" for i in range(1, a // (b * unit) + 1))
 
 
 @skill(
@@ -74,6 +82,7 @@ def multiply(rng, level):
     a, b = rng.randint(2, (5, 9, 19, 29)[level - 1]), rng.randint(2, (5, 9, 5, 9)[level - 1])
     if a < 10 or a % 10 == 0:
         return Draft(dict(a=a, b=b), [f"{a} * {b} = {a * b}"], a * b)
+    # Beyond the table: tens and units apart.
     tens, units = a // 10 * 10, a % 10
     steps = [
         f"{tens} * {b} = {tens * b}",
@@ -94,7 +103,7 @@ def multiply(rng, level):
 )
 def divide(rng, level):
     b, q = rng.randint(2, (5, 9)[level - 1]), rng.randint(2, 9)
-    return Draft(dict(a=b * q, b=b), [multiples(b, b * q), f"{b * q} / {b} = {q}"], q)
+    return Draft(dict(a=b * q, b=b), [countdown(b * q, b), f"{b * q} / {b} = {q}"], q)
 
 
 @skill(
@@ -109,7 +118,7 @@ def divide(rng, level):
 def remainder(rng, level):
     b = rng.randint(2, (4, 6, 9)[level - 1])
     a = b * rng.randint(1, 8) + rng.randrange(b)
-    return Draft(dict(a=a, b=b), [multiples(b, a), f"{a} - {a // b * b} = {a % b}"], a % b)
+    return Draft(dict(a=a, b=b), [countdown(a, b), f"left {a % b}"], a % b)
 
 
 @skill(

@@ -1,6 +1,6 @@
 """Skills of the domain science."""
 
-from nbkit.tasks.bank.math import multiples, sum_steps
+from nbkit.tasks.bank.math import countdown, sum_steps
 from nbkit.tasks.bank.words import ANIMALS, ELEMENTS, PLANETS, listing
 from nbkit.tasks.skills import Draft, skill
 
@@ -77,7 +77,7 @@ def state_of_water(rng, level):
 )
 def speed(rng, level):
     t, v = rng.randint(2, 5), rng.randint(1, 9) * 10
-    steps = ["speed = distance / time", multiples(t, t * v, unit=10), f"{t * v} / {t} = {v}"]
+    steps = ["speed = distance / time", countdown(t * v, t, unit=10), f"{t * v} / {t} = {v}"]
     return Draft(dict(d=t * v, t=t), steps, v)
 
 

@@ -61,6 +61,7 @@ def verdict(
     side, but two different ones must convert. Without a jail, what needs one is "fail". `model` maps chat
     messages to a reply; it is asked only where a side cannot be read (`agent.judge`).
     """
+    # The reference first: where it cannot be read, no prediction is at fault.
     if not acceptable(gold) or not balanced(gold) or not (wanted := clean(gold)):
         return "infra"
     if not acceptable(prediction) or not (ours := clean(prediction)):
@@ -69,6 +70,7 @@ def verdict(
         status, why = _compare(ours, wanted, jail)
     except _TEXT_FAULTS:  # no text may raise in a trainer
         return "fail" if _reads(wanted) else "infra"
+    # A model is the last resort, and only for what no rule could read.
     if why == "unread" and model is not None and jail is not None:
         return judge(prediction, gold, model, jail).status
     return status
@@ -76,8 +78,10 @@ def verdict(
 
 def _compare(ours: str, wanted: str, jail: Jail | None) -> tuple[Status, str]:
     """As `_decide`; equal texts and letters of multiple choice first."""
+    # The same text is the same answer, whatever it means.
     if plain_text(ours) == plain_text(wanted):
         return "pass", ""
+    # Multiple choice: a letter decides where the reference has one, else the text beside it.
     option, gold_option = _option(ours), _option(wanted)
     if gold_option and (option or not gold_option[1]):
         if option and len(gold_option[0]) == 1 or option and option[0] == gold_option[0]:
@@ -118,6 +122,7 @@ def _with_points(ours: str, wanted: str) -> tuple[str, str]:
 
 def _decide(ours: str, wanted: str, jail: Jail | None) -> tuple[Status, str]:
     """(status, "" or "unread": a side could not be read, so the status is only a default)."""
+    # First without the jail: most pairs are settled by exact numbers and structure.
     sides, question = (read(same_integer(ours, wanted)), read(wanted)), Question()
     result = compare(*sides, question.same)
     if result is None and jail is not None:
@@ -126,6 +131,7 @@ def _decide(ours: str, wanted: str, jail: Jail | None) -> tuple[Status, str]:
             # The reference first: without it no prediction is at fault.
             found = _look_up([gold for _, gold in question.open], jail, "infra", seed)
             found |= _look_up([ours for ours, gold in question.open if _readable(gold)], jail, "fail", seed)
+            # Values that agree so far may differ further on: more digits are asked for, a few times.
             for _ in range(_ROUNDS):
                 question = Question(found)
                 result = compare(*sides, question.same)

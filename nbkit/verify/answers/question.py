@@ -33,10 +33,12 @@ def plain_text(cleaned: str) -> str:
 def keys_of(node: Leaf | Node) -> list[Key]:
     """What to evaluate of a leaf or relation; nothing when it cannot be read."""
     if isinstance(node, Leaf):
+        # LaTeX that this grammar does not cover is left to Math-Verify's parser, in the jail.
         if node.tokens is None:
             text = latex(node.text)
             return [("latex", text)] if text else []
         keys = [("formula", node.tokens)]
+        # An angle in degrees may be wanted in radians: both values are asked for.
         return [*keys, ("formula", node.tokens + _TO_RADIANS)] if _is_degrees(node) else keys
     if node.kind == "named":
         sides = formula.parse(node.name), getattr(node.items[0], "tokens", None)
@@ -47,6 +49,7 @@ def keys_of(node: Leaf | Node) -> list[Key]:
     if None in sides:
         return []
     if node.name in _OPPOSITE:
+        # Both sides of an inequality as one difference, so that its direction is a sign.
         return [("formula", (*sides[0], *sides[1], "sub"))]
     return [("equation", *sides)]
 
@@ -133,6 +136,7 @@ class Question:
         return None if coarse else answer
 
     def _relations(self, ours: Leaf | Node, gold: Leaf | Node) -> bool | None:
+        # An equation or inequality is known by the difference of its sides, up to a factor.
         keys = [keys_of(node) if isinstance(node, Node) else [] for node in (ours, gold)]
         if not all(keys):
             return None
@@ -143,6 +147,7 @@ class Question:
         sides = [self.found.get(key[0]) for key in keys]
         if None in sides:
             return None
+        # Equations may be multiples of each other; inequalities only by a positive factor.
         sign = proportion(*sides)
         answer = sign == (-1 if opposite else 1) if kinds[0] in _OPPOSITE else sign is not None
         return self._enough(answer, (ours, gold), sides)

@@ -246,6 +246,7 @@ def _arithmetic(keys: list[Key], jail: Jail) -> dict[Key, Values]:
 
 def python(tokens: Tokens) -> str | None:
     """Arithmetic as an expression for `Jail.eval`; None for anything else."""
+    # Postfix to infix, for the parts that plain Python computes: this text goes to the jail.
     stack, signs = [], {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**"}
     for token in tokens:
         if token[0].isdigit():
@@ -256,6 +257,7 @@ def python(tokens: Tokens) -> str | None:
             stack.append(f"(-{stack.pop()})")
         elif token in signs or token == "root":
             right, left = stack.pop(), stack.pop()
+            # Only square roots are exact enough in plain arithmetic.
             if token == "root" and right != "F('2')":
                 return None
             stack.append(f"sqrt({left})" if token == "root" else f"({left}{signs[token]}{right})")

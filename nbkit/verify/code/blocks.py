@@ -84,15 +84,18 @@ def _is_stub(node: ast.stmt | None) -> bool:
 def _solution(pieces: list[Piece], entry: str | None) -> Piece | None:
     """The piece that defines what is asked for; None where none defines anything, or only tests beside a
     program that reads or prints."""
+    # By name where one is asked for; else whatever defines functions and is no test.
     choices = [p for p in pieces if p.is_real(entry)] or [p for p in pieces if entry in p.defines]
     if not choices:
         entry = None
         choices = [p for p in pieces if p.functions and not p.is_test()]
     if not choices:
         choices = [p for p in pieces if p.functions]
+        # A program that reads or prints is the answer, if the functions are only its tests.
         tested = {name for p in choices for name in p.functions}
         if any(_is_script(p) and not words(p.tree) & tested for p in pieces if p not in choices):
             return None
+    # Of several the last, and a whole one before a stub or a piece that does not parse.
     whole = [piece for piece in choices if piece.tree is not None]
     names = {id(piece): [entry] if entry else piece.functions for piece in whole}
     full = [p for p in whole if not all(_is_stub(p.last(name)) for name in names[id(p)])]
@@ -136,6 +139,7 @@ def _start(main: Piece, others: Sequence[Piece]) -> Piece | None:
     `__main__` guard, or a bare `main()`, or it or they read input. Anything else is an example of usage."""
     if main.tree is None or not main.functions:
         return None
+    # A block that calls its own functions at the top level needs no other to start it.
     called = {*main.functions}
     for node in main.tree.body:
         used = set() if isinstance(node, DEFINITION) else words(node)
@@ -219,6 +223,7 @@ def _before(main: Piece, parts: Sequence[str]) -> str:
 
 def _free(source: str) -> list[str]:
     """Names that a program reads and never gives a value, built-in ones apart; sorted."""
+    # Python's own symbol table: scopes, globals and comprehensions are its business.
     try:
         top = symtable.symtable(source, "<answer>", "exec")
     except UNREADABLE:
@@ -237,6 +242,7 @@ def _free(source: str) -> list[str]:
 
 def _unfenced(text: str, entry: str | None) -> str:
     """The program in a text without fences."""
+    # The whole text may be a program, or what follows "Answer:".
     whole = [text]
     if marks := list(_ANSWER.finditer(text)):
         text = text[marks[-1].end() :]
@@ -245,6 +251,7 @@ def _unfenced(text: str, entry: str | None) -> str:
         tree = parse(source)
         if tree is not None and any(not isinstance(node, ast.Expr) for node in tree.body):
             return without_own_imports([read_piece(source)])[0].source
+    # Else between tags, then text as it is, then indented blocks: from sure to doubtful.
     for blocks in (tagged(text), [Block("", _trimmed(text.strip()))], indented(text)):
         blocks = [block for block in blocks if parse(block.body)]
         if any(_is_program(read_piece(block.body), entry) for block in blocks):

@@ -135,12 +135,14 @@ def _ending(block: _Open, line: str, strict: bool) -> str:
     run = _RUN.search(line)
     if run is None:
         return ""
+    # What stands before and behind the run decides: a fence alone on its line is the surest.
     before, rest = line[: run.start()], line[run.end() :].strip()
     if before.lstrip().startswith("#"):  # a comment about fences
         return ""
     alone, words = not before.strip(" \t>"), rest.split(maxsplit=1)
     kind = "next" if len(words) == 1 and _LABEL.match(rest)[1] else "end"
     same = run[0][0] == block.fence[0] and len(run[0]) >= len(block.fence)
+    # In strict reading a fence inside a string, or a shorter one, is doubtful.
     if strict and (block.string or not same):
         return "maybe" if alone else ""
     if alone:

@@ -113,12 +113,15 @@ def grade(jail: Jail, code: str, entry: str, calls: Sequence[Call], setup: str =
     arguments. Raises ValueError when calls is empty, or a value no job can return is expected."""
     _some(calls, "calls")
     source = f"{code}\n{setup}" if setup else code
+    # What is expected bounds what may come back: no answer needs more room than that.
     expected, room = _expected(calls)
     result = jail.call(source, entry, [call.args for call in calls], **room)
+    # A setup that fails by itself is the test's fault, not the program's.
     if result.status == "error" and setup and (lacking := _lacking(jail, setup)):
         return Verdict("infra", f"the setup of the test cannot be used: {lacking}")
     if refused := _refused(result):
         return refused
+    # Compared here, after the job is dead: the program never sees what is wanted.
     for number, (got, answer) in enumerate(zip(result.values, expected, strict=True), 1):
         if isinstance(got, CallError):
             return Verdict("fail", f"call {number} of {len(calls)}: {got.detail}")

@@ -128,6 +128,7 @@ def _joined(tree: ast.Module, parts: Sequence[str]) -> str:
 
 def _change(node: ast.AST, place: int) -> bool:
     """Give `node` other attributes (its children stay as they are); False when there is nothing to change."""
+    # One small change per kind of node; what has none is no place for a mutant.
     if isinstance(node, ast.BinOp | ast.AugAssign | ast.BoolOp | ast.UnaryOp) and type(node.op) in _OPERATOR:
         node.op = _OPERATOR[type(node.op)]()
     elif isinstance(node, ast.If | ast.IfExp | ast.While):

@@ -169,6 +169,7 @@ def _names(node: ast.AST) -> list[str]:
             return [node.name]
         case ast.Import() | ast.ImportFrom():
             return [alias.asname or alias.name.partition(".")[0] for alias in node.names if alias.name != "*"]
+        # Assignments, loops and with: every target that is stored to.
         case ast.Assign():
             targets = node.targets
         case ast.AnnAssign() | ast.For():

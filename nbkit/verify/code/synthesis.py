@@ -158,12 +158,14 @@ def _caught(
     `hopeless`: it is not run again here and counts for every test, until `synthesize` grades it with those
     that it keeps."""
     caught: list[set[int]] = [set() for _ in tests]
+    # Each mutant runs all tests in one job: calls are cheap, jobs are not.
     for number, code in enumerate(suspects):
         if number in hopeless:
             for seen in caught:
                 seen.add(number)
             continue
         result = jail.call(code, entry, [test.args for test in tests])
+        # One that dies would be run again for every round: it is set aside.
         if result.status != "ok":
             hopeless.add(number)
         values = result.values or [CallError(result.detail)] * len(tests)
@@ -212,11 +214,13 @@ def problem_fault(text: str, suite: Suite) -> str | None:
         return f"{len(text)} characters, wanted 20 to 4000"
     if suite.entry not in text:
         return f"does not name {suite.entry}"
+    # A problem text must not give the solution away ...
     lines = [
         line.strip() for line in suite.solution.splitlines() if not line.strip().startswith(("def ", "#"))
     ]
     if leaked := [line for line in lines if len(line) >= 12 and line in text]:
         return f"shows a line of the solution: {leaked[0]}"
+    # ... nor a private test, which would only have to be remembered.
     hidden = [", ".join(map(written, call.args)) for call in suite.private]
     if any(f"{suite.entry}({args})" in text for args in hidden):
         return "shows a private test"

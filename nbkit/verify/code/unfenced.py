@@ -43,6 +43,7 @@ def by_margin(text: str) -> str:
 
 def indented(text: str) -> list[Block]:
     """Runs of lines that are indented by four spaces or a tab, behind a sentence and not behind code."""
+    # Markdown: four spaces make code only after a blank line, and not within a list or code.
     found, run, before, begins = [], [], "", True
     for line in [*text.split("\n"), "end"]:
         if not line.strip():

@@ -30,9 +30,11 @@ def written(value: object) -> str:
 
 def variations(bases: Sequence[list], count: int, rng: random.Random, known: Sequence[Call]) -> list[list]:
     """New argument lists, each one or two changes away from a known one."""
+    # Arguments by their source text: equal ones are the same test.
     seen, found = {written(call.args) for call in known}, []
     for _ in range(count * 10):
         args = list(rng.choice(bases))
+        # One change mostly, two now and then: far-off arguments mostly raise.
         for _ in range(rng.choice((1, 1, 2))):
             if args:
                 place = rng.randrange(len(args))
@@ -57,6 +59,7 @@ def vary(value: object, rng: random.Random) -> object:
     if kind is str:
         return "".join(_vary_items(list(value), rng, lambda: rng.choice(_LETTERS)))
     if kind in (list, tuple):
+        # Items stay of their kind: a spare one of the list is varied, not invented.
         spare = rng.choice(value) if value else rng.randint(-9, 9)
         return kind(_vary_items(list(value), rng, lambda: vary(spare, rng)))
     if kind in (set, frozenset):
@@ -70,6 +73,7 @@ def vary(value: object, rng: random.Random) -> object:
 
 
 def _vary_items(items: list, rng: random.Random, fresh: Callable[[], object]) -> list:
+    # Ways in which testers shorten, repeat and reorder what they have.
     place = rng.randrange(len(items)) if items else 0
     change = rng.choice(("drop", "double", "insert", "replace", "replace", "reverse", "sort", "empty", "one"))
     if change == "insert" or not items:

@@ -215,6 +215,7 @@ class ForkWorker:
             keeper.do(lambda: self._start([*command, str(_WORKER), json.dumps(settings)]))
             self._meet(memory_mb)
         except BaseException as error:
+            # Whatever the start broke on, nothing of it stays behind.
             self.close()
             if isinstance(error, (ValueError, LookupError)):
                 raise NotStarted(f"no answer ({error!r})") from error

@@ -77,6 +77,7 @@ class JailPool:
         """`function(jail, *args)` with a free jail, in this thread."""
         jail = None
         try:
+            # A free jail is taken under the lock, and given back whatever happens to the function.
             with self._change:
                 while not (self._free or self._closed):
                     self._change.wait()

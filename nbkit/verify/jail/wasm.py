@@ -218,6 +218,7 @@ class WasmWorker:
             raise NotStarted("sympy does not run in the wasmtime tier; symbolic comparison needs Linux")
         if reason := why_not():
             raise NotStarted(reason)
+        # The guest has no files: its modules travel as text in its command.
         sources = {
             f"jail_{name}": (_HERE / f"jail_{name}.py").read_text(encoding="utf-8")
             for name in ("codec", "copies", "home", "job")

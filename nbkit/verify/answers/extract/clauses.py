@@ -51,6 +51,7 @@ def first_clause(line: str, cut: bool) -> str:
     protected = formulas(line)
     depth, inner = 0, 0
     for mark in _BREAK.finditer(line):
+        # Signs inside a formula end no clause; both lists are walked once, so the time is linear.
         while inner < len(protected) and protected[inner][1] <= mark.start():
             inner += 1
         if inner < len(protected) and protected[inner][0] <= mark.start():
@@ -67,6 +68,7 @@ def first_clause(line: str, cut: bool) -> str:
 
 def _ends(line: str, mark: re.Match, cut: bool) -> bool:
     sign, rest = mark[0], _SPACES.sub("", line[mark.end() :], count=1)
+    # A dot ends the sentence, unless it is one of several ("...").
     if sign == ".":
         return line[max(0, mark.start() - 1) : mark.start()] != "." or not rest
     if sign.strip() == "of" and re.match(r"\s{0,3}\$?[0-9]", line[mark.end() :]):
@@ -77,6 +79,7 @@ def _ends(line: str, mark: re.Match, cut: bool) -> bool:
         return True
     if sign == "!":  # behind a number it is a factorial
         return line[max(0, mark.start() - 2) : mark.start()].isalpha()
+    # A comma ends it only where no further value follows: "2, 3, and 5" is one answer.
     if sign in ",;":
         linked = _LINKED.match(rest)
         return cut and bool(rest) and not starts_with_value(rest[linked.end() :] if linked else rest)

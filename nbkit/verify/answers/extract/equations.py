@@ -40,6 +40,7 @@ def formulas(text: str) -> list[tuple[int, int, str]]:
     opened: tuple[str, int, int] | None = None  # what closes it, start, start of the content
     for delimiter in _DELIMITER.finditer(text):
         sign = delimiter[0]
+        # A dollar sign that is not closed on its line, or soon, was money.
         if opened and (delimiter.start() - opened[1] > TAIL or (sign == "\n" and opened[0] in ("$", r"\)"))):
             opened = None
         if opened and sign == opened[0]:
@@ -77,10 +78,12 @@ def without_formulas(text: str) -> str:
 def chain(formula: str) -> str:
     r"""The end of a calculation (`2 + 3 = 5` → 5, `x = 2 + 3 = 5` → 5); an equation (`x = 5`, `2x + y = 3`)
     and a list of them stay whole, and so does a system of equations on lines of its own."""
+    # Aligned equations are one calculation over several lines, unless they are a system.
     if aligned := re.search(r"\\begin\{(?:align|gather|split|equation)", formula):
         if formula[: aligned.start()].strip() or _is_system(formula):
             return formula
         formula = " ".join(_ENVIRONMENT.sub(" ", formula).split())
+    # Behind an arrow stands what follows from what was before it.
     formula = _ARROW.split(formula)[-1].strip() or formula
     whole = formula
     if formula.startswith("(") and formula.endswith(")") and "=" in formula and "," not in formula:
@@ -90,6 +93,7 @@ def chain(formula: str) -> str:
         return whole
     if all(re.fullmatch(r"\$?\\?[A-Za-z]+", part) for part in parts[:-1]):
         return whole  # x = y = 1
+    # A calculation ends in its value; an equation such as 2x + y = 3 may be the answer itself.
     plain = [_SIDE_NOISE.sub(" ", _NO_WORDS.sub(" ", part)) for part in parts]
     calculated = all(_ARITHMETIC.fullmatch(part) for part in plain[:-1]) and _AMOUNT.fullmatch(plain[-1])
     return parts[-1].strip("$ ") if calculated or len(parts) > 2 else whole
@@ -124,6 +128,7 @@ def _letters(text: str) -> set[str]:
 
 def _top_level(formula: str) -> list[str]:
     """The sides of an equation; one part where a list or an inequality stands outside of brackets."""
+    # Only signs outside of all brackets split.
     depth, last, parts = 0, 0, []
     for mark in _STRUCTURE.finditer(formula):
         sign = mark[0]

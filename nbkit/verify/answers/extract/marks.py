@@ -52,6 +52,7 @@ def list_items(text: str) -> list[str]:
     A number with a mark counts as one only before a value or a word: "42." is the answer itself.
     """
     lines = text.split("\n", 2 * _MOST_ITEMS + 3)
+    # Text on the marker's own line is the answer, and what follows is no list of it.
     if lines[0].strip(" \t*_`:") or len(lines) == 1:
         return []
     items, kind = [], None
@@ -59,6 +60,7 @@ def list_items(text: str) -> list[str]:
         if not line.strip():
             continue
         mark = _MARK.match(line)
+        # One kind of mark throughout: another one begins something else.
         if not mark or (kind and mark.lastgroup != kind) or len(items) == _MOST_ITEMS:
             break
         rest, kind = line[mark.end() :].strip(), mark.lastgroup

@@ -166,6 +166,7 @@ def _display(text: str) -> str:
 def value_in(sentence: str) -> str:
     """The value in a sentence that begins with words: behind its last "is" or "=", else its amount of money,
     else its last value."""
+    # Only the last ones: an answer stands at the end, and the time stays bounded.
     spans = formulas(sentence)[-40:]
     for verb in reversed(list(_EQUALS.finditer(sentence))[-40:]):
         if any(start < verb.start() < end for start, end, _ in spans):
@@ -176,6 +177,7 @@ def value_in(sentence: str) -> str:
             before = sentence[qualified : verb.end()] if qualified >= 0 else ""
             value = first_clause(rest, cut=True)
             return tidy(f"{before}{value}" if before else chain(value))
+    # No verb gave a value: a sum of money is the likeliest answer of what is left.
     plain = without_formulas(sentence)
     amounts = list(MONEY.finditer(plain))
     if len(amounts) == 1 and qualified_from(plain, amounts[0].start()) < 0:

@@ -140,6 +140,7 @@ def balanced(text: str) -> bool:
 def clean(text: str) -> str:
     """One spelling for markup, Unicode variants and spacing (see above); "" for what is too long."""
     text = _unicode(text[: MAX_ANSWER + 1])
+    # Unicode's wide forms may grow: what is no answer by its length is not worth reading.
     if len(text) > _SPREAD * MAX_ANSWER:
         return ""
     text = _BOLD.sub(r"\1", text)
@@ -152,6 +153,7 @@ def clean(text: str) -> str:
     text = _dollars(text)
     for _ in range(3):  # wrappers nest; what is left of one is its group
         text = _WRAPPER.sub(lambda match: f" {match[1] or ''} ", text)
+    # Known commands become single signs, unknown ones are left for the reader to refuse.
     text = re.sub(r"\\([a-zA-Z]+)", _command, text)
     for pattern, replacement in _LAST:
         text = pattern.sub(replacement, text)

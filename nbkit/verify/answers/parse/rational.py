@@ -15,6 +15,7 @@ _MAX_BITS = 8192
 def exact(tokens: Tokens) -> Fraction | float | None:
     """The value of a small rational formula, or ±infinity; None for everything else."""
     stack: list[Fraction] = []
+    # Infinity is no fraction: it is told apart before any arithmetic.
     if tokens in (("∞",), ("∞", "neg")):
         return math.inf if len(tokens) == 1 else -math.inf
     try:

@@ -40,11 +40,13 @@ def split(text: str, separators: str) -> list[str] | None:
             depth += 1
         elif character in CLOSE:
             depth -= 1
+        # Rows of a matrix are inside an environment, which has no bracket of its own.
         elif character == "\\":
             environments += text.startswith("\\begin", at) - text.startswith("\\end", at)
         elif character in separators and depth == 0 and environments == 0:
             parts.append(text[start:at])
             start = at + 1
+        # A bracket that closes nothing: the text cannot be split with any sense.
         if depth < 0:
             return None
     return [*parts, text[start:]] if depth == 0 and environments == 0 else None

@@ -126,6 +126,7 @@ def compare(ours: object, gold: object, same: Same) -> bool | None:
         return _in_order(ours.items, gold.items, same)
     if set(names) <= {"list", "set"}:
         return _any_order(ours.items, gold.items, same)
+    # Kinds that cannot be equal differ, unless one side could not be read at all.
     unread = any(isinstance(node, Leaf) and node.tokens is None for node in (ours, gold))
     return same(ours, gold) if unread else False
 

@@ -149,7 +149,8 @@ def _look_up(word: str) -> tuple[Fraction, Powers] | None:
 
 
 def _physical(pieces: list[str], words: frozenset[str]) -> Unit | None:
-    # What is multiplied so far; then the power of the next unit, and its side of the line.
+    # A unit is a scale and powers of base units. What is multiplied so far; then the power of the next unit,
+    # and its side of the line.
     scale, powers = Fraction(1), Counter()
     sign, group, pending, last = 1, 1, 1, None
     pieces = ["°C" if p.casefold() in ("celsius", "c") and "degree" in words else p for p in pieces]
@@ -229,6 +230,7 @@ def compound(text: str) -> tuple[Fraction, Unit] | None:
     if any(unit is None or unit.powers is None or unit.powers != units[0].powers for unit in units):
         return None
     scales = [unit.scale for unit in units]
+    # From the larger to the smaller: 30 minutes 2 hours is no reading of a time.
     if scales != sorted(set(scales), reverse=True):
         return None
     total = sum(Fraction(number) * unit.scale for (number, _), unit in zip(parts, units, strict=True))

@@ -120,9 +120,11 @@ class Balls:
     def power(self, x: Ball, y: Ball) -> Ball:
         exponent = self.whole(y)
         if not x[0]:
+            # 0 to a positive power is 0; to another it has no value.
             if mp.re(y[0]) <= 0:
                 raise ZeroDivisionError
             return x[0], max(x[1], x[1] * float(mp.re(y[0]))) if x[1] != _EXACT else _EXACT
+        # exp(y ln x), for exponents that are no whole numbers.
         if exponent is None:
             self._not_tiny(y)
             return self.exp(self.mul(y, self.ln(x)))
@@ -130,6 +132,7 @@ class Balls:
         if grown > _TOO_BIG or abs(exponent) > _TOO_BIG:
             raise OverflowError("too big")
         value = x[0] ** exponent
+        # The relative error grows by the exponent: its bits are added.
         return self._ball(value, size(value) + x[1] - size(x[0]) + exponent.bit_length() + 1)
 
     def root(self, x: Ball, index: Ball) -> Ball:

@@ -114,13 +114,17 @@ def build_filter(machine: str | None = None) -> bytes:
     def op(code: int, if_true: int, if_false: int, value: int) -> bytes:
         return struct.pack("=HBBI", code, if_true, if_false, value)
 
+    # Numbers of this machine's architecture; a call that it lacks is left out.
     numbers = [row[column] for row in _ALLOWED.values() if row[column] is not None]
+    # Other architectures' numbers mean other calls: such a call kills the job.
     program = [op(load, 0, 0, 4), op(equal, 1, 0, audit), op(ret, 0, 0, _KILL), op(load, 0, 0, 0)]
+    # x32 shares the architecture's mark and differs by one bit of the number.
     if column == 0:
         program += [op(at_least, 0, 1, 0x40000000), op(ret, 0, 0, _KILL)]
     for number in numbers:
         program += [op(equal, 0, 1, number), op(ret, 0, 0, _ALLOW)]
     program += [op(equal, 0, 1, _CLONE3[column]), op(ret, 0, 0, _ERRNO | _ENOSYS)]
+    # Threads are clones with exactly these flags; a clone with others would be a process.
     program += [op(equal, 0, 4, _CLONE[column]), op(load, 0, 0, 16)]  # 16: low word of the first argument
     program += [op(equal, 1, 0, _THREAD_FLAGS[0]), op(equal, 0, 1, _THREAD_FLAGS[1]), op(ret, 0, 0, _ALLOW)]
     program += [op(ret, 0, 0, _ERRNO | _EPERM)]

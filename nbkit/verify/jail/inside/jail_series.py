@@ -76,6 +76,7 @@ def _polynomial(degree: int, bounds: tuple[Ball, Ball], term, balls: Balls) -> B
 def degree_of(tokens: list, name: str) -> int | None:
     """Of a polynomial in `name` as postfix tokens; None where it is none."""
     stack: list[int] = []
+    # The degree is computed along the postfix tokens, as a value would be.
     for at, token in enumerate(tokens):
         if token[0] in "[@":
             return None

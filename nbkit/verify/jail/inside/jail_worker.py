@@ -58,11 +58,14 @@ def _run_job(parent: int, tools: _Tools) -> None:
     """The forked job, first to last. Only descriptors 0-2 (/dev/null or its streams) and 3 are open."""
     channel = tools.job.Channel(_JOB_FD, _JOB_FD)
     try:
+        # It dies with the worker; a look at the parent's number covers the moment before that holds.
         tools.confine.die_with_parent()
         if os.getppid() != parent:
             os._exit(1)
         message = json.loads(channel.read())
+        # Same code, same answers: every job starts from the same state of `random`.
         random.seed(0)
+        # Limits first, the filter last: it forbids the calls that set them.
         _limit(resource.RLIMIT_AS, message["memory"])
         cpu_s = message.get("cpu_s", tools.cpu_s)
         _limit(resource.RLIMIT_CPU, cpu_s, cpu_s + 1)

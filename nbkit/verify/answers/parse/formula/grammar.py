@@ -36,6 +36,7 @@ class Parser(TokenStream):
         return value
 
     def _term(self) -> list[str]:
+        # Signs before a term: an odd number of minus signs negates all of it.
         negative = False
         while sign := self._accept("+", "-"):
             negative ^= sign == "-"
@@ -70,6 +71,7 @@ class Parser(TokenStream):
 
     def _product(self, in_function: bool = False) -> tuple[list[str], bool]:
         """Factors side by side; True when it is a lone number."""
+        # 1 1/2 is a sum, 2x a product: a number in front is looked at first.
         first = self._next()[0]
         value = self._power()
         plain = first == "number" and len(value) == 1
@@ -77,6 +79,7 @@ class Parser(TokenStream):
             return mixed, False
         while self._starts():
             kind, _, _ = self._next()
+            # "3 4" is neither a product nor a number that anyone would write.
             if kind in ("number", "repeating") and self.tokens[self.at - 1][0] in ("number", "repeating"):
                 raise Refused("two numbers side by side")
             if in_function and kind == "function":
@@ -186,6 +189,7 @@ class Parser(TokenStream):
     def _read_sign(self, text: str) -> list[str]:
         if text in "π∞":
             return [text]
+        # Greek letters are variables with names of their own; only π and ∞ have values.
         if text in GREEK:
             return ["$" + text + self._subscript()]
         if text == "√":
@@ -218,6 +222,7 @@ class Parser(TokenStream):
     def _series(self, kind: str) -> list[str]:
         r"""Behind ∑ or \prod: _{k=1}^{n} in either order, then its term, up to the next + or -."""
         name, low, high = "", [], []
+        # Bounds in either order; without both, and a name that runs, it is no series.
         for _ in range(2):
             if self._accept("^"):
                 high = self._exponent()
@@ -272,12 +277,14 @@ class Parser(TokenStream):
         if text in ("sqrt", "cbrt"):
             index = ["3"] if text == "cbrt" else ["2"]
             return self._argument() + index + ["root"]
+        # log alone has base 10 here; an index gives another, an exponent comes after the function.
         base, power = (["10"] if text in ("log", "lg") else []), None
         for _ in range(2):
             if text == "log" and self._accept("_"):
                 base = self._argument()
             elif self._accept("^"):
                 power = self._exponent()
+        # sin^{-1} is the inverse, not one over the sine.
         if power == ["1", "neg"] and text in _INVERSE:
             text, power = _INVERSE[text], None
         if self._next()[1] in ("(", "{", "|", "["):
