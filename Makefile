@@ -42,7 +42,7 @@ smoke: $(STAMP)
 # Makes the teacher that comes with the kit again, from nothing: about an hour on two cores.
 teacher: $(STAMP)
 	$(BIN)/nbkit run --profile teacher --only 01,02,03,04
-	$(BIN)/python -m nbkit.models.ship outputs/teacher/04_sft_overall nbkit/models/shipped
+	$(BIN)/python -m nbkit.refine.ship outputs/teacher/04_sft_overall nbkit.refine.shipped
 
 report: $(STAMP)
 	$(BIN)/nbkit report --profile $(PROFILE)

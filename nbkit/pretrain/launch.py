@@ -1,7 +1,6 @@
 """Start a training module here, on the devices of this node, or on the nodes of a Slurm job. Used by 02.
 
     result = run("nbkit.pretrain.job", {...}, folder, launcher="torchrun", processes=2)
-    together("nbkit.pretrain.job", {folder: {...}, other: {...}})  # small models, side by side
 
 The module's `main` gets one argument, [path of a JSON file], and its first rank writes `result.json` beside
 it. A rank that dies is an error here, with its traceback. When we die, even by SIGKILL, so does every rank on
@@ -10,19 +9,17 @@ every node: their stdin is a pipe from us, which then ends.
 
 import contextlib
 import importlib
-import json
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from nbkit.run import files, progress, provenance
+from nbkit.models.side_by_side import child_environment, ended, finished, leave_with_stdin
+from nbkit.run import files, provenance
 
 LAUNCHERS = ("inline", "torchrun", "srun")
 
@@ -76,72 +73,6 @@ def run(
     return found
 
 
-def finished(folder: Path, config: Mapping) -> bool:
-    """Has the very same job been run to its end in `folder`?"""
-    path = folder / "job.json"
-    same = path.is_file() and files.read_json(path) == json.loads(json.dumps(dict(config)))
-    return same and (folder / "result.json").is_file()
-
-
-def together(module: str, jobs: Mapping[Path, Mapping], at_once: int = 0) -> None:
-    """Run `module` on several configs (folder -> config), each in a process of one thread, `at_once` of them
-    side by side (0: as many as there are cores): two small models on two threads each take longer than on
-    one each, since threads wait for each other. One with a `branch_from` waits until that checkpoint is
-    there. Afterwards `run` finds each of them finished. Raises RuntimeError with the last lines of its log
-    when one fails; then the others end, too."""
-    waiting = {folder: config for folder, config in jobs.items() if not finished(folder, config)}
-    running: dict[Path, subprocess.Popen] = {}
-    with contextlib.ExitStack() as stack, progress.doing("training side by side") as part:
-        while waiting or running:
-            # Start as many as there is room for.
-            ready = [folder for folder, config in waiting.items() if _can_start(config) or not running]
-            for folder in ready[: (at_once or provenance.cores()) - len(running)]:
-                running[folder] = stack.enter_context(_alone(module, folder, waiting.pop(folder)))
-            # Who has ended, and how?
-            for folder, process in list(running.items()):
-                if process.poll() is not None:
-                    del running[folder]
-                    if process.returncode:
-                        log = folder / "launch.log"
-                        tail = "\n".join(log.read_text(errors="replace").splitlines()[-80:])
-                        raise RuntimeError(
-                            f"training failed with exit code {process.returncode}; see {log}\n{tail}"
-                        )
-            part.rename("; ".join(progress.words_of(folder / progress.FILE) for folder in running))
-            time.sleep(0.5)
-
-
-def _can_start(config: Mapping) -> bool:
-    return not config.get("branch_from") or Path(config["branch_from"]).exists()
-
-
-@contextlib.contextmanager
-def _alone(module: str, folder: Path, config: Mapping) -> Iterator[subprocess.Popen]:
-    """A process of one thread that runs `module` on `config` and ends when we do."""
-    files.write_json(folder / "job.json", dict(config))
-    (folder / "result.json").unlink(missing_ok=True)
-    environment = _child_environment(threads=1) | {progress.VARIABLE: str(folder / progress.FILE)}
-    command = [sys.executable, "-m", "nbkit.pretrain.launch", module, str(folder / "job.json")]
-    with (folder / "launch.log").open("w") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
-        with _ended(process):
-            yield process
-
-
-def _child_environment(threads: int) -> dict[str, str]:
-    """Ours, with so many threads, no bars, and the package where it is found from any folder."""
-    home = str(Path(__file__).resolve().parents[2])
-    paths = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
-    return {"OMP_NUM_THREADS": str(threads), "TQDM_DISABLE": "1"} | dict(os.environ) | {"PYTHONPATH": paths}
-
-
 def check(launcher: str, processes: int, nodes: int) -> None:
     if launcher not in LAUNCHERS:
         raise ValueError(f"launcher: got {launcher!r}, wanted one of {LAUNCHERS}")
@@ -186,7 +117,7 @@ def _head() -> str:
 def _stream(command: list[str], log: Path, processes: int, report: Callable[[str], None]) -> None:
     """Run to the end, every line to the log and to `report`. Whatever ends us ends the processes too."""
     # Threads shared among the processes, or each would take all cores.
-    environment = _child_environment(threads=max(1, provenance.cores() // processes))
+    environment = child_environment(threads=max(1, provenance.cores() // processes))
     # The last lines go into the error: a rank's traceback is in them.
     tail: deque[str] = deque(maxlen=80)
     with log.open("w") as out:
@@ -201,7 +132,7 @@ def _stream(command: list[str], log: Path, processes: int, report: Callable[[str
             start_new_session=True,
         )
         # stdin stays open and unused: its end is what tells every rank that we are gone.
-        with _ended(process):
+        with ended(process):
             for line in process.stdout or ():
                 out.write(line)
                 out.flush()
@@ -212,21 +143,6 @@ def _stream(command: list[str], log: Path, processes: int, report: Callable[[str
         raise RuntimeError(
             f"training failed with exit code {process.returncode}; see {log}\n" + "\n".join(tail)
         )
-
-
-@contextlib.contextmanager
-def _ended(process: subprocess.Popen) -> Iterator[None]:
-    """Close the pipe that the ranks live by (torchrun gives them sessions of their own, out of reach of our
-    signals), then SIGTERM, which torchrun and srun pass on, then SIGKILL."""
-    try:
-        yield
-    except BaseException:
-        process.stdin.close()
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
-                os.killpg(process.pid, number)
-                process.wait(timeout=10)
-        raise
 
 
 @contextlib.contextmanager
@@ -248,14 +164,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     module, path = sys.argv[1:] if argv is None else argv
     # This rank ends when stdin does, the pipe from the process that started all ranks.
-    threading.Thread(target=_leave_with_stdin, daemon=True).start()
+    threading.Thread(target=leave_with_stdin, daemon=True).start()
     record(importlib.import_module(module).main)([path])  # its traceback gets into torchrun's report
-
-
-def _leave_with_stdin() -> None:
-    while os.read(0, 1024):
-        pass
-    os._exit(137)
 
 
 if __name__ == "__main__":

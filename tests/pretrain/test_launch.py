@@ -88,31 +88,6 @@ def test_a_smaller_world_than_asked_for_is_an_error(module, tmp_path):
         launch.run(module, {"say": 1}, tmp_path / "run", "torchrun", processes=2)
 
 
-def test_jobs_run_side_by_side_in_one_thread_each_and_finished_ones_are_kept(module, tmp_path, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    jobs = {tmp_path / name: {"say": 1, "name": name} for name in "abc"}
-    for folder in jobs:
-        folder.mkdir()
-    launch.together(module, jobs, at_once=2)
-    assert all(launch.finished(folder, job) for folder, job in jobs.items())
-    before = {folder: (folder / "result.json").stat().st_mtime_ns for folder in jobs}
-    changed = jobs | {tmp_path / "a": {"say": 1, "name": "other"}}
-    launch.together(module, changed)
-    again = [folder.name for folder in jobs if (folder / "result.json").stat().st_mtime_ns != before[folder]]
-    assert again == ["a"]
-    assert launch.run(module, jobs[tmp_path / "b"], tmp_path / "b")["total"] == 1  # read, not run again
-
-
-def test_one_that_fails_ends_the_others_with_its_words(module, tmp_path):
-    jobs = {tmp_path / "good": {"sleep": 60}, tmp_path / "bad": {"crash": 0}}
-    for folder in jobs:
-        folder.mkdir()
-    with pytest.raises(RuntimeError, match="the words of rank 0"):
-        launch.together(module, jobs, at_once=2)
-    said = tmp_path / "good" / "pid0"
-    assert not said.exists() or not alive(int(said.read_text()))
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_rank_outlives_us(module, tmp_path, number):
     """The ranks lead sessions of their own and, here, do not hear SIGTERM."""

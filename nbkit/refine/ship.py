@@ -1,9 +1,9 @@
 """Pack the teacher that profile `teacher` trains into the folder that comes with the kit (`make teacher`).
 
-    python -m nbkit.models.ship outputs/teacher/04_sft_overall nbkit/models/shipped
+    python -m nbkit.refine.ship outputs/teacher/04_sft_overall nbkit/models/shipped
 
-Weights in half precision, tokenizer, and a manifest: what it is, which command made it, how often it was right
-on questions with unseen operands, and the sha256 of its weights.
+Weights in half precision, tokenizer, and a manifest: what it is, which command made it, how often it was
+right on questions with unseen operands, and the sha256 of its weights.
 """
 
 import sys

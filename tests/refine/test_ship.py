@@ -1,4 +1,4 @@
-"""The teacher that comes with the kit: packed as half-precision weights, read again in float32, its words true."""
+"""The teacher that comes with the kit: packed in half precision, read again in float32, its words true."""
 
 import json
 
@@ -6,8 +6,8 @@ import pytest
 import tiny
 import torch
 
-from nbkit.models import ship
 from nbkit.models.load import SHIPPED, load, parameters, save
+from nbkit.refine import ship
 from nbkit.run import files
 
 ACCURACY = {"overall": {"mean": 0.93, "low": 0.9, "high": 0.95, "n": 300}, "by_domain": {}}

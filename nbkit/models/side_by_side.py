@@ -1,0 +1,121 @@
+"""Several small trainings beside each other, each a process of one thread. Used by 02-05.
+
+    together("nbkit.pretrain.job", {folder: {...}, other: {...}})
+
+Two small models on two threads each take longer than on one each, since the threads wait for each other.
+The module's `main` gets one argument, [path of a JSON file], and writes `result.json` beside it. When we end,
+even by SIGKILL, so do they: their stdin is a pipe from us, which then ends.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from nbkit.run import files, progress, provenance
+
+
+def finished(folder: Path, config: Mapping) -> bool:
+    """Has the very same job been run to its end in `folder`?"""
+    path = folder / "job.json"
+    same = path.is_file() and files.read_json(path) == json.loads(json.dumps(dict(config)))
+    return same and (folder / "result.json").is_file()
+
+
+def together(module: str, jobs: Mapping[Path, Mapping], at_once: int = 0) -> None:
+    """Run `module` on several configs (folder -> config), each in a process of one thread, `at_once` of them
+    side by side (0: as many as there are cores). One with a `branch_from` waits until that checkpoint is
+    there. Afterwards `run` finds each of them finished. Raises RuntimeError with the last lines of its log
+    when one fails; then the others end, too."""
+    waiting = {folder: config for folder, config in jobs.items() if not finished(folder, config)}
+    running: dict[Path, subprocess.Popen] = {}
+    with contextlib.ExitStack() as stack, progress.doing("training side by side") as part:
+        while waiting or running:
+            # Start as many as there is room for.
+            ready = [folder for folder, config in waiting.items() if _can_start(config)]
+            ready = ready or ([] if running else list(waiting)[:1])  # nobody makes it: let its error be seen
+            for folder in ready[: (at_once or provenance.cores()) - len(running)]:
+                running[folder] = stack.enter_context(_alone(module, folder, waiting.pop(folder)))
+            # Who has ended, and how?
+            for folder, process in list(running.items()):
+                if process.poll() is not None:
+                    del running[folder]
+                    if process.returncode:
+                        log = folder / "launch.log"
+                        tail = "\n".join(log.read_text(errors="replace").splitlines()[-80:])
+                        raise RuntimeError(
+                            f"training failed with exit code {process.returncode}; see {log}\n{tail}"
+                        )
+            part.rename("; ".join(progress.words_of(folder / progress.FILE) for folder in running))
+            time.sleep(0.5)
+
+
+def _can_start(config: Mapping) -> bool:
+    return not config.get("branch_from") or Path(config["branch_from"]).exists()
+
+
+@contextlib.contextmanager
+def _alone(module: str, folder: Path, config: Mapping) -> Iterator[subprocess.Popen]:
+    """A process of one thread that runs `module` on `config` and ends when we do."""
+    files.write_json(folder / "job.json", dict(config))
+    (folder / "result.json").unlink(missing_ok=True)
+    environment = child_environment(threads=1)
+    environment |= {"OMP_NUM_THREADS": "1", progress.VARIABLE: str(folder / progress.FILE)}
+    command = [sys.executable, "-m", "nbkit.models.side_by_side", module, str(folder / "job.json")]
+    with (folder / "launch.log").open("w") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+        with ended(process):
+            yield process
+
+
+def child_environment(threads: int) -> dict[str, str]:
+    """Ours, with so many threads, no bars, and the package where it is found from any folder."""
+    home = str(Path(__file__).resolve().parents[2])
+    paths = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
+    return {"OMP_NUM_THREADS": str(threads), "TQDM_DISABLE": "1"} | dict(os.environ) | {"PYTHONPATH": paths}
+
+
+@contextlib.contextmanager
+def ended(process: subprocess.Popen) -> Iterator[None]:
+    """Close the pipe that the processes live by (torchrun gives them sessions of their own, out of reach of
+    our signals), then SIGTERM, which torchrun and srun pass on, then SIGKILL."""
+    try:
+        yield
+    except BaseException:
+        process.stdin.close()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, number)
+                process.wait(timeout=10)
+        raise
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """What a process runs: `python -m nbkit.models.side_by_side MODULE JOB.json`."""
+    module, path = sys.argv[1:] if argv is None else argv
+    threading.Thread(target=leave_with_stdin, daemon=True).start()
+    importlib.import_module(module).main([path])
+
+
+def leave_with_stdin() -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(137)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Small trainings beside each other: one thread each, finished ones kept, nothing alive after a failure."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from nbkit.models.side_by_side import finished, together
+from nbkit.pretrain import launch
+
+MODULE = """
+import json, os, sys, time
+from pathlib import Path
+
+def main(argv):
+    path = Path(argv[0])
+    config = json.loads(path.read_text())
+    (path.parent / "pid").write_text(str(os.getpid()))
+    if config.get("needs") and not Path(config["branch_from"]).exists():
+        raise RuntimeError("started too early")
+    if config.get("crash"):
+        raise RuntimeError(f"the words of {config['name']}")
+    time.sleep(config.get("sleep", 0))
+    if "makes" in config:
+        Path(config["makes"]).write_text("checkpoint")
+    result = {"world_size": 1, "name": config.get("name"), "threads": os.environ["OMP_NUM_THREADS"]}
+    (path.parent / "result.json").write_text(json.dumps(result))
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    (tmp_path / "a_small_training.py").write_text(MODULE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield "a_small_training"
+    sys.modules.pop("a_small_training", None)
+
+
+def folders(tmp_path, *names):
+    for name in names:
+        (tmp_path / name).mkdir()
+    return [tmp_path / name for name in names]
+
+
+def result(folder) -> dict:
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_each_has_one_thread_and_finished_ones_are_kept(module, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    jobs = {folder: {"name": folder.name} for folder in folders(tmp_path, "a", "b", "c")}
+    together(module, jobs, at_once=2)
+    assert [(result(f)["name"], result(f)["threads"]) for f in jobs] == [("a", "1"), ("b", "1"), ("c", "1")]
+    before = {folder: (folder / "result.json").stat().st_mtime_ns for folder in jobs}
+    together(module, jobs | {tmp_path / "a": {"name": "other"}})
+    again = [folder.name for folder in jobs if (folder / "result.json").stat().st_mtime_ns != before[folder]]
+    assert again == ["a"] and not finished(tmp_path / "a", {"name": "a"})
+    assert launch.run(module, jobs[tmp_path / "b"], tmp_path / "b")["name"] == "b"  # read, not run again
+
+
+def test_what_branches_from_a_checkpoint_waits_for_it(module, tmp_path):
+    first, other, later = folders(tmp_path, "first", "other", "later")
+    checkpoint = str(tmp_path / "checkpoint")
+    jobs = {
+        later: {"branch_from": checkpoint, "needs": True, "name": "later"},
+        first: {"makes": checkpoint, "sleep": 0.5, "name": "first"},
+        other: {"name": "other"},
+    }
+    together(module, jobs, at_once=2)
+    assert [result(f)["name"] for f in (first, other, later)] == ["first", "other", "later"]
+
+
+def test_one_that_fails_ends_the_others_with_its_words(module, tmp_path):
+    good, bad = folders(tmp_path, "good", "bad")
+    with pytest.raises(RuntimeError, match="the words of bad"):
+        together(module, {good: {"sleep": 60}, bad: {"crash": True, "name": "bad"}}, at_once=2)
+    said = good / "pid"
+    assert not said.exists() or not psutil.pid_exists(int(said.read_text()))
+
+
+def test_no_process_is_left_where_we_are_killed(module, tmp_path):
+    (folder,) = folders(tmp_path, "a")
+    code = (
+        "from pathlib import Path; from nbkit.models.side_by_side import together; "
+        f"together({module!r}, {{Path({str(folder)!r}): {{'sleep': 60}}}})"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([os.getcwd(), str(tmp_path)])}
+    parent = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    deadline = time.monotonic() + 60
+    while not (folder / "pid").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    child = int((folder / "pid").read_text())
+    parent.kill()
+    parent.wait()
+    while psutil.pid_exists(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not psutil.pid_exists(child)
