@@ -8,31 +8,26 @@ kept across runs. Used by 03-06.
 `finetune` is supervised fine-tuning; `train_once` does the same around any training (DPD, GRPO).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from shutil import copytree, rmtree
 from typing import Any
 
+import torch
+
 from nbkit.models.load import load, save
+from nbkit.models.side_by_side import together
 from nbkit.run import files
 from nbkit.run.stage import Run
-from nbkit.sft.sft import SFTResult, SFTSettings, sft, with_markers
+from nbkit.sft import job
+from nbkit.sft.sft import SFTSettings, finetuned
 
-AMOUNTS, VALIDATION = "amounts.json", "validation.json"
+AMOUNTS, VALIDATION, TRAINING = "amounts.json", "validation.json", "training"
 Conversations = Sequence[list[dict] | dict]  # in the forms of nbkit.sft.sft
 # train(model, tokenizer, folder): trains the model in place, returns (history, seconds)
 Training = Callable[[Any, Any, Path], tuple[list[dict], float]]
-
-
-def finetuned(
-    source: str | Path, conversations: Conversations, settings: SFTSettings, **options
-) -> tuple[Any, Any, SFTResult]:
-    """(model, tokenizer, result) of the model at `source` after fine-tuning; nothing is saved. The tokenizer
-    has a chat template that marks the assistant's tokens. `options` (out, label, held_out) go to `sft`.
-    Raises as `load` and `sft` do."""
-    model, tokenizer = load(source)
-    tokenizer = with_markers(tokenizer)
-    return model, tokenizer, sft(model, tokenizer, conversations, settings, **options)
 
 
 def finetune(
@@ -48,21 +43,61 @@ def finetune(
     conversations or settings change (see Run.once)."""
 
     def build(out: Path) -> None:
-        model, tokenizer, result = finetuned(
-            source, conversations, settings, out=out, label=name, held_out=held_out
-        )
-        amounts = asdict(result)
-        files.write_json(out / VALIDATION, amounts.pop("validation"))
-        # the history has a file of its own; with seconds in it, equal seeds would not give equal bytes
-        history, seconds = amounts.pop("history"), amounts.pop("seconds")
-        files.write_json(out / AMOUNTS, amounts)
-        print(f"{name}: {result.samples} conversations, {result.dropped} left out as too long")
+        options = {"out": out, "label": name, "held_out": held_out}
+        model, tokenizer, result = finetuned(source, conversations, settings, **options)
+        history, seconds = _note(name, out, asdict(result))
         _keep(run, name, out, (model, tokenizer), (history, seconds))
 
-    # All of it goes into the hash: an equal call finds the folder, a changed one trains again.
-    key = {"source": str(source), "conversations": conversations, "settings": asdict(settings)}
-    key |= {"held_out": held_out} if held_out else {}
-    return run.once(name, build, **key)
+    return run.once(name, build, **_key(Arm(source, conversations, settings), held_out))
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One fine-tuning: the model at `source` learns `conversations` by `settings`."""
+
+    source: str | Path
+    conversations: Conversations
+    settings: SFTSettings
+
+
+def finetune_all(run: Run, arms: Mapping[str, Arm], held_out: Conversations = ()) -> dict[str, Path]:
+    """Several fine-tunings, each as `finetune` makes it. On a CPU side by side, one thread each: small models
+    gain nothing from more. What is being trained lies in the folder `training` of the run until the notebook
+    removes it (`clean_up`), so that an interrupted notebook does not train a finished one again."""
+    if torch.cuda.is_available():
+        return {name: finetune(run, name, *vars(arm).values(), held_out) for name, arm in arms.items()}
+    places = {name: run.dir / TRAINING / name for name in arms}
+
+    def build(name: str, out: Path) -> None:
+        # The first that is missing starts all; those which are finished are not trained again.
+        jobs = {places[n]: job.job(places[n], *vars(arm).values(), held_out) for n, arm in arms.items()}
+        together("nbkit.sft.job", jobs)
+        copytree(places[name] / job.MODEL, out, dirs_exist_ok=True)
+        _, seconds = _note(name, out, files.read_json(places[name] / job.RESULT))
+        run.timing(**{f"{name}_s": seconds})
+
+    return {name: run.once(name, partial(build, name), **_key(arm, held_out)) for name, arm in arms.items()}
+
+
+def clean_up(run: Run) -> None:
+    """Remove what trainings left behind: what was published are copies."""
+    rmtree(run.dir / TRAINING, ignore_errors=True)
+
+
+def _key(arm: Arm, held_out: Conversations) -> dict:
+    """What a fine-tuning is made from."""
+    key = vars(arm) | {"source": str(arm.source), "settings": asdict(arm.settings)}
+    return key | ({"held_out": held_out} if held_out else {})
+
+
+def _note(name: str, out: Path, result: dict) -> tuple[list[dict], float]:
+    """Write what an SFTResult holds into the artifact, but for history and seconds, which are returned: with
+    seconds in it, equal seeds would not give equal bytes."""
+    history, seconds = result.pop("history"), result.pop("seconds")
+    files.write_json(out / VALIDATION, result.pop("validation"))
+    files.write_json(out / AMOUNTS, result)
+    print(f"{name}: {result['samples']} conversations, {result['dropped']} left out as too long")
+    return history, seconds
 
 
 def train_once(run: Run, name: str, source: str | Path, train: Training, **key: Any) -> Path:

@@ -18,6 +18,7 @@ Shape legend: R rows, T tokens per row.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from trl import SFTConfig, SFTTrainer, pack_dataset
 from trl.chat_template_utils import has_generation_markers
 
 from nbkit.models.chat_ids import ids_and_offsets, rendered
+from nbkit.models.load import load
 from nbkit.models.training import run_training, shared_arguments
 from nbkit.run import progress
 from nbkit.text.conversations import conversation
@@ -270,3 +272,14 @@ def sft(
         if "eval_loss" in row
     ]
     return SFTResult(history, len(encoded), dropped, tokens, learned, seconds, validation)
+
+
+def finetuned(
+    source: str | Path, conversations: Sequence, settings: SFTSettings, **options
+) -> tuple[Any, Any, SFTResult]:
+    """(model, tokenizer, result) of the model at `source` after fine-tuning; nothing is saved. The tokenizer
+    has a chat template that marks the assistant's tokens. `options` (out, label, held_out) go to `sft`.
+    Raises as `load` and `sft` do."""
+    model, tokenizer = load(source)
+    tokenizer = with_markers(tokenizer)
+    return model, tokenizer, sft(model, tokenizer, conversations, settings, **options)

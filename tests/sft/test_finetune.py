@@ -10,7 +10,17 @@ import torch
 
 from nbkit.models.load import history_of, load, save
 from nbkit.run import files
-from nbkit.sft.finetune import SFTSettings, amounts_of, finetune, finetuned, train_once, validation_of
+from nbkit.sft.finetune import (
+    Arm,
+    SFTSettings,
+    amounts_of,
+    clean_up,
+    finetune,
+    finetune_all,
+    finetuned,
+    train_once,
+    validation_of,
+)
 from nbkit.sft.sft import encode, sft, with_markers
 from nbkit.tasks import world
 from nbkit.tasks.skills import sample
@@ -58,6 +68,27 @@ def test_the_loss_on_held_out_conversations_is_measured_while_it_learns(run, bas
     again = finetune(run, "tuned", base, CHATS[:8], SETTINGS, held_out=CHATS[9:])
     assert run.built == ["tuned", "tuned"] and len(validation_of(again)) == len(rows)
     assert validation_of(finetune(run, "plain", base, CHATS[:8], SETTINGS)) == []
+
+
+def test_arms_side_by_side_are_what_each_alone_is(run, base, monkeypatch):
+    torch.set_num_threads(1)
+    arms = {
+        "first": Arm(base, CHATS[:6], SETTINGS),
+        "second": Arm(base, CHATS[6:], replace(SETTINGS, lr=2e-3)),
+    }
+    paths = finetune_all(run, arms)
+    for name, arm in arms.items():
+        alone = finetune(run, f"{name}_alone", arm.source, arm.conversations, arm.settings)
+        assert torch.equal(weights(load(paths[name])[0]), weights(load(alone)[0]))
+        assert amounts_of(paths[name]) == amounts_of(alone) and run.seconds[f"{name}_s"] > 0
+        history = [[row["loss"] for row in history_of(path)] for path in (paths[name], alone)]
+        assert history[0] == pytest.approx(history[1])
+    # interrupted after the first was kept: the second is finished, so that nothing is trained again
+    del run.keys["second"]
+    monkeypatch.setattr("nbkit.models.side_by_side._alone", None)
+    assert finetune_all(run, arms) == paths
+    clean_up(run)
+    assert not (run.dir / "training").exists()
 
 
 def weights(model) -> torch.Tensor:

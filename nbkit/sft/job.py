@@ -1,0 +1,38 @@
+"""One supervised fine-tuning as plain data and a process of its own: what `finetune_all` starts side by side.
+
+    python -m nbkit.models.side_by_side nbkit.sft.job FOLDER/job.json
+
+Reads `conversations.json` beside the job, leaves `model/` and `result.json`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from nbkit.models.load import save
+from nbkit.run import files, progress
+from nbkit.sft.sft import SFTSettings, finetuned
+
+CONVERSATIONS, MODEL, RESULT = "conversations.json", "model", "result.json"
+
+
+def job(
+    folder: Path, source: str | Path, conversations: Sequence, settings: SFTSettings, held_out: Sequence
+) -> dict:
+    """The job as plain data; its conversations are written to `folder`, and their hash stands in the job."""
+    text = {"learned": list(conversations), "held_out": list(held_out)}
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / CONVERSATIONS, text)
+    return {"source": str(source), "settings": asdict(settings), "conversations": files.digest(text)}
+
+
+def main(argv: Sequence[str]) -> None:
+    path = Path(argv[0])
+    wanted, text = files.read_json(path), files.read_json(path.parent / CONVERSATIONS)
+    label, settings = path.parent.name, SFTSettings(**wanted["settings"])
+    with progress.doing(label):
+        options = {"out": path.parent / "trainer", "label": label, "held_out": text["held_out"]}
+        model, tokenizer, result = finetuned(wanted["source"], text["learned"], settings, **options)
+        with files.atomic_dir(path.parent / MODEL) as temp:
+            save(temp, model, tokenizer, result.history)
+    files.write_json(path.parent / RESULT, asdict(result))
