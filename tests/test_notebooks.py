@@ -23,6 +23,8 @@ from nbkit.run.schemas import SCHEMAS
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = params.profiles()
 STAGES = list(SCHEMAS)
+RECIPE_FIRST = STAGES[:3]  # those with the studies behind the recipe, under a heading of their own
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 def cells(stage: str) -> list[dict]:
@@ -135,6 +137,31 @@ def test_notebooks_keep_the_spine(stage):
         assert "probe()" in "".join(code[3]["source"]), (
             "the stage must stop before any work where there is no jail"
         )
+
+
+def is_nested(comprehension: ast.AST) -> bool:
+    return any(isinstance(n, COMPREHENSIONS) for n in ast.walk(comprehension) if n is not comprehension)
+
+
+@pytest.mark.parametrize("stage", RECIPE_FIRST)
+def test_the_recipe_stands_before_the_studies(stage):
+    nb = cells(stage)
+    texts = ["".join(c["source"]) for c in nb]
+    prose = "\n".join(t for t, c in zip(texts, nb, strict=True) if c["cell_type"] == "markdown")
+    assert "**What you will see.**" in texts[0] and "**How long.**" in texts[0]
+    places = [prose.index(f"\n## {heading}") for heading in ("Inputs", "Check", "Studies", "Plots")]
+    assert places == sorted(places)
+    assert prose.count("\n## Studies") == 1 and "### What to try next" in texts[-1]
+    tree = ast.parse("\n".join(t for t, c in zip(texts, nb, strict=True) if c["cell_type"] == "code"))
+    found = [n for n in ast.walk(tree) if isinstance(n, COMPREHENSIONS) and is_nested(n)]
+    assert not found, "a comprehension inside another: " + ast.unparse(found[0])
+
+
+def test_02_shows_fg_wsd_in_ten_cells():
+    """From the inputs to the trained model's answers: nothing of what it is compared with."""
+    texts = ["".join(c["source"]) for c in cells("02_pretrain") if c["cell_type"] == "code"]
+    names = [next(i for i, text in enumerate(texts) if call in text) for call in ("load_pool", "vanilla(fg)")]
+    assert names[1] - names[0] == 10
 
 
 def run(*command: str, **extra: str) -> subprocess.CompletedProcess:

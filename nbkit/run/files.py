@@ -252,7 +252,8 @@ def digest(obj: Any) -> str:
 
 
 def plain(value: Any, name: str = "value") -> Any:
-    """Numpy and torch numbers to Python's, throughout nested dicts and lists.
+    """Numpy and torch numbers to Python's, throughout nested dicts and lists. An object with a method `dict`,
+    such as an Estimate, becomes what that returns.
 
     NaN, infinity, paths and whatever else is not JSON raise ValueError naming the key.
     """
@@ -263,6 +264,8 @@ def plain(value: Any, name: str = "value") -> Any:
     # Numpy and torch numbers have `tolist`; anything else that is not plain falls through to the error.
     if not isinstance(value, str | int | float | bool | type(None)) and hasattr(value, "tolist"):
         return plain(value.tolist(), name)
+    if hasattr(value, "dict"):  # an Estimate
+        return plain(value.dict(), name)
     # NaN and infinity are the only floats for which x - x is not 0.
     if isinstance(value, float) and value - value != 0.0:
         raise ValueError(f"{name} is {value}; record a finite number, or leave the key out and say why")

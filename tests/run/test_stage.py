@@ -17,6 +17,7 @@ import pytest
 import torch
 from matplotlib import pyplot
 
+from nbkit.evals.score import Estimate
 from nbkit.run import files, provenance
 from nbkit.run.provenance import status_of
 from nbkit.run.stage import begin, end
@@ -169,6 +170,16 @@ def test_record_takes_numbers_and_refuses_nan_and_paths(project):
         "e": [0, 1],
     }
     assert files.read_json(run.dir / "manifest.json")["timing_s"] == {"train": 1.5}
+
+
+def test_an_estimate_is_recorded_as_its_numbers_wherever_it_stands():
+    found = {"accuracy": Estimate(0.5, 0.4, numpy.float64(0.6), 10), "parts": [Estimate(1.0, 1.0, 1.0, 2)]}
+    assert files.plain(found) == {
+        "accuracy": {"mean": 0.5, "low": 0.4, "high": 0.6, "n": 10},
+        "parts": [{"mean": 1.0, "low": 1.0, "high": 1.0, "n": 2}],
+    }
+    with pytest.raises(ValueError, match=r"gain\.high is inf"):
+        files.plain(Estimate(0.5, 0.4, math.inf, 1), "gain")
 
 
 def test_log_and_figure_are_artifacts(project):
