@@ -31,9 +31,9 @@ def finished(folder: Path, config: Mapping) -> bool:
 
 def together(module: str, jobs: Mapping[Path, Mapping], at_once: int = 0) -> None:
     """Run `module` on several configs (folder -> config), each in a process of one thread, `at_once` of them
-    side by side (0: as many as there are cores). One with a `branch_from` waits until that checkpoint is
-    there. Afterwards `run` finds each of them finished. Raises RuntimeError with the last lines of its log
-    when one fails; then the others end, too."""
+    side by side (0: as many as there are cores). One with `branch_from` or `start_from`, a checkpoint or a
+    model that another makes, waits until it is there. Afterwards `finished` is true for each. Raises
+    RuntimeError with the last lines of its log when one fails; then the others end, too."""
     waiting = {folder: config for folder, config in jobs.items() if not finished(folder, config)}
     running: dict[Path, subprocess.Popen] = {}
     with contextlib.ExitStack() as stack, progress.doing("training side by side") as part:
@@ -58,7 +58,9 @@ def together(module: str, jobs: Mapping[Path, Mapping], at_once: int = 0) -> Non
 
 
 def _can_start(config: Mapping) -> bool:
-    return not config.get("branch_from") or Path(config["branch_from"]).exists()
+    """Is what the job goes on from there: a checkpoint, or the folder of a model? Hub ids always are."""
+    starts = [Path(config[key]) for key in ("branch_from", "start_from") if config.get(key)]
+    return all(start.exists() for start in starts if start.is_absolute())
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Start a training module here, on the devices of this node, or on the nodes of a Slurm job. Used by 02.
 
     result = run("nbkit.pretrain.job", {...}, folder, launcher="torchrun", processes=2)
+    trained = train_all(stage, [Job("student_fg", ...), Job("student_vanilla", ...)], launcher="inline")
 
 The module's `main` gets one argument, [path of a JSON file], and its first rank writes `result.json` beside
 it. A rank that dies is an error here, with its traceback. When we die, even by SIGKILL, so does every rank on
@@ -16,12 +17,20 @@ import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from shutil import copytree
 
-from nbkit.models.side_by_side import child_environment, ended, finished, leave_with_stdin
+import torch
+
+from nbkit.models.side_by_side import child_environment, ended, finished, leave_with_stdin, together
+from nbkit.pretrain.job import Job
 from nbkit.run import files, provenance
+from nbkit.run.stage import Run
 
 LAUNCHERS = ("inline", "torchrun", "srun")
+MODULE = "nbkit.pretrain.job"
 
 
 def run(
@@ -71,6 +80,40 @@ def run(
             f"see {folder}/launch.log"
         )
     return found
+
+
+def train_all(stage: Run, jobs: Sequence[Job], **how) -> dict[str, Path]:
+    """Name -> folder of the trained model, with its validation losses. On a CPU they train side by side, one
+    thread each, else one after the other. `how`: launcher, processes and nodes, as `run` takes them.
+    Killed runs go on from their newest valid checkpoint, finished models are kept. Raises as `run` and
+    `together` do."""
+    beside = how.get("launcher", "inline") == "inline" and not torch.cuda.is_available()
+    places = {job.name: (Path(job.out), asdict(job)) for job in sorted(jobs, key=_work, reverse=True)}
+
+    def build(name: str, out: Path) -> None:
+        # The first that is missing starts all; finished ones are not trained again.
+        if beside:
+            together(MODULE, dict(places.values()))
+        place, job = places[name]
+        result = run(MODULE, job, place, **how)
+        copytree(place / "model", out, dirs_exist_ok=True)
+        files.write_json(out / "validation.json", result["validation"])
+        stage.timing(**{f"{name}_s": result["seconds"], f"{name}_tokens_per_s": result["tokens_per_s"]})
+        if at := result["resumed_at"]:
+            print(f"{name}: went on from step {at}; skipped: {result['skipped'] or 'nothing'}")
+        print(f"{name}: final loss {result['history'][-1]['loss']:.2g}, MFU {result['mfu']:.0%}")
+
+    return {
+        name: stage.once(name, partial(build, name), job={k: v for k, v in job.items() if k != "out"})
+        for name, (_, job) in places.items()
+    }
+
+
+def _work(job: Job) -> float:
+    """About how long a job takes: the longest starts first, so that none is left alone at the end."""
+    size = job.model or {"hidden": 1, "layers": 1}
+    tokens = sum(sum(stage["tokens"].values()) for stage in job.plan)
+    return size["hidden"] ** 2 * size["layers"] * tokens
 
 
 def check(launcher: str, processes: int, nodes: int) -> None:

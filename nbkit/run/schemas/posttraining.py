@@ -68,6 +68,11 @@ class Overall(Computing):
     )
     judged: float = par(0.6, "and that judges give so much", lo=0.0, hi=1.0)
     continuations: int = par(8, "samples that go on from a chain; all must reach its solution", lo=1)
+    arms: list[str] = par(
+        ["sft_first_sample"],
+        "what the recipe is compared with, at equal samples and steps",
+        choices=["sft_first_sample", "sft_rejection", "sft_refined", "sft_trusted"],
+    )
     part: int = par(500, "instructions refined at a time; a killed run loses one part at most", lo=1)
     epochs: float = par(4.0, "passes of the overall SFT", lo=0.01)
     lr: float = par(1e-3, "peak learning rate of the student", lo=0.0, hi=1.0)
