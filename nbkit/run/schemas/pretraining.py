@@ -33,7 +33,7 @@ class DataMix(Common):
     tier_docs: int = par(200, "documents per source with a weak label (label_source='tiers')", lo=20)
     human_labels: list[str] = par([], "sets of human judgements to measure against (labels.HUMAN)")
     dedup_threshold: float = par(0.8, "Jaccard similarity of near-duplicates", lo=0.1, hi=1.0)
-    tokenizer: str = par(
+    vocabulary: str = par(
         "shipped", "'shipped': the one of the teacher that comes with the kit; 'trained': a new one"
     )
     vocab_size: int = par(1024, "tokens of the byte-level BPE that is trained", lo=300, hi=200_000)
