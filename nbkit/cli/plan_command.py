@@ -16,7 +16,9 @@ def plans(profile: str) -> tuple[dict[str, list[Stage]], dict[str, int], PlanFil
         for stage in ("01_data_mix", "02_pretrain")
     )
     # The pools that 01 would make, without the rows that it keeps out of training
-    pools = report_budgets(mix.total_tokens) | {"synthetic": round(mix.total_tokens * mix.synthetic_share)}
+    pools = report_budgets(mix.total_tokens, mix.hq_share) | {
+        "synthetic": round(mix.total_tokens * mix.synthetic_share)
+    }
     pools = {name: pools[name] - mix.validation_rows * mix.seq_len for name in POOLS}
     # The same call as in 01, so that what is shown is what would be published.
     stages = fg_wsd(

@@ -36,7 +36,7 @@ def together(module: str, jobs: Mapping[Path, Mapping], at_once: int = 0) -> Non
     RuntimeError with the last lines of its log when one fails; then the others end, too."""
     waiting = {folder: config for folder, config in jobs.items() if not finished(folder, config)}
     running: dict[Path, subprocess.Popen] = {}
-    with contextlib.ExitStack() as stack, progress.doing("training side by side") as part:
+    with contextlib.ExitStack() as stack:
         while waiting or running:
             # Start as many as there is room for.
             ready = [folder for folder, config in waiting.items() if _can_start(config)]
@@ -53,7 +53,8 @@ def together(module: str, jobs: Mapping[Path, Mapping], at_once: int = 0) -> Non
                         raise RuntimeError(
                             f"training failed with exit code {process.returncode}; see {log}\n{tail}"
                         )
-            part.rename("; ".join(progress.words_of(folder / progress.FILE) for folder in running))
+            # In place of what was said before: the step that asked for the trainings names only one of them.
+            progress.say("; ".join(progress.words_of(folder / progress.FILE) for folder in running))
             time.sleep(0.5)
 
 

@@ -24,6 +24,10 @@ def test_report_budgets_are_the_reports_proportions():
     }
     odd = report_budgets(1001)
     assert odd["hq"] + odd["mq"] == odd["filtered"] == 544
+    # a scarce upper pool: a fifth of the filtered 12.5/23
+    assert report_budgets(23_000_000, 0.2) == {"filtered": 12_500_000, "hq": 2_500_000, "mq": 10_000_000}
+    with pytest.raises(ValueError, match="hq_share: got 1.0"):
+        report_budgets(23_000_000, 1.0)
     with pytest.raises(ValueError, match="total=-1"):
         report_budgets(-1)
     with pytest.raises(ValueError, match=r"total=23000000000000\.0: want a whole number"):

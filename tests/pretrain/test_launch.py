@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from nbkit.pretrain import launch
+from nbkit.pretrain.job import Job
 
 MODULE = """
 import json, os, signal, sys, time
@@ -173,3 +175,49 @@ def test_two_nodes_of_a_real_slurm(module, tmp_path):
     )
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout.splitlines()[-1]) == {"world_size": 2, "total": 2}
+
+
+ARM = """
+import json
+from pathlib import Path
+
+def main(argv):
+    path = Path(argv[0])
+    job = json.loads(path.read_text())
+    assert not job["start_from"] or Path(job["start_from"]).exists(), "started too early"
+    (path.parent / "model").mkdir()
+    (path.parent / "model" / "weights").write_text(job["name"])
+    result = {"world_size": 1, "validation": [], "seconds": 2.0, "tokens_per_s": 5.0, "resumed_at": 0, "skipped": []}
+    (path.parent / "result.json").write_text(json.dumps(result | {"history": [{"loss": 1.5}], "mfu": 0.3}))
+"""
+
+
+def test_all_arms_are_trained_and_what_one_makes_another_goes_on_from(tmp_path, monkeypatch, capsys):
+    (tmp_path / "an_arm.py").write_text(ARM)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(launch, "MODULE", "an_arm")
+    built, seconds = [], {}
+
+    def once(name, build, job):
+        assert "out" not in job
+        out = tmp_path / "kept" / name
+        if not out.exists():
+            out.mkdir(parents=True)
+            build(out)
+            built.append(name)
+        return out
+
+    stage = SimpleNamespace(once=once, timing=lambda **found: seconds.update(found))
+    place = tmp_path / "training"
+    common = {"pools": "", "tokenizer": "", "plan": [{"tokens": {"hq": 8}}], "batch": 1}
+    small = Job("student", str(place / "student"), **common, model={"hidden": 2, "layers": 1})
+    big = Job("baseline", str(place / "baseline"), **common, model={"hidden": 8, "layers": 2})
+    later = Job("teacher", str(place / "teacher"), **common, start_from=str(place / "baseline" / "model"))
+    trained = launch.train_all(stage, [small, later, big])
+    assert {name: (path / "weights").read_text() for name, path in trained.items()} == {
+        name: name for name in ("student", "baseline", "teacher")
+    }
+    assert built[0] == "baseline" and seconds["student_s"] == 2.0  # the longest starts first
+    assert json.loads((trained["student"] / "validation.json").read_text()) == []
+    assert launch.train_all(stage, [small, later, big]) == trained and len(built) == 3

@@ -131,7 +131,7 @@ def test_the_cells_of_01_and_02_make_and_train_one_plan(profile, tmp_path, capsy
     first, second = (
         params.coerce(SCHEMAS[stage], params.load_profile(profile, stage)) for stage in list(SCHEMAS)[:2]
     )
-    wanted = report_budgets(first.total_tokens) | {
+    wanted = report_budgets(first.total_tokens, first.hq_share) | {
         "synthetic": int(first.total_tokens * first.synthetic_share)
     }
     rows = {name: np.zeros((wanted[name] // first.seq_len, first.seq_len), np.uint16) for name in POOLS}
@@ -145,7 +145,7 @@ def test_the_cells_of_01_and_02_make_and_train_one_plan(profile, tmp_path, capsy
     assert [(s.name, s.tokens, s.seq_len) for s in two["fg"]] == [
         (s.name, s.tokens, s.seq_len) for s in one["plan"]
     ]
-    assert pool_tokens(two["plain"]) == pool_tokens(one["plan"]) and two["held"] == one["held"]
+    assert pool_tokens(vanilla(two["fg"])) == pool_tokens(one["plan"]) and two["held"] == one["held"]
     for stage in two["fg"]:
         assert f"{stage.name:<13}{stage.total // first.step_tokens:>6} steps" in printed
         assert all(f"{stage.tokens[name]:,}" in printed for name in POOLS)

@@ -14,8 +14,11 @@ URL = "http://localhost:8000/v1"
         ({"teacher_model": URL, "teacher_samples": 0}, "teacher_name: got ''"),
         ({"teacher_name": "qwen"}, "teacher_name: got 'qwen'"),
         ({"teacher_key": "KEY"}, "teacher_key 'KEY'"),
-        ({"teacher_model": URL, "teacher_name": "qwen"}, "teacher_samples: got 3000, but http"),
-        ({"teacher_model": "vllm:qwen"}, "teacher_samples: got 3000, but vllm:qwen"),
+        (
+            {"teacher_model": URL, "teacher_name": "qwen", "teacher_samples": 9},
+            "teacher_samples: got 9, but http",
+        ),
+        ({"teacher_model": "vllm:qwen", "teacher_samples": 9}, "teacher_samples: got 9, but vllm:qwen"),
         ({"shares": [0.4, 0.3, 0.3]}, "shares: got"),
     ],
 )
@@ -25,5 +28,5 @@ def test_teachers_of_04_that_cannot_be(values, message):
 
 
 def test_an_endpoint_may_be_the_teacher_of_04():
-    values = {"teacher_model": URL, "teacher_name": "qwen", "teacher_samples": 0}
+    values = {"teacher_model": URL, "teacher_name": "qwen"}
     assert params.coerce(SCHEMAS["04_sft_overall"], values).teacher_name == "qwen"
