@@ -158,7 +158,7 @@ def test_the_recipe_stands_before_the_studies(stage):
 
 
 def test_02_shows_fg_wsd_in_ten_cells():
-    """From the pools to the trained model's answers; three more name what trains beside it for the studies."""
+    """From the pools to its answers; three more say what trains beside it, for the studies."""
     nb = [("".join(c["source"]), c["cell_type"]) for c in cells("02_pretrain")]
     texts = [text for text, kind in nb if kind == "code" or text.startswith("## Studies")]
     first, last = (next(i for i, t in enumerate(texts) if call in t) for call in ("load_pool", "## Studies"))

@@ -187,7 +187,8 @@ def main(argv):
     assert not job["start_from"] or Path(job["start_from"]).exists(), "started too early"
     (path.parent / "model").mkdir()
     (path.parent / "model" / "weights").write_text(job["name"])
-    result = {"world_size": 1, "validation": [], "seconds": 2.0, "tokens_per_s": 5.0, "resumed_at": 0, "skipped": []}
+    result = {"world_size": 1, "validation": [], "seconds": 2.0, "tokens_per_s": 5.0}
+    result |= {"resumed_at": 0, "skipped": []}
     (path.parent / "result.json").write_text(json.dumps(result | {"history": [{"loss": 1.5}], "mfu": 0.3}))
 """
 
