@@ -270,3 +270,28 @@ def scaling(
     axis.set_title(title, fontsize=10, loc="left")
     fig.legend(loc="outside lower center", ncols=3, fontsize=10)
     return fig
+
+
+def ladder(steps: Mapping[str, Estimate], baseline: Estimate | None, title: str):
+    """Accuracy of the checkpoints in order of training, joined, with their 95% intervals; a larger baseline as
+    a line with the band of its interval."""
+    fig, axis = plt.subplots(figsize=(8, 3.8))
+    # the baseline first, behind the ladder
+    if baseline:
+        axis.axhspan(100 * baseline.low, 100 * baseline.high, color=COLOURS[4], alpha=0.12, lw=0)
+        label = "baseline of 10x the size, cold-start SFT"
+        axis.axhline(100 * baseline.mean, color=COLOURS[4], lw=1.5, ls="--", label=label)
+    heights = [100 * step.mean for step in steps.values()]
+    reach = [
+        [100 * (s.mean - s.low) for s in steps.values()],
+        [100 * (s.high - s.mean) for s in steps.values()],
+    ]
+    axis.errorbar(range(len(steps)), heights, reach, fmt="o-", capsize=4, color=COLOURS[0], label="student")
+    for place, step in enumerate(steps.values()):
+        where = (place, 100 * step.high)
+        axis.annotate(f"{100 * step.mean:.0f}", where, (0, 4), textcoords="offset points", ha="center")
+    axis.set_xticks(range(len(steps)), [name.replace(" ", "\n", 1) for name in steps])
+    axis.set(ylabel="correct, %", ylim=(0, 105), title=title)
+    axis.grid(axis="x", visible=False)
+    axis.legend(loc="lower right")
+    return fig

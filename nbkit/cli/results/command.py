@@ -15,6 +15,11 @@ def add(commands: Any) -> None:
     command = commands.add_parser("results", help=text, description=text)
     command.set_defaults(action=run)
     command.add_argument(
+        "--publish",
+        metavar="PROFILE",
+        help="first copy this finished run's metrics to outputs/reference/",
+    )
+    command.add_argument(
         "--check", action="store_true", help="write nothing; exit code 1 where they would change"
     )
 
@@ -26,6 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
     from nbkit.cli.results.reference import Reference  # noqa: PLC0415 (slow)
 
     root = files.project_root()
+    if arguments.publish:
+        from nbkit.cli.results.publish import publish  # noqa: PLC0415 (with the others)
+
+        print("published:", *publish(arguments.publish, root / "outputs" / "reference"))
     reference = Reference(root / "outputs" / "reference")
     changed = [path for path, text in pages(root, reference).items() if _text(path) != text]
     # --check writes nothing: a test asks in this way whether the page is up to date.

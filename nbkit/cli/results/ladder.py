@@ -50,39 +50,11 @@ def summary(reference: Reference) -> str:
 
 def figure(reference: Reference) -> Any:
     """A matplotlib figure of the ladder, made to be read at half a page's width."""
-    import matplotlib.pyplot as plt  # noqa: PLC0415 (slow, needed to draw only)
+    from nbkit.evals import plots  # noqa: PLC0415 (slow, needed to draw only)
 
-    from nbkit.evals import plots  # noqa: PLC0415 (with matplotlib)
-
-    ladder, baseline = steps(reference)
-    colour, other = plots.COLOURS[0], plots.COLOURS[4]
-    fig, axis = plt.subplots(figsize=(8, 3.8))
-    # the baseline first, behind the ladder: a line with the band of its interval
-    axis.axhspan(100 * baseline.low, 100 * baseline.high, color=other, alpha=0.12, lw=0)
-    axis.axhline(
-        100 * baseline.mean, color=other, lw=1.5, ls="--", label="baseline of 10x the size, cold-start SFT"
-    )
-    # the ladder: one point per checkpoint, joined; bars are 95% intervals over questions
-    heights = [100 * step.mean for step in ladder]
-    reach = [[100 * (s.mean - s.low) for s in ladder], [100 * (s.high - s.mean) for s in ladder]]
-    axis.errorbar(
-        range(len(ladder)), heights, reach, fmt="o-", capsize=4, color=colour, label="student, 0.5M"
-    )
-    for place, step in enumerate(ladder):
-        axis.annotate(
-            f"{100 * step.mean:.0f}",
-            (place, 100 * step.high),
-            (0, 4),
-            textcoords="offset points",
-            ha="center",
-        )
+    found, baseline = steps(reference)
     title = f"Unseen operands, avg@3, 300 questions, one seed (commit {reference.commit(SOURCE)})"
-    names = [step.name.replace(" ", "\n", 1) for step in ladder]
-    axis.set_xticks(range(len(ladder)), names)
-    axis.set(ylabel="correct, %", ylim=(0, 55), title=title)
-    axis.grid(axis="x", visible=False)
-    axis.legend(loc="lower left")
-    return fig
+    return plots.ladder({step.name: step for step in found}, baseline, title)
 
 
 def draw(reference: Reference, path: Path) -> None:
