@@ -273,8 +273,8 @@ def scaling(
 
 
 def ladder(steps: Mapping[str, Estimate], baseline: Estimate | None, title: str):
-    """Accuracy of the checkpoints in order of training, joined, with their 95% intervals; a larger baseline as
-    a line with the band of its interval."""
+    """Accuracy of the checkpoints in order of training, with their 95% intervals; a larger baseline as a line
+    with the band of its interval."""
     fig, axis = plt.subplots(figsize=(8, 3.8))
     # the baseline first, behind the ladder
     if baseline:
