@@ -1,7 +1,8 @@
 # Needs python3 and make; every target makes .venv by itself (install.py, which works without make too).
 #   make smoke                              01 to 07 at toy size, then the report
 #   make run PROFILE=small                  01 to 07, skipping what is up to date
-#   make claims                             01 to 03 with six seeds: the numbers the README quotes (1 to 2 hours)
+#   make claims                             01 to 03 with six seeds: claims about pre-training and SFT (1 to 2 hours)
+#   make teacher                            the teacher that comes with the kit, from nothing (about an hour)
 #   make test PYTEST="-m slow"              the slow tests
 #   make test PYTHON=python3.12             another interpreter
 #   make run TORCH_INDEX=https://download.pytorch.org/whl/cpu    torch without CUDA
@@ -20,7 +21,7 @@ STRIP := $(BIN)/nbstripout --extra-keys "metadata.papermill cell.metadata.paperm
 .PHONY: help run claims smoke teacher test lint lab bench report lock strip clean
 
 help:
-	@sed -n 's/^#   //p' Makefile; echo "targets: run claims smoke test lint lab bench report lock strip clean"
+	@sed -n 's/^#   //p' Makefile; echo "targets: run claims smoke teacher test lint lab bench report lock strip clean"
 
 # A space in the path of the checkout does no harm: all paths here are relative. One in VENV would.
 $(if $(word 2,$(VENV)),$(error VENV=$(VENV): make cannot handle a space in this path; choose another folder))
@@ -42,7 +43,7 @@ smoke: $(STAMP)
 # Makes the teacher that comes with the kit again, from nothing: about an hour on two cores.
 teacher: $(STAMP)
 	$(BIN)/nbkit run --profile teacher --only 01,02,03,04
-	$(BIN)/python -m nbkit.refine.ship outputs/teacher/04_sft_overall nbkit.refine.shipped
+	$(BIN)/python -m nbkit.refine.ship outputs/teacher/04_sft_overall nbkit/models/shipped
 
 report: $(STAMP)
 	$(BIN)/nbkit report --profile $(PROFILE)

@@ -1,4 +1,4 @@
-"""`nbkit claims`: stages once per seed, then the claims over the seeds. Used by cli.py."""
+"""`nbkit claims`: stages once per seed, then the claims over the seeds. Used by commands.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nbkit filter`: the filter that notebook 01 saved, over a corpus of any size. Used by cli.py."""
+"""`nbkit filter`: the filter that notebook 01 saved, over a corpus of any size. Used by commands.py."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ endpoint, and `engine(source)` that picks one.
     groups[0][3].text, groups[0][3].stop             # a raw prompt; "stop", "length", "context" or "error"
     generator.sample([[{"role": "user", "content": "2 + 2?"}]])                       # a conversation
 
-What makes it fast (measured in the design notes, section 7, and by benchmarks/speed.py): a weight copy in
+What makes it fast (measured by benchmarks/speed.py): a weight copy in
 bf16 where the machine multiplies bf16, a key-value cache that is written in place, one prefill per unique
 prompt, attention of one token as two plain products on a CPU, and rows that leave the batch when they are
 finished. All but the copy is in decoding.py.

@@ -1,4 +1,4 @@
-"""Several small trainings beside each other, each a process of one thread. Used by 02-05.
+"""Several small trainings beside each other, each a process of one thread. Used by 02-04.
 
     together("nbkit.pretrain.job", {folder: {...}, other: {...}})
 

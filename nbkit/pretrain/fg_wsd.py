@@ -7,8 +7,8 @@ publishes it; 02 sets its learning rates and trains it, and vanilla WSD beside i
     decay         LR peak -> final  upper pool and more synthetic Q&A, longer sequences, a larger rotary base
 
 Figures are the report's, in units of its 23T training tokens: warmup 0.1, diversity-enriched 12.4,
-high-quality 6.5, decay 4; 12.5 of filtered text of which 6.5 are high quality; 15% synthetic (report.md,
-"Pre-training data" and "FG-WSD").
+high-quality 6.5, decay 4; 12.5 of filtered text of which 6.5 are high quality; 15% synthetic (arXiv
+2512.06266, "Pre-training data" and "FG-WSD").
 
     budget = report_budgets(23_000_000)                # {'filtered': 12_500_000, 'hq': 6_500_000, ...}
     pools = {"hq": 6_500_000, "mq": 6_000_000, "synthetic": 1_800_000}

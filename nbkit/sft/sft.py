@@ -9,7 +9,7 @@ calls and the <|im_end|> with which it stops.
 Two ways of packing, the same loss and gradients (tests/sft/test_sft.py):
 - in rows of `max_length` tokens: per-conversation `position_ids` and no attention mask, from which
   transformers builds a block-diagonal mask per row. On a CPU 1.5 to 3 times faster than TRL's own, which
-  flattens the batch into one very long row (design notes, trl.md section 7).
+  flattens the batch into one very long row.
 - TRL's own (padding-free), where FlashAttention is there. Tested with plain attention on a CPU only: no GPU
   was at hand, so FlashAttention was never run, nor `flash_attention` beyond its answer without a GPU.
 Shape legend: R rows, T tokens per row.

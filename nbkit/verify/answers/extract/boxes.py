@@ -1,4 +1,4 @@
-r"""The answer in a box or a tag, without the words around it (for `extract.py`).
+r"""The answer in a box or a tag, without the words around it (for `answer.py`).
 
 inside(r"\text{The value of } x \text{ is } 9")  # "9"
 inside(r"12 \text{ students are left}")  # "12 students"

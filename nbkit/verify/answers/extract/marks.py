@@ -1,4 +1,4 @@
-r"""Answers that stand in a list or name an option (for `statements.py` and `extract.py`).
+r"""Answers that stand in a list or name an option (for `statements.py` and `answer.py`).
 
 list_items("\n\n- 14\n- 15")  # ["14", "15"]: below a marker such as "Answer:", a mark is no minus sign
 named_option("option C, Cecile")  # ("C", ", Cecile")
