@@ -57,9 +57,9 @@ class Overall(Computing):
     )
     teacher_epochs: float = par(2.0, "passes over what it is taught", lo=0.01)
     teacher_lr: float = par(5e-4, "peak learning rate of the teacher", lo=0.0, hi=1.0)
-    prompts: int = par(1_500, "instructions to draw; equal ones are refined once", lo=8)
+    prompts: int = par(3_000, "instructions to draw; equal ones are refined once", lo=8)
     shares: list[float] = par([0.4, 0.3, 0.2, 0.1], "reasoning, general, agent, code", source="report")
-    candidates: int = par(6, "teacher drafts per instruction", lo=1)
+    candidates: int = par(4, "teacher drafts per instruction", lo=1)
     rounds: int = par(2, "revision rounds at most", lo=0)
     confidence: float = par(
         0.8, "trust a solution that this share of the other drafts agree with", lo=0.0, hi=1.0
@@ -71,8 +71,8 @@ class Overall(Computing):
         "what the recipe is compared with, at equal samples and steps",
         choices=["sft_first_sample", "sft_rejection", "sft_refined", "sft_trusted"],
     )
-    part: int = par(500, "instructions refined at a time; a killed run loses one part at most", lo=1)
-    epochs: float = par(4.0, "passes of the overall SFT", lo=0.01)
+    part: int = par(1_000, "instructions refined at a time; a killed run loses one part at most", lo=1)
+    epochs: float = par(3.0, "passes of the overall SFT", lo=0.01)
     lr: float = par(1e-3, "peak learning rate of the student", lo=0.0, hi=1.0)
     batch: int = par(2, "packed rows per step", lo=1)
     max_length: int = par(256, "tokens per packed row", lo=32)
