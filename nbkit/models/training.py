@@ -1,4 +1,4 @@
-"""What every trainer of the kit sets alike: precision, seeds, progress, no files behind our back. Used by
+"""What every trainer of the kit sets alike: precision, seeds, progress, no files but ours. Used by
 02-06."""
 
 import os
@@ -41,7 +41,7 @@ class Progress(TrainerCallback):
 
 def shared_arguments(out: Path, seed: int) -> dict:
     """What every trainer of the kit sets alike: seeds for model and data order, nothing saved or reported
-    behind our back, no NaN hidden from the log. Progress bars show when a person steps through; under
+    unasked, no NaN hidden from the log. Progress bars show when a person steps through; under
     `nbkit run` (TQDM_DISABLE=1) its live line takes over."""
     return {
         "output_dir": str(out),

@@ -46,7 +46,8 @@ def pass_rates(
 
 
 def within_band(rates_P: np.ndarray, low: float = 0.1, high: float = 0.9) -> np.ndarray:
-    """Which questions teach something: strictly between `low` and `high`, shape (P,) bool. NaN does not."""
+    """Which questions teach something: strictly between `low` and `high`, shape (P,) bool. A rate
+    that is NaN counts as outside."""
     return (rates_P > low) & (rates_P < high)
 
 

@@ -266,11 +266,8 @@ def sft(
     # What was learned from, to report.
     tokens = sum(len(row["input_ids"]) for row in encoded)
     learned = sum(y != IGNORE for row in encoded for y in row["labels"])
-    validation = [
-        {"step": row["step"], "eval_loss": row["eval_loss"]}
-        for row in trainer.state.log_history
-        if "eval_loss" in row
-    ]
+    measured = [row for row in trainer.state.log_history if "eval_loss" in row]
+    validation = [{key: row[key] for key in ("step", "eval_loss")} for row in measured]
     return SFTResult(history, len(encoded), dropped, tokens, learned, seconds, validation)
 
 

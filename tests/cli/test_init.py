@@ -114,7 +114,7 @@ def nbkit(wheel: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProces
 def test_init_with_the_wheel_makes_a_project_that_status_reads(wheel, tmp_path):
     done = nbkit(wheel, tmp_path, "init", "my run")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("made my run: 7 notebooks, 6 profiles in params/\nnext:\n    cd 'my run'\n")
+    assert done.stdout.startswith("made my run: 7 notebooks, 7 profiles in params/\nnext:\n    cd 'my run'\n")
     assert "nbkit run --profile smoke" in done.stdout
     assert names(tmp_path / "my run") == committed()
     (tmp_path / "my run/params/smoke/01_data_mix.yaml").write_text("profile: smoke\nstpes: 3\n")

@@ -14,12 +14,13 @@ def add(commands: Any) -> None:
     text = "write docs/results.md, its figure and the README's claim table from outputs/reference/"
     command = commands.add_parser("results", help=text, description=text)
     command.set_defaults(action=run)
-    command.add_argument(
+    which = command.add_mutually_exclusive_group()
+    which.add_argument(
         "--publish",
         metavar="PROFILE",
         help="first copy this finished run's metrics to outputs/reference/",
     )
-    command.add_argument(
+    which.add_argument(
         "--check", action="store_true", help="write nothing; exit code 1 where they would change"
     )
 

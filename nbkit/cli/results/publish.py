@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nbkit.run import files, params
-from nbkit.run.provenance import run_dir
+from nbkit.run.provenance import changed_inputs, changed_outputs, load_manifest, run_dir
 
 
 def publish(profile: str, reference: Path) -> list[str]:
@@ -15,7 +15,7 @@ def publish(profile: str, reference: Path) -> list[str]:
     by code that no commit holds: such numbers could not be placed."""
     # First all that can be wrong, then the copies.
     runs = {stage: run_dir(profile, stage) for stage in params.schemas()}
-    made = {stage: _manifest(folder) for stage, folder in runs.items()}
+    made = {stage: _manifest(profile, stage) for stage in runs}
     sources, timings = (files.read_json(reference / name) for name in ("sources.json", "timings.json"))
     written = []
     for stage, manifest in made.items():
@@ -29,10 +29,18 @@ def publish(profile: str, reference: Path) -> list[str]:
     return written
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    if not (folder / "manifest.json").is_file():
-        raise ValueError(f"results: {folder} holds no finished stage; finish the run first (`nbkit status`)")
-    manifest = files.read_json(folder / "manifest.json")
+def _manifest(profile: str, stage: str) -> dict[str, Any]:
+    """The manifest of a stage that is whole and made of the inputs that are there. Today's code may differ:
+    the commit that made the numbers is written beside them."""
+    folder = run_dir(profile, stage)
+    state, reason, manifest = load_manifest(profile, stage)
+    if state == "complete":
+        wrong = changed_outputs(profile, stage, manifest) or [changed_inputs(profile, manifest)]
+        reason = "; ".join(filter(None, wrong))
+    if reason:
+        raise ValueError(
+            f"results: {folder}: {reason}; make it with `nbkit run --profile {profile} --only {stage[:2]}`"
+        )
     if manifest["git"]["dirty"] or not manifest["git"]["commit"]:
         raise ValueError(
             f"results: {folder} was made by code that no commit holds; commit it, then run it again"

@@ -62,10 +62,10 @@ def write(result: dict[str, Any], home: Path) -> list[Path]:
 
 def _figures(result: dict[str, Any], home: Path) -> list[Path]:
     # The backend is chosen before pyplot, which `figures` imports, looks for a display.
-    import matplotlib  # noqa: PLC0415
+    import matplotlib  # noqa: PLC0415 (slow, needed to draw only)
 
     matplotlib.use("agg")
-    from nbkit.cli.study import figures  # noqa: PLC0415
+    from nbkit.cli.study import figures  # noqa: PLC0415 (imports pyplot)
 
     # A forest for every claim that has parts: all questions first, then each group that fits.
     rows, drawn = {row["id"]: row for row in result["claims"]}, {}

@@ -104,7 +104,10 @@ class Pretrain(Computing):
     peak_lr: float = par(4e-3, "stable learning rate of the student", lo=0.0, hi=1.0)
     big_peak_lr: float = par(2e-3, "stable learning rate of baseline and teacher", lo=0.0, hi=1.0)
     final_lr: float = par(
-        1.33e-5, "learning rate at the end of decay (the report's ratio to the student's peak, 1:300)", lo=0.0, hi=1.0
+        1.33e-5,
+        "learning rate at the end of decay (the report's ratio to the student's peak, 1:300)",
+        lo=0.0,
+        hi=1.0,
     )
     decay_shape: str = par("linear", "shape of the decay (undisclosed)", choices=["linear", "cosine", "sqrt"])
     rope_base: float = par(10_000.0, "rotary base before decay", lo=1.0)

@@ -1,5 +1,6 @@
 """A finished run becomes a committed measurement, or is refused with what to do."""
 
+import hashlib
 import json
 
 import pytest
@@ -7,8 +8,12 @@ import pytest
 from nbkit.cli.results import publish
 from nbkit.cli.results.reference import Reference
 from nbkit.run import params
+from nbkit.run.provenance import FORMAT
 
 MANIFEST = {
+    "format": FORMAT,
+    "inputs": {},
+    "outputs": {},
     "git": {"commit": "abcdef0123", "dirty": False},
     "reused": [],
     "cores": 2,
@@ -20,14 +25,21 @@ MANIFEST = {
 }
 
 
+def vouch(folder, manifest) -> None:
+    """Write the manifest as a finished stage does."""
+    text = json.dumps(manifest)
+    (folder / "manifest.json").write_text(text)
+    (folder / "_SUCCESS").write_text(hashlib.sha256(text.encode()).hexdigest())
+
+
 @pytest.fixture
 def made(tmp_path, monkeypatch):
     """A whole run, and where measurements are kept."""
-    monkeypatch.setattr(publish, "run_dir", lambda profile, stage: tmp_path / profile / stage)
+    monkeypatch.setenv("NBKIT_OUTPUTS", str(tmp_path))
     for stage in params.schemas():
         folder = tmp_path / "small" / stage
         folder.mkdir(parents=True)
-        (folder / "manifest.json").write_text(json.dumps(MANIFEST))
+        vouch(folder, MANIFEST)
         (folder / "metrics.json").write_text(json.dumps({"of": stage}))
     (tmp_path / "reference").mkdir()
     (tmp_path / "reference" / "sources.json").write_text("{}")
@@ -52,15 +64,21 @@ def test_metrics_source_and_time_are_kept(made):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (None, "holds no finished stage"),
+        ({"format": FORMAT - 1}, "made by an older nbkit.*nbkit run --profile small --only 04"),
+        ({"outputs": {"gone": {"sha256": "x"}}}, "gone.*--only 04"),
         ({"git": {"commit": "abc", "dirty": True}}, "no commit holds"),
         ({"git": {"commit": None, "dirty": False}}, "no commit holds"),
         ({"reused": ["student_fg"]}, "student_fg reused"),
     ],
 )
 def test_a_run_whose_numbers_could_not_be_placed_is_refused(made, change, message):
-    manifest = made / "small" / "04_sft_overall" / "manifest.json"
-    manifest.unlink() if change is None else manifest.write_text(json.dumps(MANIFEST | change))
+    vouch(made / "small" / "04_sft_overall", MANIFEST | change)
     with pytest.raises(ValueError, match=message):
         publish.publish("small", made / "reference")
     assert not (made / "reference" / "small").exists()
+
+
+def test_a_stage_that_never_finished_is_refused(made):
+    (made / "small" / "07_eval" / "_SUCCESS").unlink()
+    with pytest.raises(ValueError, match="07_eval: never finished; make it with"):
+        publish.publish("small", made / "reference")

@@ -13,7 +13,7 @@ from nbkit.cli.commands import main
 from nbkit.cli.results import claims_table, command, ladder, text
 from nbkit.cli.results.reference import Reference
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = Reference(ROOT / "outputs" / "reference")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
