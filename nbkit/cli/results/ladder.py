@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nbkit.cli.results.reference import Reference
+from nbkit.cli.results.text import table
 
 SOURCE, SPLIT = "small/07_eval.json", "operands"
 BASELINE = "10x baseline + SFT"
@@ -39,13 +40,28 @@ def summary(reference: Reference) -> str:
     """Whether the ladder rises, in one sentence of Markdown."""
     (base, *later), baseline = steps(reference)
     best = max(later, key=lambda step: step.mean)
-    way = "rises" if best.mean > base.mean else "falls"
+    way = "rises" if later[-1].mean > base.mean else "falls"
     numbers = [f"{100 * step.mean:.0f}%" for step in (base, best, later[-1], baseline)]
     return (
         f"**The ladder {way}**: from {numbers[0]} ({base.name}) to {numbers[2]} after the last "
         f"stage; the best later checkpoint is {best.name} with {numbers[1]}, the baseline of "
         f"ten times the size has {numbers[3]}."
     )
+
+
+def example(reference: Reference) -> str:
+    """One question and its answers stage by stage, as a table of Markdown; "" where the run recorded none."""
+    found = reference.read(SOURCE).get("example")
+    if not found:
+        return ""
+    rows = []
+    for name in ("FG-WSD base", "overall SFT", "DPD", "RL: + preference"):
+        answer = found["answers"][name]
+        # A cell of a table is one line, and its own signs would end it.
+        said = " ".join(answer["text"].split()).replace("|", "\\|").replace("`", "'")
+        rows.append([name, f"`{said}`", "right" if answer["right"] else "wrong"])
+    heads = [f"“{found['question']}” (wanted: {found['wanted']})", "answer", ""]
+    return table(heads, rows)
 
 
 def figure(reference: Reference) -> Any:

@@ -45,14 +45,19 @@ def results(reference: Reference) -> str:
 
 
 def readme(text: str, reference: Reference) -> str:
-    """The README with its two marked parts, the sentence on the ladder and the claim table, made anew. Raises
-    ValueError where marks are gone."""
+    """The README with its marked parts made anew: the sentence on the ladder, one question through the
+    stages, the claim table. Raises ValueError where marks are gone."""
     rows = [
         [row.claim, row.ours, row.seeds, row.verdict, f"[{row.commit}](docs/results.md#{row.anchor})"]
         for row in claims_table.chief(reference)
     ]
     heads = ["claim of the report, or its control", "ours, points [95%]", "seeds", "verdict", "commit"]
-    for name, part in (("ladder", ladder.summary(reference)), ("claims", table(heads, rows))):
+    parts = {
+        "ladder": ladder.summary(reference),
+        "example": ladder.example(reference),
+        "claims": table(heads, rows),
+    }
+    for name, part in parts.items():
         begin, end = MARKS[0].format(name), MARKS[1]
         marked = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
         if len(marked.findall(text)) != 1:
