@@ -86,7 +86,11 @@ def load_manifest(profile: str, stage: str) -> tuple[Status, str, dict[str, Any]
     try:
         claimed = (folder / "_SUCCESS").read_text().strip()
     except OSError:
-        return "missing", "never finished" if folder.is_dir() else "not run yet", {}
+        return (
+            "missing",
+            "not finished: it runs now, or was interrupted" if folder.is_dir() else "not run yet",
+            {},
+        )
     try:
         raw = (folder / "manifest.json").read_bytes()
     except OSError:

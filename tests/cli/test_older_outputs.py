@@ -146,5 +146,5 @@ def test_claims_without_running_refuse_it_on_the_command_line(old, capsys):
 
 def test_an_old_run_that_never_finished_is_missing(old):
     (old / "outputs/tiny/01_make/_SUCCESS").unlink()
-    assert status_of("01", "tiny") == ("missing", "never finished")
+    assert status_of("01", "tiny") == ("missing", "not finished: it runs now, or was interrupted")
     assert params.resolve_stage("01") == "01_make"

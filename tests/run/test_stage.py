@@ -143,7 +143,7 @@ def test_a_new_run_withdraws_the_old_success_and_clears_leftovers(project):
     (folder / ".tmp-999999999-ab-model" / "half").write_text("x")
     start()
     assert not (folder / "_SUCCESS").exists() and not list(folder.glob(".tmp-*"))
-    assert status_of("01_make", "tiny") == ("missing", "never finished")
+    assert status_of("01_make", "tiny") == ("missing", "not finished: it runs now, or was interrupted")
 
 
 @pytest.mark.parametrize("name", ["../x", "/tmp/x", "", "manifest.json", "_SUCCESS"])

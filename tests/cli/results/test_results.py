@@ -47,13 +47,13 @@ def test_the_command_writes_what_changed_and_check_only_says_so(copy, capsys):
     assert main(["results", "--check"]) == 0
     path = copy / "outputs/reference/small/07_eval.json"
     found = json.loads(path.read_text())
-    found["results"]["DPD"]["by_split"]["operands"] |= {"mean": 0.99, "high": 1.0}
+    found["results"]["RL: + preference"]["by_split"]["operands"] |= {"mean": 0.99, "high": 1.0}
     path.write_text(json.dumps(found))
     assert main(["results", "--check"]) == 1
     assert "docs/results.md" in capsys.readouterr().out
     assert main(["results"]) == 0
-    assert "| DPD | 99% " in (copy / "docs/results.md").read_text()
-    assert "**The ladder rises**: from 42%" in (copy / "README.md").read_text()
+    assert "| RL: + preference | 99% " in (copy / "docs/results.md").read_text()
+    assert re.search(r"\*\*The ladder rises\*\*: from \d+% .* to 99%", (copy / "README.md").read_text())
     assert main(["results", "--check"]) == 0
 
 
