@@ -70,13 +70,19 @@ def finetune_all(run: Run, arms: Mapping[str, Arm], held_out: Conversations = ()
 
     def build(name: str, out: Path) -> None:
         # The first that is missing starts all; those which are finished are not trained again.
-        jobs = {places[n]: job.job(places[n], *vars(arm).values(), held_out) for n, arm in arms.items()}
+        longest_first = sorted(arms, key=lambda n: -_size(arms[n].source))  # none is left alone at the end
+        jobs = {places[n]: job.job(places[n], *vars(arms[n]).values(), held_out) for n in longest_first}
         together("nbkit.sft.job", jobs)
         copytree(places[name] / job.MODEL, out, dirs_exist_ok=True)
         _, seconds = _note(name, out, files.read_json(places[name] / job.RESULT))
         run.timing(**{f"{name}_s": seconds})
 
     return {name: run.once(name, partial(build, name), **_key(arm, held_out)) for name, arm in arms.items()}
+
+
+def _size(source: str | Path) -> int:
+    """Bytes of a model's folder; 0 for a hub id."""
+    return sum(path.stat().st_size for path in Path(source).glob("*.safetensors"))
 
 
 def clean_up(run: Run) -> None:
