@@ -98,10 +98,11 @@ def train_all(stage: Run, jobs: Sequence[Job], **how) -> dict[str, Path]:
         result = run(MODULE, job, place, **how)
         copytree(place / "model", out, dirs_exist_ok=True)
         files.write_json(out / "validation.json", result["validation"])
-        stage.timing(**{f"{name}_s": result["seconds"], f"{name}_tokens_per_s": result["tokens_per_s"]})
+        speed = {"s": result["seconds"], "tokens_per_s": result["tokens_per_s"], "mfu": result["mfu"]}
+        stage.timing(**{f"{name}_{key}": value for key, value in speed.items()})
         if at := result["resumed_at"]:
             print(f"{name}: went on from step {at}; skipped: {result['skipped'] or 'nothing'}")
-        print(f"{name}: final loss {result['history'][-1]['loss']:.2g}, MFU {result['mfu']:.0%}")
+        print(f"{name}: final loss {result['history'][-1]['loss']:.2g}")
 
     return {
         name: stage.once(name, partial(build, name), job={k: v for k, v in job.items() if k != "out"})
