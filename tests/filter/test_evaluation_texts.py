@@ -118,15 +118,16 @@ def test_embedded_questions_are_found_in_a_document_and_training_text_is_clean()
     for text in counted:
         found = leaks.leak(f"{rng.choice(filler)}\n{text.upper()}\n{rng.choice(filler)}")
         assert found is not None and found["set"] == "embedded"
-    # What is found in training text is the beginning of a longer question ("Evaluate true or false" in "Evaluate
-    # true or false or true."), never the question itself, and in few documents.
+    # What is found in training text is the beginning of a longer question ("Evaluate true or false" in
+    # "Evaluate true or false or true."), never the question itself, and in few documents.
     texts = world.seeds(1000, seed=11)
-    found = [(leak, text) for text in texts if (leak := leaks.leak(text)) and leak["kind"] == "exact"]
-    assert len(found) < 0.02 * len(texts)
-    for leak, text in found:
+    found = [(leak, text) for text in texts if (leak := leaks.leak(text))]
+    whole = [(leak, text) for leak, text in found if leak["kind"] == "exact"]
+    assert len(whole) < 0.02 * len(texts)
+    for leak, text in whole:
         asked = re.findall(r"^(?:Question:|Problem\.) (.*)$", text, re.MULTILINE)
         assert len(asked) == 2 and leak["match"] not in map(normalise, asked)
-    assert sum(leak is not None for leak in found) <= 5, "long templates may share 13 words by chance"
+    assert len(found) - len(whole) <= 5, "long templates may share 13 words by chance"
 
 
 @pytest.fixture(scope="module")
