@@ -293,5 +293,5 @@ def ladder(steps: Mapping[str, Estimate], baseline: Estimate | None, title: str)
     axis.set_xticks(range(len(steps)), [name.replace(" ", "\n", 1) for name in steps])
     axis.set(ylabel="correct, %", ylim=(0, 105), title=title)
     axis.grid(axis="x", visible=False)
-    axis.legend(loc="lower right")
+    axis.legend(loc="upper left")
     return fig

@@ -59,6 +59,7 @@ def example(reference: Reference) -> str:
         answer = found["answers"][name]
         # A cell of a table is one line, and its own signs would end it.
         said = " ".join(answer["text"].split()).replace("|", "\\|").replace("`", "'")
+        said = said.replace('": ', '":').replace(", ", ",")  # JSON, compact
         rows.append([name, f"`{said}`", "right" if answer["right"] else "wrong"])
     heads = [f"“{found['question']}” (wanted: {found['wanted']})", "answer", ""]
     return table(heads, rows)
