@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nbkit.run import files, progress, provenance
+from nbkit.run.stage import Run
+
+TRAINING = "training"  # folder of a run: what is being trained, until the notebook removes it
+
+
+def workshop(run: Run) -> Path:
+    """The folder in which a run trains. Checkpoints there are gone on from, but what other code finished is
+    forgotten, so that it is trained again."""
+    folder, code = run.dir / TRAINING, files.digest(provenance.code_of(run.stage))
+    mark = folder / "code"
+    if not mark.is_file() or mark.read_text() != code:
+        for result in folder.glob("*/result.json"):
+            result.unlink()
+        folder.mkdir(parents=True, exist_ok=True)
+        files.replace_text(mark, code)
+    return folder
+
+
+def clean_up(run: Run) -> None:
+    """Remove what trainings left behind, jobs and results too: what was published are copies."""
+    shutil.rmtree(run.dir / TRAINING, ignore_errors=True)
 
 
 def finished(folder: Path, config: Mapping) -> bool:

@@ -24,7 +24,7 @@ from shutil import copytree
 
 import torch
 
-from nbkit.models.side_by_side import child_environment, ended, finished, leave_with_stdin, together
+from nbkit.models.side_by_side import child_environment, ended, finished, leave_with_stdin, together, workshop
 from nbkit.pretrain.job import Job
 from nbkit.run import files, provenance
 from nbkit.run.stage import Run
@@ -87,6 +87,7 @@ def train_all(stage: Run, jobs: Sequence[Job], **how) -> dict[str, Path]:
     thread each, else one after the other. `how`: launcher, processes and nodes, as `run` takes them.
     Killed runs go on from their newest valid checkpoint, finished models are kept. Raises as `run` and
     `together` do."""
+    workshop(stage)
     beside = how.get("launcher", "inline") == "inline" and not torch.cuda.is_available()
     places = {job.name: (Path(job.out), asdict(job)) for job in sorted(jobs, key=_work, reverse=True)}
 

@@ -12,19 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from shutil import copytree, rmtree
+from shutil import copytree
 from typing import Any
 
 import torch
 
 from nbkit.models.load import load, save
-from nbkit.models.side_by_side import together
+from nbkit.models.side_by_side import together, workshop
 from nbkit.run import files
 from nbkit.run.stage import Run
 from nbkit.sft import job
 from nbkit.sft.sft import SFTSettings, finetuned
 
-AMOUNTS, VALIDATION, TRAINING = "amounts.json", "validation.json", "training"
+AMOUNTS, VALIDATION = "amounts.json", "validation.json"
 Conversations = Sequence[list[dict] | dict]  # in the forms of nbkit.sft.sft
 # train(model, tokenizer, folder): trains the model in place, returns (history, seconds)
 Training = Callable[[Any, Any, Path], tuple[list[dict], float]]
@@ -62,11 +62,11 @@ class Arm:
 
 def finetune_all(run: Run, arms: Mapping[str, Arm], held_out: Conversations = ()) -> dict[str, Path]:
     """Several fine-tunings, each as `finetune` makes it. On a CPU side by side, one thread each: small models
-    gain nothing from more. What is being trained lies in the folder `training` of the run until the notebook
-    removes it (`clean_up`), so that an interrupted notebook does not train a finished one again."""
+    gain nothing from more. What is being trained lies in the run's folder `training` until the notebook ends
+    with `side_by_side.clean_up`: an interrupted notebook does not train a finished one again."""
     if torch.cuda.is_available():
         return {name: finetune(run, name, *vars(arm).values(), held_out) for name, arm in arms.items()}
-    places = {name: run.dir / TRAINING / name for name in arms}
+    places = {name: workshop(run) / name for name in arms}
 
     def build(name: str, out: Path) -> None:
         # The first that is missing starts all; those which are finished are not trained again.
@@ -83,11 +83,6 @@ def finetune_all(run: Run, arms: Mapping[str, Arm], held_out: Conversations = ()
 def _size(source: str | Path) -> int:
     """Bytes of a model's folder; 0 for a hub id."""
     return sum(path.stat().st_size for path in Path(source).glob("*.safetensors"))
-
-
-def clean_up(run: Run) -> None:
-    """Remove what trainings left behind: what was published are copies."""
-    rmtree(run.dir / TRAINING, ignore_errors=True)
 
 
 def _key(arm: Arm, held_out: Conversations) -> dict:

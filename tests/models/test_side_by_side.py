@@ -5,11 +5,12 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from nbkit.models.side_by_side import finished, together
+from nbkit.models.side_by_side import clean_up, finished, together, workshop
 from nbkit.pretrain import launch
 
 MODULE = """
@@ -73,6 +74,19 @@ def test_what_branches_from_a_checkpoint_waits_for_it(module, tmp_path):
     }
     together(module, jobs, at_once=2)
     assert [result(f)["name"] for f in (first, other, later)] == ["first", "other", "later"]
+
+
+def test_what_other_code_finished_is_forgotten_and_checkpoints_are_kept(tmp_path, monkeypatch):
+    run = SimpleNamespace(dir=tmp_path, stage="02_pretrain")
+    job = workshop(run) / "a"
+    (job / "checkpoint-5").mkdir(parents=True)
+    (job / "job.json").write_text("{}")
+    (job / "result.json").write_text("{}")
+    assert workshop(run) == tmp_path / "training" and finished(job, {})
+    monkeypatch.setattr("nbkit.run.provenance.code_of", lambda stage: {"sft.py": "changed"})
+    assert not finished(workshop(run) / "a", {}) and (job / "checkpoint-5").is_dir()
+    clean_up(run)
+    assert not (tmp_path / "training").exists()
 
 
 def test_one_that_fails_ends_the_others_with_its_words(module, tmp_path):

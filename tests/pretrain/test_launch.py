@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from nbkit.models.side_by_side import clean_up
 from nbkit.pretrain import launch
 from nbkit.pretrain.job import Job
 
@@ -209,7 +210,10 @@ def test_all_arms_are_trained_and_what_one_makes_another_goes_on_from(tmp_path, 
             built.append(name)
         return out
 
-    stage = SimpleNamespace(once=once, timing=lambda **found: seconds.update(found))
+    timing = seconds.update
+    stage = SimpleNamespace(
+        once=once, timing=lambda **found: timing(found), dir=tmp_path, stage="02_pretrain"
+    )
     place = tmp_path / "training"
     common = {"pools": "", "tokenizer": "", "plan": [{"tokens": {"hq": 8}}], "batch": 1}
     small = Job("student", str(place / "student"), **common, model={"hidden": 2, "layers": 1})
@@ -222,3 +226,7 @@ def test_all_arms_are_trained_and_what_one_makes_another_goes_on_from(tmp_path, 
     assert built[0] == "baseline" and seconds["student_s"] == 2.0  # the longest starts first
     assert json.loads((trained["student"] / "validation.json").read_text()) == []
     assert launch.train_all(stage, [small, later, big]) == trained and len(built) == 3
+    # after the notebook has cleaned up, a lost artifact is made again
+    clean_up(stage)
+    shutil.rmtree(trained["student"])
+    assert launch.train_all(stage, [small, later, big]) == trained and built[-1] == "student"

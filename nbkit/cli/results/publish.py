@@ -54,7 +54,7 @@ def _manifest(profile: str, stage: str) -> dict[str, Any]:
 
 
 def _source(manifest: dict[str, Any]) -> dict[str, Any]:
-    machine = f"{manifest['cores']} cores of an {manifest['cpu']}, {manifest['device']}"
+    machine = f"{manifest['cores']} cores, {manifest['cpu']}, {manifest['device']}"
     if manifest["precision"]:
         machine += f", {manifest['precision']}"
     return {

@@ -66,7 +66,7 @@ class Overall(Computing):
     )
     judged: float = par(0.6, "and that judges give so much", lo=0.0, hi=1.0)
     continuations: int = par(8, "samples that go on from a chain; all must reach its solution", lo=1)
-    arms: list[str] = par(
+    ablations: list[str] = par(
         ["sft_first_sample"],
         "what the recipe is compared with, at equal samples and steps",
         choices=["sft_first_sample", "sft_rejection", "sft_refined", "sft_trusted"],

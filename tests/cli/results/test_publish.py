@@ -54,7 +54,7 @@ def test_metrics_source_and_time_are_kept(made):
     assert all(reference.read(name) == {"of": name.removeprefix("small/")[:-5]} for name in names)
     assert reference.commit(names[0]) == "abcdef0"
     source = reference.read("sources.json")[names[0]]
-    assert source["machine"] == "2 cores of an Some CPU, cpu, fp32" and source["note"] == "one seed (3)"
+    assert source["machine"] == "2 cores, Some CPU, cpu, fp32" and source["note"] == "one seed (3)"
     assert reference.read("timings.json") == {
         "smoke": {"01_data_mix": 1},
         "small": dict.fromkeys(params.schemas(), 61),
