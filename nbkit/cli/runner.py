@@ -186,18 +186,26 @@ def _watch(
 
 
 def _measure(seen: dict[int, psutil.Process]) -> tuple[int, float]:
-    """Resident bytes of everything alive in the tree, and the CPU seconds it used so far; adds new
-    descendants to `seen`."""
+    """Bytes of memory that everything alive in the tree takes, and the CPU seconds it used so far; adds new
+    descendants to `seen`. A page that several processes share (libraries, forked workers) counts once."""
     total, cpu_s = 0, 0.0
     for parent in list(seen.values()):
         with contextlib.suppress(psutil.Error):
             seen.update({child.pid: child for child in parent.children(recursive=True)})
     for member in seen.values():
         with contextlib.suppress(psutil.Error):
-            total += member.memory_info().rss
+            total += _bytes(member)
             used = member.cpu_times()
             cpu_s += used.user + used.system
     return total, cpu_s
+
+
+def _bytes(process: psutil.Process) -> int:
+    """Its share of the memory: of a shared page, its part (Linux; elsewhere all of each page)."""
+    try:
+        return process.memory_full_info().pss
+    except (AttributeError, psutil.AccessDenied):  # no Linux, or a process of another user
+        return process.memory_info().rss
 
 
 def stop(processes: list[psutil.Process], patience: float = 3.0) -> None:

@@ -18,6 +18,7 @@ from nbkit.pretrain.order import SampleOrder
 from nbkit.pretrain.plan import Stage, learning_rate, stage_at
 from nbkit.pretrain.rope import rope_base, set_rope_base
 from nbkit.run import progress
+from nbkit.run.precision import precision
 
 
 class MicroBatches(Dataset):
@@ -53,6 +54,12 @@ def validation(held_out: Mapping[str, np.ndarray], rows: int, micro: int) -> dic
         name: [as_batch(own[i : i + micro]) for i in range(0, rows - micro + 1, micro)]
         for name, own in held_out.items()
     }
+
+
+def plain_attention_is_faster(seq_len: int) -> bool:
+    """On a CPU in bf16, plain products are 1.3 to 1.5 times as fast as torch's fused attention for sequences of
+    256 tokens, and half as fast for 1,024 (0.5M and 5M parameters, one thread)."""
+    return not torch.cuda.is_available() and precision() == "bf16" and seq_len <= 256
 
 
 def validation_rows(log: Sequence[Mapping]) -> list[dict]:
@@ -146,8 +153,8 @@ class PretrainTrainer(AtomicCheckpoints, Trainer):
 
 
 class Follow(TrainerCallback):
-    """At each step: the rotary base of its stage; tokens/s, or that a step compiles, for the live line; due
-    saves."""
+    """At each step: rotary base and attention of its stage; tokens/s, or that a step compiles, for the live
+    line; due saves."""
 
     def __init__(
         self,
@@ -162,11 +169,17 @@ class Follow(TrainerCallback):
         self.compiled: set[int] = set()  # lengths of sequences that have their graph
         self.compiling = False
 
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        self.attention = model.config._attn_implementation
+
     def on_step_begin(self, args, state, control, model=None, **kwargs):
         # By tokens seen, so that a resumed run finds its base without having seen the border.
         stage = self.plan[stage_at(state.global_step * self.batch_tokens, self.plan)[0]]
         if rope_base(model) != stage.rope_base:
             set_rope_base(model, stage.rope_base)
+        attention = "eager" if plain_attention_is_faster(stage.seq_len) else self.attention
+        if model.config._attn_implementation != attention:
+            model.set_attn_implementation(attention)
         if args.torch_compile and stage.seq_len not in self.compiled:
             self.compiled.add(stage.seq_len)
             self.compiling = True

@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -57,6 +58,19 @@ def test_pretraining_learns_repeats_exactly_and_follows_the_plan(folder, tmp_pat
     rates = [learning_rate((row["step"] - 0.5) * 256, PLAN) for row in result.history]
     assert [row["learning_rate"] for row in result.history] == pytest.approx(rates, rel=1e-6)
     assert [row["tokens"] for row in result.history] == [256 * row["step"] for row in result.history]
+
+
+@pytest.mark.parametrize("numbers, wanted", [("bf16", ["eager", "sdpa"]), ("fp32", ["sdpa", "sdpa"])])
+def test_short_sequences_get_the_faster_attention_of_a_cpu(monkeypatch, numbers, wanted):
+    monkeypatch.setattr("nbkit.pretrain.trainer.precision", lambda: numbers)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    plan, model, seen = [PLAN[0], replace(PLAN[2], seq_len=512)], tiny.model(), []
+    follow, args = Follow(plan, batch_tokens=512), SimpleNamespace(torch_compile=False)
+    follow.on_train_begin(args, None, None, model)
+    for step in (0, 1):
+        follow.on_step_begin(args, SimpleNamespace(global_step=step), None, model)
+        seen.append(model.config._attn_implementation)
+    assert seen == wanted
 
 
 def test_decay_reads_longer_sequences_under_a_larger_rotary_base(folder, tmp_path):

@@ -11,7 +11,7 @@ from nbkit.run import files
 
 def add(commands: Any) -> None:
     """Add the command to the parser's `commands`."""
-    text = "write docs/results.md, its figure and the README's claim table from outputs/reference/"
+    text = "write docs/results.md, its figures and the README's claim table from outputs/reference/"
     command = commands.add_parser("results", help=text, description=text)
     command.set_defaults(action=run)
     which = command.add_mutually_exclusive_group()
@@ -45,8 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 1 if changed else 0
     for path, text in pages(root, reference).items():
         files.replace_text(path, text)
-    ladder.draw(reference, root / "docs" / "figures" / "ladder.png")
-    print("written: docs/results.md docs/figures/ladder.png README.md")
+    ladder.draw(reference, root / "docs" / "figures")
+    print("written: docs/results.md docs/figures/ladder*.png README.md")
     return 0
 
 

@@ -1,6 +1,7 @@
 """The ladder: accuracy stage by stage on questions with unseen operands, beside the 10x baseline.
 
-Drawn from small/07_eval.json. The bases complete a document, the others answer in chat.
+Two of them: over the seeds of `nbkit claims` (claims/claims.json), with the stages that every seed ran, and of
+the whole pipeline in one seed (small/07_eval.json). The bases complete a document, the others answer in chat.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from nbkit.cli.results.reference import Reference
 from nbkit.cli.results.text import table
 
 SOURCE, SPLIT = "small/07_eval.json", "operands"
+STUDY = "claims/claims.json"
 BASELINE = "10x baseline + SFT"
 STEPS = ("FG-WSD base", "cold start", "overall SFT", "DPD", "RL: STEM", "RL: + code", "RL: + preference")
 
@@ -26,7 +28,7 @@ class Step(NamedTuple):
 
 
 def steps(reference: Reference) -> tuple[list[Step], Step]:
-    """The student's checkpoints in order of training, and the baseline."""
+    """The student's checkpoints in one seed, in order of training, and the baseline."""
     results = reference.read(SOURCE)["results"]
 
     def step(name: str) -> Step:
@@ -36,16 +38,24 @@ def steps(reference: Reference) -> tuple[list[Step], Step]:
     return [step(name) for name in STEPS], step(BASELINE)
 
 
+def over_seeds(reference: Reference) -> dict[str, dict[str, Any]]:
+    """Checkpoint -> mean, low, high, seeds (`seed_stats.ladder`) of the published study."""
+    return reference.read(STUDY)["ladder"]
+
+
 def summary(reference: Reference) -> str:
-    """Whether the ladder rises, in one sentence of Markdown."""
-    (base, *later), baseline = steps(reference)
-    best = max(later, key=lambda step: step.mean)
-    way = "rises" if later[-1].mean > base.mean else "falls"
-    numbers = [f"{100 * step.mean:.0f}%" for step in (base, best, later[-1], baseline)]
+    """How far the ladder rises, over seeds and in the whole pipeline, in two sentences of Markdown."""
+    found = over_seeds(reference)
+    rungs = [f"{name} {100 * found[name]['mean']:.0f}%" for name in STEPS if name in found]
+    seeds = min(one["seeds"] for one in found.values())
+    gains = {row["id"]: row for row in reference.read(STUDY)["claims"]}
+    rises = all(gains[name]["low"] > 0 for name in ("cold-start", "overall-sft"))
+    way = "rises" if rises else "does not rise at every step"
+    _, *later = steps(reference)[0]
+    whole = ", ".join(f"{step.name} {100 * step.mean:.0f}%" for step in later[1:])
     return (
-        f"**The ladder {way}**: from {numbers[0]} ({base.name}) to {numbers[2]} after the last "
-        f"stage; the best later checkpoint is {best.name} with {numbers[1]}, the baseline of "
-        f"ten times the size has {numbers[3]}."
+        f"**The ladder {way}** (means of {seeds} seeds): {', '.join(rungs)}; the baseline of ten times the size "
+        f"has {100 * found[BASELINE]['mean']:.0f}%. In one seed of the whole pipeline: {whole}."
     )
 
 
@@ -65,17 +75,19 @@ def example(reference: Reference) -> str:
     return table(heads, rows)
 
 
-def figure(reference: Reference) -> Any:
-    """A matplotlib figure of the ladder, made to be read at half a page's width."""
+def figures(reference: Reference) -> dict[str, Any]:
+    """File name -> matplotlib figure, made to be read at half a page's width."""
+    from nbkit.cli.study import figures as study  # noqa: PLC0415 (imports pyplot)
     from nbkit.evals import plots  # noqa: PLC0415 (slow, needed to draw only)
 
     found, baseline = steps(reference)
     title = f"Unseen operands, avg@3, 300 questions, one seed (commit {reference.commit(SOURCE)})"
-    return plots.ladder({step.name: step for step in found}, baseline, title)
+    whole = plots.ladder({step.name: step for step in found}, baseline, title)
+    return {"ladder.png": study.ladder(over_seeds(reference)), "ladder_one_seed.png": whole}
 
 
-def draw(reference: Reference, path: Path) -> None:
-    """Write the figure as PNG."""
-    fig = figure(reference)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=110, metadata={"Software": None})
+def draw(reference: Reference, folder: Path) -> None:
+    """Write the figures as PNG into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures(reference).items():
+        figure.savefig(folder / name, dpi=110, metadata={"Software": None})

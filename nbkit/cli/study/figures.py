@@ -6,7 +6,11 @@ from collections.abc import Mapping
 import matplotlib.pyplot as plt
 import numpy as np
 
+from nbkit.evals import plots
 from nbkit.evals.plots import COLOURS
+from nbkit.evals.score import Estimate
+
+BASELINE = "10x baseline + SFT"  # 07's name for it
 
 
 def forest(groups: Mapping[str, Mapping[str, Mapping]], effect: str):
@@ -39,6 +43,21 @@ def forest(groups: Mapping[str, Mapping[str, Mapping]], effect: str):
     axis.set_title(f"mean of {number} seeds with its 95% interval; dots: seeds", fontsize=10, loc="left")
     axis.grid(axis="y", visible=False)
     return fig
+
+
+def estimate(value: Mapping) -> Estimate:
+    """A value of `seed_stats.over_seeds`; equal seeds have no interval, then it is the mean alone."""
+    low, high = (value["mean"] if value[end] is None else value[end] for end in ("low", "high"))
+    return Estimate(value["mean"], low, high, value["seeds"])
+
+
+def ladder(steps: Mapping[str, Mapping]):
+    """The checkpoints in order of training, mean and interval over seeds; the baseline as a line. `steps`: of
+    `seed_stats.ladder`."""
+    found = {name: estimate(value) for name, value in steps.items() if name != "vanilla base"}
+    baseline = found.pop(BASELINE, None)
+    seeds = min(value["seeds"] for value in steps.values())
+    return plots.ladder(found, baseline, f"Unseen operands: mean of {seeds} seeds with its 95% interval")
 
 
 def token_efficiency(summary: Mapping):

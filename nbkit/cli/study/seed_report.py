@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nbkit.cli.study import token_efficiency
-from nbkit.cli.study.seed_stats import breakdowns, claim_rows, collect, table
+from nbkit.cli.study.seed_stats import breakdowns, claim_rows, collect, ladder, table
 from nbkit.cli.study.seeds import Study
 from nbkit.evals import claims
 from nbkit.run import files
@@ -38,6 +38,8 @@ def build(study: Study) -> dict[str, Any]:
     curves = {seed: claims.lookup(one, token_efficiency.PATH) for seed, one in metrics.items()}
     if all(curves.values()):
         result["token_efficiency"] = token_efficiency.summarise(curves)
+    if steps := ladder(metrics):
+        result["ladder"] = steps
     return result
 
 
@@ -50,6 +52,8 @@ def summary(result: dict[str, Any]) -> str:
     if "token_efficiency" in result:
         words = result["token_efficiency"]["tokens_to_match"]["words"]
         lines.append(f"vanilla matches FG-WSD with {words} the tokens")
+    for name, step in result.get("ladder", {}).items():
+        lines.append(f"{name:<20}{100 * step['mean']:.1f}% of unseen operands, {step['seeds']} seeds")
     return "\n".join([*lines, *(f"note: {remark}" for remark in result["remarks"])])
 
 
@@ -75,6 +79,8 @@ def _figures(result: dict[str, Any], home: Path) -> list[Path]:
         groups = {"": {claim["questions"]: rows[claim["id"]]}}
         groups |= {g: names for g, names in result["by"][claim["id"]].items() if len(names) <= MOST_ROWS}
         drawn[claim["id"]] = figures.forest(groups, claim["effect"])
+    if "ladder" in result:
+        drawn["ladder"] = figures.ladder(result["ladder"])
     if "token_efficiency" in result:
         drawn["token_efficiency"] = figures.token_efficiency(result["token_efficiency"])
     for name, figure in drawn.items():

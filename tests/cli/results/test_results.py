@@ -53,7 +53,7 @@ def test_the_command_writes_what_changed_and_check_only_says_so(copy, capsys):
     assert "docs/results.md" in capsys.readouterr().out
     assert main(["results"]) == 0
     assert "| RL: + preference | 99% " in (copy / "docs/results.md").read_text()
-    assert re.search(r"\*\*The ladder rises\*\*: from \d+% .* to 99%", (copy / "README.md").read_text())
+    assert re.search(r"\*\*The ladder .*\*\* .*RL: \+ preference 99%\.", (copy / "README.md").read_text())
     assert main(["results", "--check"]) == 0
 
 
@@ -79,6 +79,16 @@ def test_claims_that_held_come_first_and_every_claim_is_there():
     assert found["dpd"].verdict == "reproduced"
     assert found["rl"].verdict == "not reproduced"
     assert found["dpd-then-rl"].ours == "not measured"
+
+
+def test_the_ladder_rises_only_where_every_step_does(copy):
+    path = copy / "outputs/reference/claims/claims.json"
+    found = json.loads(path.read_text())
+    gains = {row["id"]: row for row in found["claims"]}
+    for low, way in ((0.01, "**The ladder rises**"), (-0.01, "**The ladder does not rise at every step**")):
+        gains["cold-start"]["low"], gains["overall-sft"]["low"] = low, 0.01
+        path.write_text(json.dumps(found))
+        assert ladder.summary(Reference(copy / "outputs/reference")).startswith(way)
 
 
 def test_the_ladder_is_in_the_order_of_training():

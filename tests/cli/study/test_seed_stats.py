@@ -11,7 +11,7 @@ from scipy import stats
 from test_seeds import CLAIMS
 
 from nbkit.cli.study import figures
-from nbkit.cli.study.seed_stats import breakdown, claim_rows, over_seeds
+from nbkit.cli.study.seed_stats import breakdown, claim_rows, ladder, over_seeds
 from nbkit.cli.study.token_efficiency import summarise, tokens_to_match
 from nbkit.evals import claims
 
@@ -165,6 +165,24 @@ def test_a_curve_over_seeds():
 def overlapping(texts) -> list[str]:
     boxes = [(t.get_text(), t.get_window_extent()) for t in texts if t.get_text()]
     return [f"{a} | {b}" for (a, x), (b, y) in itertools.combinations(boxes, 2) if x.overlaps(y)]
+
+
+def test_the_ladder_over_seeds_holds_what_every_seed_evaluated():
+    def one(base, sft, **others):
+        names = {"FG-WSD base": base, "overall SFT": sft, "10x baseline + SFT": 0.2} | others
+        own = {name: {"by_split": {"operands": {"mean": mean, "n": 300}}} for name, mean in names.items()}
+        return {"07_eval": {"results": own}}
+
+    steps = ladder({1: one(0.1, 0.4), 2: one(0.3, 0.5, DPD=0.6)})
+    assert list(steps) == ["FG-WSD base", "overall SFT", "10x baseline + SFT"]
+    assert [steps[name]["mean"] for name in steps] == pytest.approx([0.2, 0.45, 0.2])
+    assert steps["FG-WSD base"]["per_seed"] == {"1": 0.1, "2": 0.3} and steps["overall SFT"]["n"] == 300
+    assert ladder({1: {}, 2: {}}) == {}
+    # The figure: the baseline, equal in all seeds, is a line and no step.
+    axis = figures.ladder(steps).axes[0]
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["FG-WSD\nbase", "overall\nSFT"]
+    assert "2 seeds" in axis.get_title() and [t.get_text() for t in axis.texts] == ["20", "45"]
+    figures.plt.close("all")
 
 
 def test_figures_show_every_row_without_overlaps():
