@@ -4,10 +4,9 @@
     NBKIT_DATA_DIR=... .venv/bin/python benchmarks/plus_suites.py mbpp --tasks 0-20  # the first twenty
 
 The inputs are varied from the arguments in the mirror's own tests, the expected values are what the reference
-solution returns; inputs on which it raises, or takes longer than `--seconds`, or returns an integer that Python does
-not write out, are left out. Each task is graded at the
-defaults of `Jail` twice: as calls, and as a check in EvalPlus' form, which compares with numpy. Prints every
-task that is refused, then JSON.
+solution returns. Inputs are left out on which it raises, takes longer than `--seconds`, or returns an integer
+that Python does not write out. Each task is graded at the defaults of `Jail` twice: as calls, and as a check
+in EvalPlus' form, which compares with numpy. Prints every task that is refused, then JSON.
 """
 
 import argparse

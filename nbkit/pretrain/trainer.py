@@ -57,7 +57,7 @@ def validation(held_out: Mapping[str, np.ndarray], rows: int, micro: int) -> dic
 
 
 def plain_attention_is_faster(seq_len: int) -> bool:
-    """On a CPU in bf16, plain products are 1.3 to 1.5 times as fast as torch's fused attention for sequences of
+    """On a CPU in bf16, plain products are 1.3 to 1.5 times as fast as torch's fused attention for rows of
     256 tokens, and half as fast for 1,024 (0.5M and 5M parameters, one thread)."""
     return not torch.cuda.is_available() and precision() == "bf16" and seq_len <= 256
 

@@ -37,7 +37,7 @@ def test_every_profile_has_a_plan(profile):
         (
             "02_pretrain",
             {"batch": 3},
-            r"batch: 3 rows .* steps of 768 tokens.* set batch to 8 in 02_pretrain",
+            r"batch: 3 rows .* steps of 768 tokens.* set batch to 4 in 02_pretrain",
         ),
         ("01_data_mix", {"step_tokens": 2560}, "step_tokens: got 2560 with decay_seq_len=1024"),
         ("01_data_mix", {"total_tokens": 10_000, "validation_rows": 4}, "lower decay_seq_len"),

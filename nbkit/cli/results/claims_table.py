@@ -18,6 +18,8 @@ from nbkit.evals import claims
 ORDER = ("reproduced", "trend", "exploratory", "not reproduced")
 # What the README shows: the claims of the report, and beside each its control. The page has all of them.
 CHIEF = (
+    "cold-start",
+    "overall-sft",
     "dpd",
     "sft-continued",
     "content-over-format",
@@ -45,6 +47,7 @@ _SFT = {
     "reconstruction": "04: rebuilt minus first samples",
     "trust": "04: trusted only minus rebuilt",
 }
+_STUDY = "claims-fresh/claims.json"  # the only one of today's world; the other files are of an earlier one
 _HUMAN = {"content-over-format": "content minus format", "fine-over-binary": "0-9 minus binary label"}
 _SCARCE = "planted 10/65, short"
 
@@ -130,6 +133,9 @@ def _measured(reference: Reference) -> dict[str, tuple[Mapping[str, Any], int, s
     for name, difference in _SFT.items():
         one = differences[difference]
         found[name] = (one, one["seeds"], "claims/sft.json", "sft-and-refinement")
+    for row in reference.read(_STUDY)["claims"]:
+        if row["mean"] is not None:
+            found[row["id"]] = (row, row["seeds"], _STUDY, "the-ladder")
     human = reference.read("smollm2/01_data_mix.json")["human"]["convincing_args"]
     for name, difference in _HUMAN.items():
         found[name] = (human[difference], 1, "smollm2/01_data_mix.json", "the-data-filter")

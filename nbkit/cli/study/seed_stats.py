@@ -104,8 +104,8 @@ def breakdowns(metrics: Mapping[int, Mapping[str, Any]], shared: str | None) -> 
 
 
 def ladder(metrics: Mapping[int, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Checkpoint -> `over_seeds` of its accuracy on questions with unseen operands, in order of training; only
-    what 07 evaluated in every seed."""
+    """Checkpoint -> `over_seeds` of its accuracy on questions with unseen operands, in order of training.
+    Only what 07 evaluated in every seed."""
     by_seed = {seed: one.get("07_eval", {}).get("results", {}) for seed, one in metrics.items()}
     first, *others = by_seed.values()
     found = {}

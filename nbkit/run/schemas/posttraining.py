@@ -72,7 +72,7 @@ class Overall(Computing):
         choices=["sft_first_sample", "sft_rejection", "sft_refined", "sft_trusted"],
     )
     part: int = par(1_000, "instructions refined at a time; a killed run loses one part at most", lo=1)
-    epochs: float = par(8.0, "passes of the overall SFT", lo=0.01)
+    epochs: float = par(4.0, "passes of the overall SFT", lo=0.01)
     lr: float = par(1e-3, "peak learning rate of the student", lo=0.0, hi=1.0)
     batch: int = par(2, "packed rows per step", lo=1)
     max_length: int = par(256, "tokens per packed row", lo=32)

@@ -9,11 +9,11 @@ from nbkit.run.schemas.base import Common, Computing, par
 
 class DataMix(Common):
     sources: list[str] = par(["embedded"], "corpora: 'embedded', registry names, paths, or hub ids")
-    web_docs: int = par(26_000, "raw web documents of the embedded world", lo=20, hi=10_000_000)
-    natural_chars: int = par(300_000, "characters of standard-library text", lo=0)
-    synthetic_docs: int = par(3_000, "synthetic Q&A documents before packing", lo=1)
+    web_docs: int = par(16_500, "raw web documents of the embedded world", lo=20, hi=10_000_000)
+    natural_chars: int = par(200_000, "characters of standard-library text", lo=0)
+    synthetic_docs: int = par(1_900, "synthetic Q&A documents before packing", lo=1)
     long_docs: int = par(
-        60, "long documents (a register, then look-ups in it) added to the synthetic ones", lo=0
+        40, "long documents (a register, then look-ups in it) added to the synthetic ones", lo=0
     )
     real_docs: int = par(300, "documents taken from each real corpus", lo=1)
     annotator: str = par(
@@ -38,7 +38,7 @@ class DataMix(Common):
     )
     vocab_size: int = par(1024, "tokens of the byte-level BPE that is trained", lo=300, hi=200_000)
     seq_len: int = par(256, "tokens per training sequence", lo=32)
-    total_tokens: int = par(1_600_000, "training tokens of a student", lo=10_000)
+    total_tokens: int = par(1_000_000, "training tokens of a student", lo=10_000)
     hq_share: float = par(
         0.2, "share of the filtered tokens in the upper pool (the report: 0.52)", lo=0.01, hi=0.99
     )

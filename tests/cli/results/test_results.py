@@ -82,7 +82,7 @@ def test_claims_that_held_come_first_and_every_claim_is_there():
 
 
 def test_the_ladder_rises_only_where_every_step_does(copy):
-    path = copy / "outputs/reference/claims/claims.json"
+    path = copy / "outputs/reference" / ladder.STUDY
     found = json.loads(path.read_text())
     gains = {row["id"]: row for row in found["claims"]}
     for low, way in ((0.01, "**The ladder rises**"), (-0.01, "**The ladder does not rise at every step**")):
