@@ -1,4 +1,4 @@
-"""Several small trainings beside each other, each a process of one thread. Used by 02-04.
+"""Several small trainings beside each other, each a process of one thread. Used by 02-05.
 
     together("nbkit.pretrain.job", {folder: {...}, other: {...}})
 
@@ -17,13 +17,49 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+import torch
+
+from nbkit.models.load import SHIPPED
 from nbkit.run import files, progress, provenance
 from nbkit.run.stage import Run
 
 TRAINING = "training"  # folder of a run: what is being trained, until the notebook removes it
+MODEL, RESULT = "model", "result.json"  # what a job leaves in its folder
+SMALL = 100_000_000  # bytes of weights: a larger model fills the cores, and the memory, by itself
+
+
+def pays(*sources: str | Path) -> bool:
+    """Are these models (folders; hub ids count as large) to be trained side by side: small, and on a CPU?"""
+    folders = [SHIPPED if str(source) == SHIPPED.name else Path(source) for source in sources]
+    small = all(folder.is_dir() and weight_bytes(folder) < SMALL for folder in folders)
+    return small and not torch.cuda.is_available()
+
+
+def weight_bytes(source: str | Path) -> int:
+    """Of a model's folder; 0 for a hub id."""
+    return sum(path.stat().st_size for path in Path(source).glob("*.safetensors"))
+
+
+def side_by_side(
+    run: Run, module: str, jobs: Mapping[str, tuple[Callable[[str, Path], dict], Mapping]]
+) -> dict[str, Path]:
+    """Trainings as artifacts of `run`, made by `together`: name -> folder. `jobs`: name -> (what writes the
+    job's files into a folder and returns it as plain data, what it is made from, see Run.once). What is being
+    trained lies in the run's folder `training` until the notebook ends with `clean_up`: an interrupted
+    notebook does not train a finished one again."""
+
+    def build(name: str, out: Path) -> None:
+        # The first that is missing starts all; those which are finished are not trained again.
+        together(module, {workshop(run) / n: make(n, workshop(run) / n) for n, (make, _) in jobs.items()})
+        place = workshop(run) / name
+        shutil.copytree(place / MODEL, out, dirs_exist_ok=True)
+        run.timing(**{f"{name}_s": files.read_json(place / RESULT)["seconds"]})
+
+    return {name: run.once(name, partial(build, name), **key) for name, (_, key) in jobs.items()}
 
 
 def workshop(run: Run) -> Path:

@@ -10,21 +10,16 @@ kept across runs. Used by 03-06.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from shutil import copytree
 from typing import Any
 
-import torch
-
 from nbkit.models.load import load, save
-from nbkit.models.side_by_side import together, workshop
+from nbkit.models.side_by_side import pays, side_by_side, weight_bytes
 from nbkit.run import files
 from nbkit.run.stage import Run
 from nbkit.sft import job
 from nbkit.sft.sft import SFTSettings, finetuned
 
-AMOUNTS, VALIDATION = "amounts.json", "validation.json"
 Conversations = Sequence[list[dict] | dict]  # in the forms of nbkit.sft.sft
 # train(model, tokenizer, folder): trains the model in place, returns (history, seconds)
 Training = Callable[[Any, Any, Path], tuple[list[dict], float]]
@@ -45,10 +40,11 @@ def finetune(
     def build(out: Path) -> None:
         options = {"out": out, "label": name, "held_out": held_out}
         model, tokenizer, result = finetuned(source, conversations, settings, **options)
-        history, seconds = _note(name, out, asdict(result))
-        _keep(run, name, out, (model, tokenizer), (history, seconds))
+        job.note(out, result)
+        _keep(run, name, out, (model, tokenizer), (result.history, result.seconds))
 
-    return run.once(name, build, **_key(Arm(source, conversations, settings), held_out))
+    path = run.once(name, build, **_key(Arm(source, conversations, settings), held_out))
+    return _told(name, path)
 
 
 @dataclass(frozen=True)
@@ -61,28 +57,19 @@ class Arm:
 
 
 def finetune_all(run: Run, arms: Mapping[str, Arm], held_out: Conversations = ()) -> dict[str, Path]:
-    """Several fine-tunings, each as `finetune` makes it. On a CPU side by side, one thread each: small models
-    gain nothing from more. What is being trained lies in the run's folder `training` until the notebook ends
-    with `side_by_side.clean_up`: an interrupted notebook does not train a finished one again."""
-    if torch.cuda.is_available():
+    """Several fine-tunings, each as `finetune` makes it. Small models on a CPU are trained side by side, one
+    thread each: they gain nothing from more."""
+    if not pays(*(arm.source for arm in arms.values())):
         return {name: finetune(run, name, *vars(arm).values(), held_out) for name, arm in arms.items()}
-    places = {name: workshop(run) / name for name in arms}
 
-    def build(name: str, out: Path) -> None:
-        # The first that is missing starts all; those which are finished are not trained again.
-        longest_first = sorted(arms, key=lambda n: -_size(arms[n].source))  # none is left alone at the end
-        jobs = {places[n]: job.job(places[n], *vars(arms[n]).values(), held_out) for n in longest_first}
-        together("nbkit.sft.job", jobs)
-        copytree(places[name] / job.MODEL, out, dirs_exist_ok=True)
-        _, seconds = _note(name, out, files.read_json(places[name] / job.RESULT))
-        run.timing(**{f"{name}_s": seconds})
+    def write(name: str, folder: Path) -> dict:
+        return job.job(folder, *vars(arms[name]).values(), held_out)
 
-    return {name: run.once(name, partial(build, name), **_key(arm, held_out)) for name, arm in arms.items()}
-
-
-def _size(source: str | Path) -> int:
-    """Bytes of a model's folder; 0 for a hub id."""
-    return sum(path.stat().st_size for path in Path(source).glob("*.safetensors"))
+    # The longest first: none is left alone at the end.
+    order = sorted(arms, key=lambda name: -weight_bytes(arms[name].source))
+    jobs = {name: (write, _key(arms[name], held_out)) for name in order}
+    made = side_by_side(run, "nbkit.sft.job", jobs)
+    return {name: _told(name, made[name]) for name in arms}
 
 
 def _key(arm: Arm, held_out: Conversations) -> dict:
@@ -91,14 +78,10 @@ def _key(arm: Arm, held_out: Conversations) -> dict:
     return key | ({"held_out": held_out} if held_out else {})
 
 
-def _note(name: str, out: Path, result: dict) -> tuple[list[dict], float]:
-    """Write what an SFTResult holds into the artifact, but for history and seconds, which are returned: with
-    seconds in it, equal seeds would not give equal bytes."""
-    history, seconds = result.pop("history"), result.pop("seconds")
-    files.write_json(out / VALIDATION, result.pop("validation"))
-    files.write_json(out / AMOUNTS, result)
-    print(f"{name}: {result['samples']} conversations, {result['dropped']} left out as too long")
-    return history, seconds
+def _told(name: str, path: Path) -> Path:
+    amounts = amounts_of(path)
+    print(f"{name}: {amounts['samples']} conversations, {amounts['dropped']} left out as too long")
+    return path
 
 
 def train_once(run: Run, name: str, source: str | Path, train: Training, **key: Any) -> Path:
@@ -123,9 +106,9 @@ def _keep(run: Run, name: str, out: Path, made: tuple, trained: tuple[list[dict]
 def amounts_of(path: Path) -> dict[str, int]:
     """What a folder of `finetune` was made from: samples, dropped (longer than a row), tokens, learned (those
     that carry loss)."""
-    return files.read_json(path / AMOUNTS)
+    return files.read_json(path / job.AMOUNTS)
 
 
 def validation_of(path: Path) -> list[dict]:
     """The loss on held-out conversations while a folder of `finetune` was trained: step, eval_loss."""
-    return files.read_json(path / VALIDATION)
+    return files.read_json(path / job.VALIDATION)

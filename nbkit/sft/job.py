@@ -10,10 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from nbkit.models.load import save
+from nbkit.models.side_by_side import MODEL, RESULT
 from nbkit.run import files, progress
-from nbkit.sft.sft import SFTSettings, finetuned
+from nbkit.sft.sft import SFTResult, SFTSettings, finetuned
 
-CONVERSATIONS, MODEL, RESULT = "conversations.json", "model", "result.json"
+CONVERSATIONS, AMOUNTS, VALIDATION = "conversations.json", "amounts.json", "validation.json"
 
 
 def job(
@@ -35,4 +36,14 @@ def main(argv: Sequence[str]) -> None:
         model, tokenizer, result = finetuned(wanted["source"], text["learned"], settings, **options)
         with files.atomic_dir(path.parent / MODEL) as temp:
             save(temp, model, tokenizer, result.history)
-    files.write_json(path.parent / RESULT, asdict(result))
+            note(temp, result)
+    files.write_json(path.parent / RESULT, {"seconds": result.seconds})
+
+
+def note(out: Path, result: SFTResult) -> None:
+    """Write amounts and validation beside the model, but not the seconds: with them in it, equal seeds would
+    not give equal bytes."""
+    about = asdict(result)
+    del about["history"], about["seconds"]
+    files.write_json(out / VALIDATION, about.pop("validation"))
+    files.write_json(out / AMOUNTS, about)

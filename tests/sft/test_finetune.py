@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import tiny
 import torch
+from kept_once import KeptOnce
 
 from nbkit.models.load import history_of, load, save
 from nbkit.models.side_by_side import clean_up
@@ -29,29 +30,9 @@ CHATS = [world.chat(task) for task in sample(12, "train", seed=1)]
 SETTINGS = SFTSettings(lr=5e-3, batch=1, max_length=256, seed=0, epochs=3.0)
 
 
-class KeptOnce:
-    """The part of Run that a training uses: builds into a folder, again only for another key."""
-
-    def __init__(self, folder):
-        self.dir, self.keys, self.built, self.seconds = folder, {}, [], {}
-        self.stage = "03_sft_cold_start"
-
-    def once(self, name, build, **key):
-        out = self.dir / name
-        if self.keys.get(name) != (key := files.digest(files.plain(key))):
-            out.mkdir(exist_ok=True)
-            build(out)
-            self.keys[name] = key
-            self.built.append(name)
-        return out
-
-    def timing(self, **seconds):
-        self.seconds |= seconds
-
-
 @pytest.fixture
 def run(tmp_path):
-    return KeptOnce(tmp_path)
+    return KeptOnce(tmp_path, "03_sft_cold_start")
 
 
 @pytest.fixture

@@ -1,0 +1,86 @@
+"""Several distillations from the same pairs, each kept as an artifact; on a CPU side by side. Used by 05.
+
+    arms = {"dpd": DPDSettings(...), "dpo": DPDSettings(...)}
+    trained = distil_all(run, Source("outputs/small/04_sft_overall/sft", "shipped"), pairs, arms)
+
+    python -m nbkit.models.side_by_side nbkit.dpd.job FOLDER/job.json
+
+is one of them as a process of its own: it reads `pairs.json` beside the job, leaves `model/` and
+`result.json`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nbkit.dpd.teacher_cache import TeacherCache
+from nbkit.dpd.tiles import Divergence
+from nbkit.dpd.trainer import DPDSettings, Weights, dpd
+from nbkit.models.load import load, save
+from nbkit.models.side_by_side import MODEL, RESULT, pays, side_by_side
+from nbkit.run import files, progress
+from nbkit.run.stage import Run
+from nbkit.sft.finetune import train_once
+from nbkit.sft.sft import with_markers
+
+PAIRS = "pairs.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The models of a distillation, as `models.load.load` reads them. `cache`: folder of a TeacherCache, read
+    in place of the teacher's weights."""
+
+    student: str | Path
+    teacher: str | Path
+    cache: str | Path = ""
+
+
+def distil_all(
+    run: Run, source: Source, pairs: Sequence[dict], arms: Mapping[str, DPDSettings], **key
+) -> dict[str, Path]:
+    """Arm -> the folder of the student after `nbkit.dpd.trainer.dpd` by its settings, made once. `key`: what
+    identifies the teacher beside its name (see Run.once). Small models on a CPU are trained side by side, one
+    thread each. Raises as `dpd` does, or RuntimeError with the end of a process's log."""
+    keys = {name: {"settings": asdict(settings), "pairs": pairs, **key} for name, settings in arms.items()}
+    if not pays(source.student, source.teacher):
+        return {
+            name: train_once(run, name, source.student, _in_place(source, pairs, own, name), **keys[name])
+            for name, own in arms.items()
+        }
+
+    def job(name: str, folder: Path) -> dict:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_json(folder / PAIRS, list(pairs))
+        told = {part: str(path) for part, path in asdict(source).items()}
+        return told | {"settings": asdict(arms[name]), "pairs": files.digest(list(pairs)), **key}
+
+    return side_by_side(run, "nbkit.dpd.job", {name: (job, keys[name]) for name in arms})
+
+
+def _in_place(source: Source, pairs: Sequence[dict], settings: DPDSettings, label: str):
+    def train(model, tokenizer, out: Path) -> tuple[list[dict], float]:
+        tokenizer = with_markers(tokenizer)  # one chat form for all models of a run
+        if source.cache:
+            teacher, proof = TeacherCache.open(Path(source.cache), tokenizer), None
+        else:
+            teacher, proof = load(source.teacher)
+        options = {"out": out, "label": label, "teacher_tokenizer": proof}
+        return dpd(model, tokenizer, teacher, pairs, settings, **options)
+
+    return train
+
+
+def main(argv: Sequence[str]) -> None:
+    path = Path(argv[0])
+    told, pairs, label = files.read_json(path), files.read_json(path.parent / PAIRS), path.parent.name
+    source = Source(told["student"], told["teacher"], told["cache"])
+    own = told["settings"]
+    own |= {"weights": Weights(*own["weights"]), "divergence": Divergence(**own["divergence"])}
+    with progress.doing(label):
+        model, tokenizer = load(source.student)
+        train = _in_place(source, pairs, DPDSettings(**own), label)
+        history, seconds = train(model, tokenizer, path.parent / "trainer")
+        with files.atomic_dir(path.parent / MODEL) as temp:
+            save(temp, model, tokenizer, history)
+    files.write_json(path.parent / RESULT, {"seconds": seconds})
