@@ -35,6 +35,7 @@ from nbkit.text.tokenizer import load_pool, pack, save_pool
 from nbkit.verify.jail.jail import Jail
 
 TOKENS, BATCH, LONG = 3_000_000, 8, 1024
+RATES = {"peak_lr": 4e-3, "final_lr": 1.33e-5}  # those of the published map
 CONDITIONS = {
     "filter, long": (None, LONG),
     "filter, short": (None, 0),
@@ -150,6 +151,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=1200)
     options = parser.parse_args()
     cfg = params.coerce(params.schemas()["02_pretrain"], params.load_profile("small", "02_pretrain"))
+    cfg = cfg.model_copy(update=RATES)
     tasks = sample(options.questions, "train", seed=990_001)
     rows = files.read_json(options.out) if options.out.exists() else []
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.questions} questions")

@@ -3,74 +3,88 @@
 nbkit claims --fresh-data --stages 01,02
 .venv/bin/python benchmarks/fg_wsd.py --seeds 1 2 3 4 5 --out outputs/reference/claims/fg_wsd.json
 
-filter    the runs of 02 themselves: pools of the filter, decay to 1/300 of the peak
-planted   pools of the same sizes from the same documents, sorted by the quality they were made with
+filter    the models of 02: pools of the filter, decay to 1/300 of the peak
+planted   the same documents (after deduplication and decontamination), sorted by the quality they were made
+          with in place of the filter's score, into pools of the same sizes
 gentle    pools of the filter, decay to a third of the peak, then the mean of the weights at the last
           checkpoints, evenly spaced in the decay (arXiv 2511.18903)
 
-Accuracy and loss on the held-out questions of 02 with unseen operands, in base form. Both arms of a pair read
-the same rows. What --out holds already is not run again.
+Both arms of a pair read the same rows. Accuracy and loss in base form, on the held-out questions of 02 with
+unseen operands and on questions of the training split; `gentle` on the latter alone, since a decay may be
+chosen by it. Rows that --out holds already are kept as long as 02's manifest is the same.
 """
 
 import argparse
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shutil import copy
+from types import SimpleNamespace
 
 os.environ["TQDM_DISABLE"] = "1"
 
 import numpy as np
+import pandas as pd
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from nbkit.cli.study.seed_stats import over_seeds
 from nbkit.evals.evaluate import evaluate, solution_loss
+from nbkit.filter.pools import pools as into_pools
 from nbkit.models.engine import Generator
-from nbkit.models.load import load
 from nbkit.pretrain.fg_wsd import POOLS, for_model, vanilla
 from nbkit.pretrain.job import Job, train
 from nbkit.pretrain.plan import PlanFile, as_data
-from nbkit.run import files, params
+from nbkit.run import files
 from nbkit.tasks import world
+from nbkit.tasks.skills import sample
 from nbkit.text.tokenizer import load_pool, pack, save_pool
 from nbkit.verify.jail.jail import Jail
 
 AVERAGED = 5  # checkpoints whose weights are averaged
+QUALITY = ("clean", "natural", "bare", "wrong", "chatter", "boilerplate", "duplicate")  # best first
 
 
-def plant(folder: Path, source: Path, docs: int, seed: int) -> None:
-    """Pools of the sizes of `source`: the upper one clean, the lower one what is left, the synthetic one the
-    same."""
+def plant(folder: Path, mixed: Path, params: Mapping) -> None:
+    """The pools of a finished 01 (`mixed`, of these parameters) made anew by planted quality."""
+    source = mixed / "pools"
     tokenizer = AutoTokenizer.from_pretrained(source / "tokenizer")
     tokenizer.save_pretrained(folder / "tokenizer")
     copy(source / "plan.json", folder)
     held = {name: load_pool(source / f"{name}.npy") for name in POOLS}
-    texts: dict[str, dict[str, None]] = {}
-    for doc in world.corpus(docs, seed):
-        texts.setdefault(doc["truth_tier"], {})[doc["text"]] = None
-    rows = {tier: pack(own, tokenizer, held["hq"].shape[1]) for tier, own in texts.items()}
-    rows.pop("duplicate")  # the filter removes them, too
-    clean, rng = rows.pop("clean"), np.random.default_rng(seed)
-    upper, lower = len(held["hq"]), len(held["mq"])
-    if len(clean) < upper:
-        raise ValueError(f"upper pool: {len(clean)} clean rows, wanted {upper}; make more documents")
-    rest = np.concatenate([clean[upper:], *rows.values()])
-    if len(rest) < lower:
-        raise ValueError(f"lower pool: {len(rest)} rows, wanted {lower}; make more documents")
-    save_pool(folder / "hq.npy", clean[:upper])
-    save_pool(folder / "mq.npy", rest[rng.permutation(len(rest))[:lower]])
+    # What 01 left after deduplication and decontamination, in its order.
+    fate = pd.read_parquet(mixed / "documents.parquet").query("decision != 'removed'")
+    raw = world.corpus(params["web_docs"], params["seed"])
+    raw += world.natural_text(params["natural_chars"], params["seed"])
+    text = {doc["id"]: doc["text"] for doc in raw}
+    tier = {doc["id"]: doc.get("truth_tier", "natural") for doc in raw}
+    score_D = np.array([-float(QUALITY.index(tier[name])) for name in fate["id"]])
+    # Some rows more than needed, then cut to the sizes of the filter's pools.
+    budget = {name: held[name].size + 4 * held[name].shape[1] for name in ("hq", "mq")}
+    tokens_D = fate["tokens"].to_numpy().astype(int)
+    label_D = into_pools(score_D, tokens_D, budget["hq"], budget["mq"], ids=list(fate["id"]))
+    for name in ("hq", "mq"):
+        own = [{"text": text[one]} for one in fate["id"][label_D == name]]
+        rows = pack(own, tokenizer, held[name].shape[1])
+        if len(rows) < len(held[name]):
+            raise ValueError(f"{name}: {len(rows)} rows, wanted {len(held[name])}; make more documents")
+        save_pool(folder / f"{name}.npy", rows[: len(held[name])])
     save_pool(folder / "synthetic.npy", held["synthetic"])
 
 
-def mean_weights(folders: list[Path]):
+def read_model(folder: Path):
+    """A model without its tokenizer, which checkpoints do not hold."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def mean_weights(folders: Sequence[Path]):
     """A model with the mean of the weights of several checkpoints."""
-    models = [load(folder)[0] for folder in folders]
-    mean = models[0]
+    mean, *others = (read_model(folder) for folder in folders)
+    states = [dict(one.named_parameters()) for one in others]
     with torch.no_grad():
         for name, weight in mean.named_parameters():
-            weight.copy_(torch.stack([dict(one.named_parameters())[name] for one in models]).mean(0))
+            weight.copy_(torch.stack([weight, *(state[name] for state in states)]).mean(0))
     return mean
 
 
@@ -103,98 +117,91 @@ def arm(name: str, condition: str, seed: int, pools: Path, cfg, out: Path):
     return mean_weights([*(out / f"checkpoint-{step}" for step in sorted(kept)), out / "model"])
 
 
-def measure(model, tokenizer, tasks, jail) -> dict:
-    return {
-        "accuracy": evaluate(Generator(model, tokenizer), tasks, "base", jail).overall.mean,
-        "loss": solution_loss(model, tokenizer, tasks).mean,
-    }
+def measure(model, tokenizer, questions: Mapping[str, Sequence], jail) -> dict:
+    """Split -> accuracy and loss on solutions."""
+    found = {}
+    for split, tasks in questions.items():
+        right = evaluate(Generator(model, tokenizer), tasks, "base", jail).overall.mean
+        found[split] = {"accuracy": right, "loss": solution_loss(model, tokenizer, tasks).mean}
+    return found
 
 
-def pair(condition: str, seed: int, source: Path, docs: int, cfg, tasks, jail) -> dict:
-    """Both arms of one condition and seed."""
-    tokenizer, found = AutoTokenizer.from_pretrained(source / "tokenizer"), {}
+def pair(condition: str, root: Path, manifests: Mapping, questions: Mapping, jail) -> dict:
+    """Both arms of one condition in one seed, whose outputs lie in `root`."""
+    mixed, cfg = root / "01_data_mix", SimpleNamespace(**manifests["02_pretrain"]["params"])
+    tokenizer, found = AutoTokenizer.from_pretrained(mixed / "pools" / "tokenizer"), {}
+    if condition == "gentle":
+        questions = {split: tasks for split, tasks in questions.items() if split == "train"}
     with tempfile.TemporaryDirectory() as scratch:
-        pools = source
+        pools = mixed / "pools"
         if condition == "planted":
             pools = Path(scratch, "pools")
             pools.mkdir()
-            plant(pools, source, docs, seed)
+            plant(pools, mixed, manifests["01_data_mix"]["params"])
         for name in ("fg", "vanilla"):
-            model = arm(name, condition, seed, pools, cfg, Path(scratch, name))
-            found[name] = measure(model, tokenizer, tasks, jail)
-    return {"condition": condition, "seed": seed, **found}
-
-
-def own_runs(root: Path, seed: int) -> dict:
-    """What 02 measured in one seed."""
-    results = files.read_json(root / "02_pretrain" / "metrics.json")["results"]
-    found = {}
-    for name in ("fg", "vanilla"):
-        one = results[f"student_{name}"]
-        found[name] = {
-            "accuracy": one["by_split"]["operands"]["mean"],
-            "loss": one["solution_loss"]["mean"],
-        }
-    return {"condition": "filter", "seed": seed, **found}
-
-
-def effects(rows: list[Mapping], questions: int) -> dict:
-    """Differences over seeds: FG-WSD minus vanilla under each condition, and of FG-WSD between conditions."""
-    by: dict[str, dict[int, Mapping]] = {}
-    for row in rows:
-        by.setdefault(row["condition"], {})[row["seed"]] = row
-    found = {}
-
-    def add(name: str, differences: Mapping[int, float]) -> None:
-        if len(differences) > 1:
-            found[name] = over_seeds({s: {"mean": d, "n": questions} for s, d in differences.items()})
-
-    for key in ("accuracy", "loss"):
-        for condition, own in by.items():
-            add(f"{condition}: {key}", {s: r["fg"][key] - r["vanilla"][key] for s, r in own.items()})
-        for condition in ("planted", "gentle"):
-            for name in ("fg", "vanilla"):
-                both = by.get(condition, {}).keys() & by["filter"].keys()
-                change = {s: by[condition][s][name][key] - by["filter"][s][name][key] for s in both}
-                add(f"{name}, {condition} minus filter: {key}", change)
+            if condition == "filter":
+                model = read_model(root / "02_pretrain" / f"student_{name}")
+            else:
+                model = arm(name, condition, cfg.seed, pools, cfg, Path(scratch, name))
+            found[name] = measure(model, tokenizer, questions, jail)
     return found
+
+
+def effects(rows: Sequence[Mapping], questions: int) -> dict:
+    """Differences over seeds: FG-WSD minus vanilla under each condition, and each arm between conditions."""
+    by = {(row["condition"], row["seed"]): row for row in rows}
+    values: dict[str, dict[int, float]] = {}
+    for (condition, seed), row in by.items():
+        plain = by[("filter", seed)]
+        for split in row["fg"]:
+            for key in ("accuracy", "loss"):
+                name = f"{condition}, {split}, {key}"
+                gap = row["fg"][split][key] - row["vanilla"][split][key]
+                values.setdefault(f"FG-WSD minus vanilla: {name}", {})[seed] = gap
+                for which in ("fg", "vanilla") if condition != "filter" else ():
+                    change = row[which][split][key] - plain[which][split][key]
+                    values.setdefault(f"{which} minus filter: {name}", {})[seed] = change
+    return {
+        name: over_seeds({seed: {"mean": one, "n": questions} for seed, one in own.items()})
+        for name, own in sorted(values.items())
+        if len(own) > 1
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--study", type=Path, default=files.outputs_root() / "claims/fresh", help="of `nbkit claims`"
-    )
-    parser.add_argument("--profile", default="claims")
+    parser.add_argument("--study", type=Path, default=files.outputs_root() / "claims" / "fresh")
+    parser.add_argument("--profile", default="claims", help="of the study (default: claims)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--conditions", nargs="+", default=["planted", "gentle"])
+    parser.add_argument("--questions", type=int, default=600)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    schemas = params.schemas()
-    cfg, mix = (
-        params.coerce(schemas[stage], params.load_profile(options.profile, stage))
-        for stage in ("02_pretrain", "01_data_mix")
-    )
-    tasks = world.eval_tasks(cfg.eval_questions, "operands")
+    questions = {
+        "operands": world.eval_tasks(options.questions, "operands"),
+        "train": sample(options.questions, "train", seed=990_001),
+    }
     rows = files.read_json(options.out)["rows"] if options.out.exists() else []
     with Jail() as jail:
         for seed in options.seeds:
             root = options.study / f"seed-{seed}" / options.profile
+            stages = ("01_data_mix", "02_pretrain")
+            manifests = {stage: files.read_json(root / stage / "manifest.json") for stage in stages}
+            key = {"seed": seed, "manifest": files.digest(manifests)[:12]}
+            rows = [row for row in rows if row["seed"] != seed or row["manifest"] == key["manifest"]]
             for condition in ("filter", *options.conditions):
-                if any(r["condition"] == condition and r["seed"] == seed for r in rows):
+                if any(row["condition"] == condition and row["seed"] == seed for row in rows):
                     continue
-                if condition == "filter":
-                    rows.append(own_runs(root, seed))
-                else:
-                    source = root / "01_data_mix" / "pools"
-                    rows.append(pair(condition, seed, source, mix.web_docs, cfg, tasks, jail))
-                found = effects(rows, len(tasks))
-                files.write_json(options.out, {"questions": len(tasks), "rows": rows, "effects": found})
+                found = pair(condition, root, manifests, questions, jail)
+                rows.append({"condition": condition, **key, **found})
+                result = {"rows": rows, "effects": effects(rows, options.questions)}
+                files.write_json(options.out, {"questions": options.questions, **result})
                 print(rows[-1], flush=True)
-    for name, one in effects(rows, len(tasks)).items():
-        print(f"{name:<40}{one['mean']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}], {one['seeds']} seeds")
+    for name, one in effects(rows, options.questions).items():
+        low, high = (one["mean"] if one[end] is None else one[end] for end in ("low", "high"))
+        print(f"{name:<60}{one['mean']:+.3f} [{low:+.3f}, {high:+.3f}], {one['seeds']} seeds")
 
 
 if __name__ == "__main__":

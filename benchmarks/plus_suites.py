@@ -110,7 +110,7 @@ def main() -> int:
     parser.add_argument("suite", choices=FILES)
     parser.add_argument("--tasks", default="0-", metavar="FROM-TO", help="such as 0-20 (default: all)")
     parser.add_argument("--inputs", type=int, default=1000, help="inputs a task (default: 1000)")
-    parser.add_argument("--seconds", type=float, default=0.3, help="longest time of one input (default: 0.3)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="longest time of one input (default: 1)")
     options = parser.parse_args()
     first, _, last = options.tasks.partition("-")
     refused, graded, inputs = [], 0, 0

@@ -22,7 +22,7 @@ IDLE = 5.0  # percent of one core: less is called idle
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a stage's run ended; `peak_bytes`: resident memory of its whole process tree."""
+    """How a stage's run ended; `peak_bytes`: memory of its whole process tree."""
 
     ok: bool
     seconds: float

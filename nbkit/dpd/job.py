@@ -9,15 +9,16 @@ is one of them as a process of its own: it reads `pairs.json` beside the job, le
 `result.json`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from nbkit.dpd.teacher_cache import TeacherCache
 from nbkit.dpd.tiles import Divergence
 from nbkit.dpd.trainer import DPDSettings, Weights, dpd
 from nbkit.models.load import load, save
-from nbkit.models.side_by_side import MODEL, RESULT, pays, side_by_side
+from nbkit.models.side_by_side import MODEL, RESULT, identity, side_by_side, small_enough
 from nbkit.run import files, progress
 from nbkit.run.stage import Run
 from nbkit.sft.finetune import train_once
@@ -43,9 +44,12 @@ def distil_all(
     identifies the teacher beside its name (see Run.once). Small models on a CPU are trained side by side, one
     thread each. Raises as `dpd` does, or RuntimeError with the end of a process's log."""
     keys = {name: {"settings": asdict(settings), "pairs": pairs, **key} for name, settings in arms.items()}
-    if not pays(source.student, source.teacher):
+    if not small_enough(source.student, source.teacher):
+        teacher = cache(partial(load, source.teacher))  # once for all arms, and not where all are kept
         return {
-            name: train_once(run, name, source.student, _in_place(source, pairs, own, name), **keys[name])
+            name: train_once(
+                run, name, source.student, _in_place(source, pairs, own, name, teacher), **keys[name]
+            )
             for name, own in arms.items()
         }
 
@@ -53,20 +57,23 @@ def distil_all(
         folder.mkdir(parents=True, exist_ok=True)
         files.write_json(folder / PAIRS, list(pairs))
         told = {part: str(path) for part, path in asdict(source).items()}
+        told |= {"models": [identity(source.student), identity(source.teacher)]}
         return told | {"settings": asdict(arms[name]), "pairs": files.digest(list(pairs)), **key}
 
     return side_by_side(run, "nbkit.dpd.job", {name: (job, keys[name]) for name in arms})
 
 
-def _in_place(source: Source, pairs: Sequence[dict], settings: DPDSettings, label: str):
+def _in_place(source: Source, pairs: Sequence[dict], settings: DPDSettings, label: str, teacher: Callable):
+    """What `train_once` calls; `teacher()` loads the teacher with its tokenizer."""
+
     def train(model, tokenizer, out: Path) -> tuple[list[dict], float]:
         tokenizer = with_markers(tokenizer)  # one chat form for all models of a run
         if source.cache:
-            teacher, proof = TeacherCache.open(Path(source.cache), tokenizer), None
+            guide, proof = TeacherCache.open(Path(source.cache), tokenizer), None
         else:
-            teacher, proof = load(source.teacher)
+            guide, proof = teacher()
         options = {"out": out, "label": label, "teacher_tokenizer": proof}
-        return dpd(model, tokenizer, teacher, pairs, settings, **options)
+        return dpd(model, tokenizer, guide, pairs, settings, **options)
 
     return train
 
@@ -79,7 +86,7 @@ def main(argv: Sequence[str]) -> None:
     own |= {"weights": Weights(*own["weights"]), "divergence": Divergence(**own["divergence"])}
     with progress.doing(label):
         model, tokenizer = load(source.student)
-        train = _in_place(source, pairs, DPDSettings(**own), label)
+        train = _in_place(source, pairs, DPDSettings(**own), label, partial(load, source.teacher))
         history, seconds = train(model, tokenizer, path.parent / "trainer")
         with files.atomic_dir(path.parent / MODEL) as temp:
             save(temp, model, tokenizer, history)

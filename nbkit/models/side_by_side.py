@@ -25,6 +25,7 @@ import torch
 
 from nbkit.models.load import SHIPPED
 from nbkit.run import files, progress, provenance
+from nbkit.run.precision import precision
 from nbkit.run.stage import Run
 
 TRAINING = "training"  # folder of a run: what is being trained, until the notebook removes it
@@ -32,7 +33,7 @@ MODEL, RESULT = "model", "result.json"  # what a job leaves in its folder
 SMALL = 100_000_000  # bytes of weights: a larger model fills the cores, and the memory, by itself
 
 
-def pays(*sources: str | Path) -> bool:
+def small_enough(*sources: str | Path) -> bool:
     """Are these models (folders; hub ids count as large) to be trained side by side: small, and on a CPU?"""
     folders = [SHIPPED if str(source) == SHIPPED.name else Path(source) for source in sources]
     small = all(folder.is_dir() and weight_bytes(folder) < SMALL for folder in folders)
@@ -41,7 +42,8 @@ def pays(*sources: str | Path) -> bool:
 
 def weight_bytes(source: str | Path) -> int:
     """Of a model's folder; 0 for a hub id."""
-    return sum(path.stat().st_size for path in Path(source).glob("*.safetensors"))
+    found = [path for kind in ("*.safetensors", "*.bin") for path in Path(source).glob(kind)]
+    return sum(path.stat().st_size for path in found)
 
 
 def side_by_side(
@@ -52,14 +54,21 @@ def side_by_side(
     trained lies in the run's folder `training` until the notebook ends with `clean_up`: an interrupted
     notebook does not train a finished one again."""
 
+    home = workshop(run)
+
     def build(name: str, out: Path) -> None:
         # The first that is missing starts all; those which are finished are not trained again.
-        together(module, {workshop(run) / n: make(n, workshop(run) / n) for n, (make, _) in jobs.items()})
-        place = workshop(run) / name
-        shutil.copytree(place / MODEL, out, dirs_exist_ok=True)
-        run.timing(**{f"{name}_s": files.read_json(place / RESULT)["seconds"]})
+        written = {home / n: make(n, home / n) for n, (make, _) in jobs.items()}
+        together(module, {folder: job | {"precision": precision()} for folder, job in written.items()})
+        shutil.copytree(home / name / MODEL, out, dirs_exist_ok=True)
+        run.timing(**{f"{name}_s": files.read_json(home / name / RESULT)["seconds"]})
 
     return {name: run.once(name, partial(build, name), **key) for name, (_, key) in jobs.items()}
+
+
+def identity(source: str | Path) -> str:
+    """What tells a model from another in the same place: the hash of a folder, the name of a hub id."""
+    return files.sha256(Path(source)) if Path(source).is_dir() else str(source)
 
 
 def workshop(run: Run) -> Path:

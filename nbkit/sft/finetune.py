@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nbkit.models.load import load, save
-from nbkit.models.side_by_side import pays, side_by_side, weight_bytes
+from nbkit.models.side_by_side import side_by_side, small_enough, weight_bytes
 from nbkit.run import files
 from nbkit.run.stage import Run
 from nbkit.sft import job
@@ -59,7 +59,7 @@ class Arm:
 def finetune_all(run: Run, arms: Mapping[str, Arm], held_out: Conversations = ()) -> dict[str, Path]:
     """Several fine-tunings, each as `finetune` makes it. Small models on a CPU are trained side by side, one
     thread each: they gain nothing from more."""
-    if not pays(*(arm.source for arm in arms.values())):
+    if not small_enough(*(arm.source for arm in arms.values())):
         return {name: finetune(run, name, *vars(arm).values(), held_out) for name, arm in arms.items()}
 
     def write(name: str, folder: Path) -> dict:

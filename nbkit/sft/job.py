@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from nbkit.models.load import save
-from nbkit.models.side_by_side import MODEL, RESULT
+from nbkit.models.side_by_side import MODEL, RESULT, identity
 from nbkit.run import files, progress
 from nbkit.sft.sft import SFTResult, SFTSettings, finetuned
 
@@ -24,7 +24,8 @@ def job(
     text = {"learned": list(conversations), "held_out": list(held_out)}
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / CONVERSATIONS, text)
-    return {"source": str(source), "settings": asdict(settings), "conversations": files.digest(text)}
+    about = {"source": str(source), "model": identity(source), "settings": asdict(settings)}
+    return about | {"conversations": files.digest(text)}
 
 
 def main(argv: Sequence[str]) -> None:

@@ -226,6 +226,8 @@ def natural_text(max_chars: int, seed: int = 0, chunk: int = 800) -> list[dict]:
     random.Random(f"natural/{seed}").shuffle(files)
     docs, used = [], 0
     for file in files:
+        # With its package: several have an __init__.
+        module = ".".join(file.relative_to(root).with_suffix("").parts)
         source = file.read_text(encoding="utf-8", errors="replace")
         for kind, text in (("doc", _docstrings(source)), ("code", source)):
             for start in range(0, len(text), chunk):
@@ -238,7 +240,7 @@ def natural_text(max_chars: int, seed: int = 0, chunk: int = 800) -> list[dict]:
                 used += len(piece)
                 docs.append(
                     {
-                        "id": f"stdlib-{file.stem}-{kind}-{start}",
+                        "id": f"stdlib-{module}-{kind}-{start}",
                         "text": piece,
                         "source": "stdlib",
                         "truth_tier": "natural",

@@ -42,7 +42,7 @@ def test_arms_side_by_side_are_what_each_alone_is(tmp_path, source, monkeypatch)
     together = distil_all(run, source, PAIRS, ARMS, guided_by="a")
     assert sorted(run.seconds) == ["dpd_s", "sft_continued_s"] and min(run.seconds.values()) > 0
     # With models that are too large for it, one after the other in this process.
-    monkeypatch.setattr(job, "pays", lambda *models: False)
+    monkeypatch.setattr(job, "small_enough", lambda *models: False)
     own = KeptOnce(tmp_path / "alone", "05_dpd")
     alone = distil_all(own, source, PAIRS, ARMS, guided_by="a")
     for name in ARMS:

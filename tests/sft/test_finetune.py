@@ -11,7 +11,6 @@ from kept_once import KeptOnce
 
 from nbkit.models.load import history_of, load, save
 from nbkit.models.side_by_side import clean_up
-from nbkit.run import files
 from nbkit.sft.finetune import (
     Arm,
     SFTSettings,

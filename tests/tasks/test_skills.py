@@ -145,6 +145,12 @@ def test_wrong_documents_are_mostly_wrong():
     assert stated and all(int(a) + int(b) != int(c) for a, b, c in stated)
 
 
+@pytest.mark.parametrize("seed", [0, 2])  # with seed 2 two packages' __init__ came early
+def test_natural_text_has_an_id_of_its_own_for_every_piece(seed):
+    ids = [doc["id"] for doc in world.natural_text(10_000_000, seed)]
+    assert len(ids) > 1000 and len(set(ids)) == len(ids)
+
+
 def test_natural_text_is_real_and_bounded():
     docs = world.natural_text(50_000, seed=0)
     assert 40_000 < sum(len(d["text"]) for d in docs) < 51_000

@@ -50,13 +50,13 @@ def summary(reference: Reference) -> str:
     rungs = [f"{name} {100 * found[name]['mean']:.0f}%" for name in STEPS if name in found]
     seeds = min(one["seeds"] for one in found.values())
     gains = {row["id"]: row for row in reference.read(STUDY)["claims"]}
-    rises = all(gains[name]["low"] > 0 for name in ("cold-start", "overall-sft"))
-    way = "rises" if rises else "does not rise at every step"
+    rises = all((gains[name]["low"] or 0) > 0 for name in ("cold-start", "overall-sft"))
+    way = "rises up to overall SFT" if rises else "does not rise at every step"
     own, baseline = steps(reference)
     whole = ", ".join(f"{step.name} {100 * step.mean:.0f}%" for step in own)
     return (
         f"**The ladder {way}** (means of {seeds} seeds): {', '.join(rungs)}. In one seed of the whole "
-        f"pipeline, on a smaller budget: {whole}; the baseline of ten times the size "
+        f"pipeline ({reference.commit(SOURCE)}): {whole}; the baseline of ten times the size "
         f"{100 * baseline.mean:.0f}%."
     )
 

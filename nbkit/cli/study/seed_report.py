@@ -36,7 +36,7 @@ def build(study: Study) -> dict[str, Any]:
     }
     # 02 records the curve only where its arm was trained.
     curves = {seed: claims.lookup(one, token_efficiency.PATH) for seed, one in metrics.items()}
-    if all(curves.values()):
+    if all(curve and sum(point["arm"] == "vanilla" for point in curve) > 1 for curve in curves.values()):
         result["token_efficiency"] = token_efficiency.summarise(curves)
     if steps := ladder(metrics):
         result["ladder"] = steps
