@@ -53,10 +53,11 @@ def summary(reference: Reference) -> str:
     rises = all((gains[name]["low"] or 0) > 0 for name in ("cold-start", "overall-sft"))
     way = "rises up to overall SFT" if rises else "does not rise at every step"
     own, baseline = steps(reference)
-    whole = ", ".join(f"{step.name} {100 * step.mean:.0f}%" for step in own)
+    last = [step for step in own if step.name in ("overall SFT", "DPD", STEPS[-1])]
+    whole = ", ".join(f"{step.name} {100 * step.mean:.0f}%" for step in last)
     return (
         f"**The ladder {way}** (means of {seeds} seeds): {', '.join(rungs)}. In one seed of the whole "
-        f"pipeline ({reference.commit(SOURCE)}): {whole}; the baseline of ten times the size "
+        f"pipeline ({reference.commit(SOURCE)}): {whole}; a baseline of ten times the size "
         f"{100 * baseline.mean:.0f}%."
     )
 
