@@ -44,7 +44,7 @@ def distil_all(
     identifies the teacher beside its name (see Run.once). Small models on a CPU are trained side by side, one
     thread each. Raises as `dpd` does, or RuntimeError with the end of a process's log."""
     keys = {name: {"settings": asdict(settings), "pairs": pairs, **key} for name, settings in arms.items()}
-    if not small_enough(source.student, source.teacher):
+    if not small_enough(source.student, *([] if source.cache else [source.teacher])):
         teacher = cache(partial(load, source.teacher))  # once for all arms, and not where all are kept
         return {
             name: train_once(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nbkit.cli.results import text
+from nbkit.cli.results import ladder, text
 from nbkit.cli.results.reference import Reference
 from nbkit.cli.study.seed_stats import over_seeds
 from nbkit.evals import claims
@@ -45,7 +45,6 @@ _SFT = {
     "reconstruction": "04: rebuilt minus first samples",
     "trust": "04: trusted only minus rebuilt",
 }
-_STUDY = "claims-fresh/claims.json"  # the only one of today's world; the other files are of an earlier one
 _HUMAN = {"content-over-format": "content minus format", "fine-over-binary": "0-9 minus binary label"}
 _SCARCE = "planted 10/65, short"
 
@@ -131,9 +130,9 @@ def _measured(reference: Reference) -> dict[str, tuple[Mapping[str, Any], int, s
     for name, difference in _SFT.items():
         one = differences[difference]
         found[name] = (one, one["seeds"], "claims/sft.json", "sft-and-refinement")
-    for row in reference.read(_STUDY)["claims"]:
+    for row in reference.read(ladder.STUDY)["claims"]:
         if row["mean"] is not None:
-            found[row["id"]] = (row, row["seeds"], _STUDY, "the-ladder")
+            found[row["id"]] = (row, row["seeds"], ladder.STUDY, "the-ladder")
     human = reference.read("smollm2/01_data_mix.json")["human"]["convincing_args"]
     for name, difference in _HUMAN.items():
         found[name] = (human[difference], 1, "smollm2/01_data_mix.json", "the-data-filter")

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 import matplotlib.pyplot as plt
 import numpy as np
 
+from nbkit.cli.study.seed_stats import BASELINE
 from nbkit.evals import plots
 from nbkit.evals.plots import COLOURS
 from nbkit.evals.score import Estimate
-
-BASELINE = "10x baseline + SFT"  # 07's name for it
 
 
 def forest(groups: Mapping[str, Mapping[str, Mapping]], effect: str):

@@ -21,6 +21,7 @@ from nbkit.run import files, params, provenance
 
 SAME = 1e-12  # values this close are equal
 FLIPS = 2**16  # sign flips tried: all of them up to 16 seeds
+BASELINE = "10x baseline + SFT"  # 07's name for it
 COLUMNS = ("claim", "group", "name", "n", "seeds", "mean", "low", "high", "p_t", "p_sign_flip", "verdict")
 
 
