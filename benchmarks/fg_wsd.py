@@ -162,7 +162,7 @@ def effects(rows: Sequence[Mapping], questions: int) -> dict:
                     change = row[which][split][key] - plain[which][split][key]
                     values.setdefault(f"{which} minus filter: {name}", {})[seed] = change
     return {
-        name: over_seeds({seed: {"mean": one, "n": questions} for seed, one in own.items()})
+        name: over_seeds({seed: {"mean": own[seed], "n": questions} for seed in sorted(own)})
         for name, own in sorted(values.items())
         if len(own) > 1
     }

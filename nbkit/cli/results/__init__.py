@@ -4,7 +4,7 @@ outputs/reference/*.json   what runs and benchmarks measured; sources.json says 
 reference.py               reads them
 text.py                    numbers and tables as Markdown
 claims_table.py            one row per claim, with its verdict
-training.py measures.py    the sections of the page
+pretraining.py training.py measures.py  the sections of the page
 ladder.py                  the figure
 command.py                 the command
 """

@@ -1,7 +1,7 @@
 """One row per claim of the ledger (evals/claims.yaml): the committed measurement and its verdict.
 
 The verdict is computed by nbkit.evals.claims from interval and seeds. One row is not in the ledger:
-FG-WSD where clean text is scarce. Pilots chose that condition, so its verdict is "exploratory" whatever
+FG-WSD on pools of planted quality. Pilots chose that condition, so its verdict is "exploratory" whatever
 its interval.
 """
 
@@ -21,10 +21,10 @@ CHIEF = (
     "cold-start",
     "overall-sft",
     "dpd",
-    "sft-continued",
     "content-over-format",
     "cold-start-scaling",
     "refinement",
+    "fg-wsd-scarce",
     "fg-wsd-base",
     "fg-wsd-sft",
     "cold-start-equal-steps",
@@ -46,7 +46,7 @@ _SFT = {
     "trust": "04: trusted only minus rebuilt",
 }
 _HUMAN = {"content-over-format": "content minus format", "fine-over-binary": "0-9 minus binary label"}
-_SCARCE = "planted 10/65, short"
+PLANTED = "claims/fg_wsd.json"
 
 
 class Row(NamedTuple):
@@ -104,9 +104,9 @@ def condition(
 
 
 def _scarce(reference: Reference) -> Row:
-    estimate = condition(reference.read("claims/fg_map.json"), _SCARCE)
-    claim = "FG-WSD beats vanilla WSD where clean text is scarce (planted pools; pilots chose the condition)"
-    commit = reference.commit("claims/fg_map.json")
+    estimate = reference.read(PLANTED)["effects"]["FG-WSD minus vanilla: planted, operands, accuracy"]
+    claim = "FG-WSD beats vanilla WSD on pools of planted quality (scarce clean text, as pilots chose it)"
+    commit = reference.commit(PLANTED)
     return Row(
         "fg-wsd-scarce", claim, "-", estimate, estimate["seeds"], "exploratory", commit, "pre-training"
     )

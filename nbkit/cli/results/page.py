@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from nbkit.cli.results import claims_table, ladder, measures, training
+from nbkit.cli.results import claims_table, ladder, measures, pretraining, training
 from nbkit.cli.results.reference import Reference
 from nbkit.cli.results.text import table
 
@@ -23,7 +23,7 @@ SECTIONS = (
     ("The ladder", training.the_ladder),
     ("Time", training.times),
     ("The data filter", measures.data_filter),
-    ("Pre-training", training.pretraining),
+    ("Pre-training", pretraining.pretraining),
     ("SFT and refinement", training.sft),
     ("DPD", training.dpd),
     ("Reinforcement learning", training.rl),

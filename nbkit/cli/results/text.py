@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+EARLIER = (
+    "Measured in an earlier world, with more clean text, fewer steps of SFT and a weaker teacher (LOG.md); "
+    "the claims that were measured again are under [The ladder](#the-ladder)."
+)
+
 
 def points(estimate: Mapping[str, Any]) -> str:
     """A difference in points with its 95% interval: "+2.9 [-2.4, +8.1]"."""

@@ -1,4 +1,4 @@
-"""Sections of the results page about training, from the time it takes to RL. Each returns Markdown."""
+"""Sections of the results page about training: its time, the ladder, SFT to RL. Each returns Markdown."""
 
 from __future__ import annotations
 
@@ -8,18 +8,8 @@ from typing import Any
 
 from nbkit.cli.results import claims_table, ladder
 from nbkit.cli.results.reference import Reference
-from nbkit.cli.results.text import clock, p_value, per_seed, percent, points, share, table
+from nbkit.cli.results.text import EARLIER, clock, p_value, per_seed, percent, points, share, table
 
-_EARLIER = (
-    "Measured in an earlier world, with more clean text, fewer steps of SFT and a weaker teacher (LOG.md); "
-    "the claims that were measured again are under [The ladder](#the-ladder)."
-)
-_CONDITIONS = {
-    "planted 10/65, short": "planted, 10% / 65%, four fifths of the lower pool bad; short rows",
-    "planted 10/65, long": "the same; decay on rows of four times the length",
-    "planted 28/26, short": "planted, 28% / 26%; short rows",
-    "filter, short": "the filter's own pools, 28% / 26%; short rows",
-}
 _SPLITS = {"operands": "unseen operands", "template": "unseen wording", "composition": "longer compositions"}
 _ARMS = {
     "sft": "SFT checkpoint",
@@ -100,79 +90,6 @@ def all_claims(reference: Reference) -> str:
     return table(heads, rows)
 
 
-def pretraining(reference: Reference) -> str:
-    """FG-WSD against vanilla WSD, long context, kills, speed."""
-    study = reference.read("claims/claims.json")
-    # The two claims over seeds, and what FG-WSD saves in tokens.
-    chosen = [row for row in study["claims"] if row["id"] in ("fg-wsd-base", "fg-wsd-sft")]
-    rows = [[r["claim"], points(r), p_value(r["p_t"]), r["n"], per_seed(r)] for r in chosen]
-    efficiency = study["token_efficiency"]["tokens_to_match"]["words"]
-    # The map: the same comparison where clean text is scarce, and where it is not.
-    scarce = reference.read("claims/fg_map.json")
-    where = []
-    # Conditions differ in pools and row length alone; seeds are paired in each.
-    for name, words in _CONDITIONS.items():
-        found = claims_table.condition(scarce, name)
-        where.append([words, points(found), p_value(found["p_t"]), found["seeds"], per_seed(found)])
-    fresh = claims_table.condition(scarce, "planted 10/65, short", seeds=(3, 4, 5))
-    return "\n\n".join(
-        [
-            _EARLIER,
-            table(["six paired seeds", "points", "p", "questions", "by seed"], rows),
-            f"Tokens that vanilla WSD needs to match FG-WSD: {efficiency}.",
-            "Where the order pays, 1,200 fresh questions of the training split, 3M tokens "
-            "(upper and lower pool in percent of all tokens):",
-            table(["pools", "points", "p", "seeds", "by seed"], where),
-            f"Of the first row, the three seeds that no pilot had seen: {points(fresh)}, p = "
-            f"{p_value(fresh['p_t'])}.",
-            _long_context(reference.read("small/02_pretrain.json")),
-            _kills_and_speed(reference),
-        ]
-    )
-
-
-def _long_context(found: Mapping[str, Any]) -> str:
-    names = {
-        "decay": "long rows, ABF",
-        "no ABF": "long rows, no ABF",
-        "short": "short rows",
-        "before": "before decay",
-    }
-    # Each arm at the length or distance where it finds most: what it can do at all.
-    rows = []
-    for arm, words in names.items():
-        one = found["long_context"][arm]
-        best = [max(item["found"]["mean"] for item in one[test]) for test in ("passkey", "look_up")]
-        rows.append([words, *(f"{loss:.2f}" for loss in one["loss"]), *map(percent, best)])
-    heads = [
-        "decay on",
-        "loss, first third",
-        "second",
-        "last",
-        "pass keys, best length",
-        "look-ups, best distance",
-    ]
-    return "Long context at `small`, one seed; loss by position in long documents, in nats:\n\n" + table(
-        heads, rows
-    )
-
-
-def _kills_and_speed(reference: Reference) -> str:
-    kill, speed = reference.read("benchmarks/kill.json"), reference.read("benchmarks/speed.json")["runs"]
-    # Speed is shown run by run: three ratios have no spread worth a formula.
-    ratios = ", ".join(f"{run['ratio']:.2f}x" for run in speed)
-    peak = [run["mfu"] for run in speed]
-    return (
-        f"Killed {kill['kills']} times, {kill['inside_save']} of them inside a save: "
-        f"{kill['runs_with_equal_weights']} of {kill['runs']} runs end with the weights of the "
-        f"uninterrupted one, {kill['manual_steps']} manual steps, at most "
-        f"{kill['most_steps_lost']} steps lost at a checkpoint every "
-        f"{kill['save_every']}.\n\nTraining speed against `transformers.Trainer` with its "
-        f"defaults, 5.1M parameters, bf16, compiled, in three runs: {ratios}; MFU "
-        f"{percent(min(peak))} to {percent(max(peak))} of the measured matmul peak."
-    )
-
-
 def sft(reference: Reference) -> str:
     """What refinement and the cold start change, over seeds."""
     study = reference.read("claims/sft.json")
@@ -199,7 +116,7 @@ def sft(reference: Reference) -> str:
     ]
     return "\n\n".join(
         [
-            _EARLIER,
+            EARLIER,
             table(["three seeds", "points", "p", "questions", "by seed"], rows),
             table([*heads, "before the filter", "tokens per instruction"], chains),
         ]
@@ -233,7 +150,7 @@ def dpd(reference: Reference) -> str:
     ]
     return "\n\n".join(
         [
-            _EARLIER,
+            EARLIER,
             table(["1,000 held-out questions, mean of five seeds", "right"], answered),
             table(
                 ["five seeds; for a claim, its first side minus its second", "points", "p", "by seed"], rows
