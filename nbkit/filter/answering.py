@@ -1,11 +1,11 @@
 """Labels by answering: a capable model answers the questions of a document itself, and the document is good
-where both agree. Used by notebook 01 (label_source="teacher").
+where it works its answers out and both agree. Used by notebook 01 (label_source="teacher").
 
 The report has a strong LLM judge a sample and distils a small model from it that can judge the whole corpus.
 A false answer in good form is what a small filter overlooks; a model that can solve the question sees it.
 
-    answered_questions("Question: 2 + 3?\\nAnswer: 6")   # [("2 + 3?", "6")]
-    labels_by_answering(texts, engine("shipped"))        # 9: all agree; 0: one does not; NaN: none given
+    answered_questions("Question: 2 + 3?\\nAnswer: 6")   # [("2 + 3?", "6", False)]
+    labels_by_answering(texts, engine("shipped"))        # 9: all right; 0: one is not; NaN: none given
 """
 
 import re
@@ -28,32 +28,35 @@ _QUESTION = re.compile(
 _ANSWER = re.compile(r"\b(?:answer is|a(?:nswer)?:)(?P<text>[^\n]+)", re.I)
 
 
-def answered_questions(text: str) -> list[tuple[str, str]]:
-    """(question, answer) of every labelled question that an answer follows before the next question."""
+def answered_questions(text: str) -> list[tuple[str, str, bool]]:
+    """(question, answer, worked) of every labelled question that an answer follows before the next question;
+    worked: two words or more stand between them."""
     text = text[:MAX_CHARS]
     asks = list(_QUESTION.finditer(text))
     ends = [*(ask.start() for ask in asks[1:]), len(text)]
-    pairs = []
+    found = []
     for ask, end in zip(asks, ends, strict=False):
-        found = _ANSWER.search(text, ask.end(), end)
-        if found and found["text"].strip() and ask["text"].strip():
-            pairs.append((ask["text"].strip(), found["text"].strip()))
-    return pairs
+        answer = _ANSWER.search(text, ask.end(), end)
+        if answer and answer["text"].strip() and ask["text"].strip():
+            worked = len(text[ask.end() : answer.start()].split()) > 1
+            found.append((ask["text"].strip(), answer["text"].strip(), worked))
+    return found
 
 
 @progress.doing("answering the questions of the sample")
 def labels_by_answering(texts: Sequence[str], engine: Engine, max_new_tokens: int = 96) -> np.ndarray:
-    """Labels (D,) of texts: 9.0 where the model's own answer (greedy, one per question) agrees with every
-    answer of the document, 0.0 where it differs from one, NaN where nothing is asked and answered or the
-    model gave no answer. A question that several documents ask is answered once."""
-    pairs_D = [answered_questions(text) for text in texts]
-    asked = list(dict.fromkeys(question for pairs in pairs_D for question, _ in pairs))
+    """Labels (D,) of texts: 9.0 where every answer is worked out and is the model's own (greedy, one per
+    question), 0.0 where one is not, NaN where nothing is asked and answered or the model gave no answer.
+    A question that several documents ask is answered once."""
+    found_D = [answered_questions(text) for text in texts]
+    asked = list(dict.fromkeys(question for found in found_D for question, *_ in found))
     groups = engine.sample([user_turn(question) for question in asked], 1, max_new_tokens, 0.0)
     own = {question: group[0] for question, group in zip(asked, groups, strict=True)}
     label_D = np.full(len(texts), np.nan)
-    for number, pairs in enumerate(pairs_D):
-        # A difference decides, whatever could not be answered beside it.
-        verdicts = [_agree(own[question], answer) for question, answer in pairs]
+    for number, found in enumerate(found_D):
+        # One that is not worked out needs no second opinion.
+        verdicts = [worked and _agree(own[question], answer) for question, answer, worked in found]
+        # A fault decides, whatever could not be answered beside it.
         if False in verdicts:
             label_D[number] = 0.0
         elif verdicts and None not in verdicts:

@@ -28,15 +28,15 @@ def says(text, stop="stop"):
 @pytest.mark.parametrize(
     "text, pairs",
     [
-        ("Question: 2 + 3?\nSolution: 2 + 3 = 5.\nAnswer: 5", [("2 + 3?", "5")]),
-        ("Q: Name it. A: Bo", [("Name it.", "Bo")]),
+        ("Question: 2 + 3?\nSolution: 2 + 3 = 5.\nAnswer: 5", [("2 + 3?", "5", True)]),
+        ("Q: Name it. A: Bo", [("Name it.", "Bo", False)]),
         # A word problem keeps all its sentences, an answer ends with its line.
         (
             "Problem. Eva has 3. She gets 4. How many?\nWe work it out. 3 + 4 = 7. So the answer is 7\n"
             "Problem. Say hi.\nWe work it out. So the answer is hi",
-            [("Eva has 3. She gets 4. How many?", "7"), ("Say hi.", "hi")],
+            [("Eva has 3. She gets 4. How many?", "7", True), ("Say hi.", "hi", True)],
         ),
-        ("Question: first?\nQuestion: second?\nAnswer: 2", [("second?", "2")]),
+        ("Question: first?\nQuestion: second?\nAnswer: 2", [("second?", "2", False)]),
         ("Question: unanswered?\nSolution: no idea.", []),
         ("Answer: 5", []),
         ("i was at the shop and then i went home", []),
@@ -48,41 +48,38 @@ def test_answered_questions(text, pairs):
     assert answered_questions(text) == pairs
 
 
+def worked(question, answer):
+    return f"Question: {question}\nSolution: thus and so.\nAnswer: {answer}"
+
+
 def test_a_document_is_good_where_every_answer_agrees():
     engine = Answers(
         {"2 + 3?": says("<think>2 + 3 = 5</think>5"), "Say hi.": says("Hi."), "half?": says("0.5")}
     )
     texts = [
-        "Question: 2 + 3?\nAnswer: 5\nQuestion: Say hi.\nAnswer: hi",  # both agree, but for form
-        "Question: 2 + 3?\nAnswer: 5\nQuestion: Say hi.\nAnswer: bye",  # one does not
-        "Question: 2 + 3?\nAnswer: 6",
-        "Question: half?\nAnswer: 1/2",  # equal as a value
+        worked("2 + 3?", "5") + "\n" + worked("Say hi.", "hi"),  # both agree, but for form
+        worked("2 + 3?", "5") + "\n" + worked("Say hi.", "bye"),  # one does not
+        worked("2 + 3?", "6"),
+        worked("half?", "1/2"),  # equal as a value
+        "Q: 2 + 3? A: 5",  # right, but not worked out
         "a page that asks nothing",
     ]
-    np.testing.assert_equal(labels_by_answering(texts, engine), [9.0, 0.0, 0.0, 9.0, np.nan])
+    np.testing.assert_equal(labels_by_answering(texts, engine), [9.0, 0.0, 0.0, 9.0, 0.0, np.nan])
     assert engine.asked == ["2 + 3?", "Say hi.", "half?"]  # each once
 
 
 def test_no_answer_is_no_label_but_a_difference_is_one():
-    engine = Answers(
-        {
-            "a?": says("<think>so on and so", "length"),
-            "b?": says("", "error"),
-            "c?": says("3"),
-            "d?": says(" "),
-        }
-    )
-    texts = [f"Question: {q}?\nAnswer: 3" for q in "abcd"] + [
-        "Q: a? A: 3\nQ: c? A: 4",
-        "Q: a? A: 3\nQ: c? A: 3",
-    ]
+    cut, failed = says("<think>so on and so", "length"), says("", "error")
+    engine = Answers({"a?": cut, "b?": failed, "c?": says("3"), "d?": says(" ")})
+    texts = [worked(f"{name}?", 3) for name in "abcd"]
+    texts += [worked("a?", 3) + "\n" + worked("c?", 4), worked("a?", 3) + "\n" + worked("c?", 3)]
     labels = labels_by_answering(texts, engine)
     np.testing.assert_equal(labels, [np.nan, np.nan, 9.0, np.nan, 0.0, np.nan])
 
 
 def test_an_answer_that_nobody_can_read_differs():
     engine = Answers({"a?": says("5")})
-    np.testing.assert_equal(labels_by_answering(["Q: a? A: \\frac{1}{"], engine), [0.0])
+    np.testing.assert_equal(labels_by_answering([worked("a?", "\\frac{1}{")], engine), [0.0])
 
 
 def test_nothing_to_ask():
