@@ -22,13 +22,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 from nbkit.cli import execute
 from nbkit.run import files, params
-from nbkit.run.provenance import cores
 
 MOST_SEEDS = 1000
+CORES = "NBKIT_CORES"  # of a seed beside others
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,18 @@ def run(study: Study, jobs: int = 1, say: Callable[[str], None] = print) -> list
     # Each seed sees the shared data under its own root.
     for seed in study.seeds:
         share_data(study, seed)
-    team, environment = _Team(say), dict(os.environ)
-    if jobs > 1:  # a small model gains more from a seed per core than from two cores for one seed
-        environment["OMP_NUM_THREADS"] = str(max(1, cores() // jobs))
+    team, places = _Team(say), Queue()
+    for group in core_groups(jobs):
+        places.put({CORES: ",".join(map(str, group)), "OMP_NUM_THREADS": str(max(1, len(group)))})
+
+    def work(seed: int) -> None:
+        own = [_command(study, stage, seed) for stage in study.stages if stage != study.shared]
+        place = places.get()  # one for each of the pool's threads: it never waits
+        try:
+            team.work(f"seed {seed}", study.root(seed), own, os.environ | place if jobs > 1 else os.environ)
+        finally:
+            places.put(place)
+
     with ThreadPoolExecutor(jobs) as pool:
         try:
             # Shared data first: every seed reads it.
@@ -113,16 +123,20 @@ def run(study: Study, jobs: int = 1, say: Callable[[str], None] = print) -> list
                 data = [_command(study, study.shared, study.seeds[0])]
                 pool.submit(team.work, "data", files.outputs_root(), data, os.environ).result()
             # Then the seeds side by side, each through its stages in order.
-            waiting = []
-            for seed in study.seeds:
-                own = [_command(study, s, seed) for s in study.stages if s != study.shared]
-                waiting.append(pool.submit(team.work, f"seed {seed}", study.root(seed), own, environment))
-            for future in waiting:
+            for future in [pool.submit(work, seed) for seed in study.seeds]:
                 future.result()
         except BaseException:
             team.stop()
             raise
     return team.failed
+
+
+def core_groups(jobs: int) -> list[list[int]]:
+    """The cores of each of `jobs` seeds at a time, as equal as can be: a small model gains more from a core
+    of its own than from two that it shares, and what a stage starts by itself counts its cores. Empty lists
+    where there are fewer cores than jobs, or the system does not say which are ours."""
+    known = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return [known[i::jobs] for i in range(jobs)] if len(known) >= jobs else [[] for _ in range(jobs)]
 
 
 def share_data(study: Study, seed: int) -> None:
@@ -201,6 +215,8 @@ def main(argv: Sequence[str]) -> int:
     from nbkit.cli import commands  # noqa: PLC0415 (the command line imports this module)
 
     execute.follow_parent(int(argv[0]))
+    if own := os.environ.get(CORES):
+        os.sched_setaffinity(0, map(int, own.split(",")))  # and of all that it starts
     return commands.main(argv[1:])
 
 

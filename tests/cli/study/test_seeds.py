@@ -32,6 +32,7 @@ MEASURE = """
 import os, time
 numbers = json.loads(run.input("01_make", "numbers.json").read_text())
 (run.dir / "threads").write_text(os.environ["OMP_NUM_THREADS"])
+(run.dir / "cores").write_text(str(sorted(os.sched_getaffinity(0))))
 (run.dir / "calls").open("a").write("x")
 if (run.dir.parent / "raise").exists():
     raise RuntimeError("the marker of this failure")
@@ -131,7 +132,11 @@ def test_run_then_skip_then_publish(study, project, capsys):
     assert "data  01_make  done in" in out and "seed 1  02_use  done in" in out
     assert len((project / "outputs/tiny/01_make/calls.txt").read_text()) == 1, "the data is made once"
     for seed in (0, 1):
-        assert (folder(study, seed) / "threads").read_text() == str(max(1, seeds.cores() // 2))
+        threads, own = ((folder(study, seed) / name).read_text() for name in ("threads", "cores"))
+        assert (threads, own) in [
+            (str(max(1, len(group))), str(group or sorted(os.sched_getaffinity(0))))
+            for group in seeds.core_groups(2)
+        ]
         with seeds.outputs_at(study.root(seed)):
             assert status_of("01_make", "tiny", {"steps": 5}) == ("complete", "")
             assert status_of("02_use", "tiny", {"factor": 3, "seed": seed}) == ("complete", "")
@@ -158,6 +163,20 @@ def test_run_then_skip_then_publish(study, project, capsys):
         ("gain", "half", "first", "0.06"),
         ("gain", "half", "second", "-0.1"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("cores", "jobs", "groups"),
+    [
+        ({0, 1}, 2, [[0], [1]]),
+        ({4, 5, 6, 7, 9}, 2, [[4, 6, 9], [5, 7]]),
+        ({0, 1, 2, 3}, 1, [[0, 1, 2, 3]]),
+        ({3}, 2, [[], []]),
+    ],
+)
+def test_seeds_at_a_time_share_no_core(monkeypatch, cores, jobs, groups):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: cores, raising=False)
+    assert seeds.core_groups(jobs) == groups
 
 
 @pytest.mark.slow
