@@ -273,9 +273,9 @@ def _report(arguments: argparse.Namespace) -> int:
     from nbkit.cli import report  # noqa: PLC0415 (each command loads what it needs)
 
     _known_profile(arguments.profile)
-    if (others := _with_outputs()) and arguments.profile not in others:
+    if arguments.profile not in _with_outputs():
         _look_at_outputs(arguments.profile)
-        return 2  # most likely another profile is meant
+        return 2
     _look_at_formats(arguments.profile)
     print(f"report: {report.build(arguments.profile)}")
     return 0

@@ -151,6 +151,7 @@ def no_write(*arguments, **options):
 
 @pytest.mark.parametrize("command", ["run", "report"])
 def test_a_read_only_checkout_names_the_folder_and_the_way_out(project, capsys, monkeypatch, command):
+    (project / "outputs/tiny").mkdir(parents=True)
     monkeypatch.setattr(Path, "mkdir", no_write)
     assert main([command, "--profile", "tiny"]) == 1
     told = capsys.readouterr().err
@@ -167,10 +168,16 @@ def test_outputs_that_cannot_be_a_folder_name_it_too(project, capsys, monkeypatc
     assert len(told.splitlines()) == 1 and f"{tmp_path}/file" in told and "NBKIT_OUTPUTS" in told
 
 
+def test_a_report_of_nothing_is_refused(project, capsys):
+    assert main(["report", "--profile", "tiny"]) == 2
+    assert "no outputs yet in" in capsys.readouterr().err
+
+
 def test_other_disk_errors_stay_as_they_are(project, capsys, monkeypatch, tmp_path):
     def fail(*_):
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(tmp_path / "elsewhere"))
 
+    (project / "outputs/tiny").mkdir(parents=True)
     monkeypatch.setattr("nbkit.cli.report.build", fail)
     assert main(["report", "--profile", "tiny"]) == 1
     told = capsys.readouterr().err
