@@ -77,10 +77,7 @@ def _main(argv: Sequence[str] | None) -> int:
         print(f"nbkit: {_with_remedy(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
-        print(
-            "\nnbkit: stopped; what was finished and saved is kept, the same command goes on from there",
-            file=sys.stderr,
-        )
+        print("\nnbkit: stopped; what is saved is kept, the same command goes on from there", file=sys.stderr)
         return 143 if isinstance(stop, Terminated) else 130
 
 

@@ -21,6 +21,10 @@ from nbkit.verify.answers.compare import equivalent
 from nbkit.verify.answers.extract.answer import extract_answer
 from nbkit.verify.errors import GraderError
 
+FEWEST = 50  # labels; fewer say too little about the weights of 21 numbers
+
+# Stricter than `View.replies` of the rules, which takes any sentence with a question mark: what is put to a
+# model must be the whole question, and the answer all of its line.
 # A labelled question up to the end of its line, or to an answer on the same line.
 _QUESTION = re.compile(
     r"^(?:question|problem|exercise|task|q)[.:](?P<text>[^\n]+?)(?=\sa(?:nswer)?:|\n|\Z)", re.I | re.M
@@ -47,7 +51,8 @@ def answered_questions(text: str) -> list[tuple[str, str, bool]]:
 def labels_by_answering(texts: Sequence[str], engine: Engine, max_new_tokens: int = 96) -> np.ndarray:
     """Labels (D,) of texts: 9.0 where every answer is worked out and is the model's own (greedy, one per
     question), 0.0 where one is not, NaN where nothing is asked and answered or the model gave no answer.
-    A question that several documents ask is answered once."""
+    A question that several documents ask is answered once. Raises ValueError where FEWEST labels or more are
+    all alike: nothing would tell good from bad."""
     found_D = [answered_questions(text) for text in texts]
     asked = list(dict.fromkeys(question for found in found_D for question, *_ in found))
     groups = engine.sample([user_turn(question) for question in asked], 1, max_new_tokens, 0.0)
@@ -61,6 +66,12 @@ def labels_by_answering(texts: Sequence[str], engine: Engine, max_new_tokens: in
             label_D[number] = 0.0
         elif verdicts and None not in verdicts:
             label_D[number] = 9.0
+    given = label_D[~np.isnan(label_D)]
+    if len(given) >= FEWEST and not np.ptp(given):
+        raise ValueError(
+            f"teacher_model: it {'confirms' if given[0] else 'refutes'} all {len(given)} documents that ask "
+            "and answer, so its labels tell nothing apart; take another model, or label_source: seeds"
+        )
     return label_D
 
 

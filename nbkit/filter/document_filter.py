@@ -157,10 +157,6 @@ class DocumentFilter:
         label_D = np.asarray(label_D, float)
         # Documents without a label still fit the scorer and the index, not the weights.
         known_D = ~np.isnan(label_D)
-        if not known_D.any():
-            raise ValueError(
-                "label_D: no document has a label; without labels the weights are learned from seeds"
-            )
         source_D = None if source_D is None else np.asarray(source_D)[known_D]
         return cls(scorer, index, Combination.fit(rows_DK[known_D], label_D[known_D], source_D))
 

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from nbkit.filter.answering import answered_questions, labels_by_answering
+from nbkit.filter.answering import FEWEST, answered_questions, labels_by_answering
 from nbkit.models.engine import Completion
 
 
@@ -80,6 +80,17 @@ def test_no_answer_is_no_label_but_a_difference_is_one():
 def test_an_answer_that_nobody_can_read_differs():
     engine = Answers({"a?": says("5")})
     np.testing.assert_equal(labels_by_answering([worked("a?", "\\frac{1}{")], engine), [0.0])
+
+
+@pytest.mark.parametrize(("answer", "word"), [("5", "confirms"), ("6", "refutes")])
+def test_labels_that_are_all_alike_are_refused(answer, word):
+    engine = Answers({"2 + 3?": says("5")})
+    few = [worked("2 + 3?", answer)] * (FEWEST - 1)
+    assert len(set(labels_by_answering(few, engine))) == 1
+    with pytest.raises(
+        ValueError, match=rf"teacher_model: it {word} all 50 documents .* label_source: seeds"
+    ):
+        labels_by_answering([*few, few[0]], engine)
 
 
 def test_nothing_to_ask():

@@ -12,6 +12,7 @@ import pytest
 
 from nbkit.models.side_by_side import clean_up, finished, together, workshop
 from nbkit.pretrain import launch
+from nbkit.run import progress
 
 MODULE = """
 import json, os, sys, time
@@ -50,6 +51,13 @@ def folders(tmp_path, *names):
 
 def result(folder) -> dict:
     return json.loads((folder / "result.json").read_text())
+
+
+def test_what_an_interrupted_process_said_is_gone(module, tmp_path):
+    (folder,) = folders(tmp_path, "a")
+    (folder / progress.FILE).write_text("step 48/292")
+    together(module, {folder: {}})
+    assert not (folder / progress.FILE).exists(), "the small training says nothing by itself"
 
 
 def test_each_has_one_thread_and_finished_ones_are_kept(module, tmp_path, monkeypatch):

@@ -27,6 +27,7 @@ from typing import Any
 
 from nbkit.cli import execute
 from nbkit.run import files, params
+from nbkit.run.provenance import cores
 
 MOST_SEEDS = 1000
 CORES = "NBKIT_CORES"  # of a seed beside others
@@ -106,7 +107,8 @@ def run(study: Study, jobs: int = 1, say: Callable[[str], None] = print) -> list
         share_data(study, seed)
     team, places = _Team(say), Queue()
     for group in core_groups(jobs):
-        places.put({CORES: ",".join(map(str, group)), "OMP_NUM_THREADS": str(max(1, len(group)))})
+        threads = len(group) or max(1, cores() // jobs)
+        places.put({CORES: ",".join(map(str, group)), "OMP_NUM_THREADS": str(threads)})
 
     def work(seed: int) -> None:
         own = [_command(study, stage, seed) for stage in study.stages if stage != study.shared]

@@ -135,7 +135,10 @@ def test_run_then_skip_then_publish(study, project, capsys):
     for seed in (0, 1):
         threads, own = ((folder(study, seed) / name).read_text() for name in ("threads", "cores"))
         assert (threads, own) in [
-            (str(max(1, len(group))), str(group or sorted(getattr(os, "sched_getaffinity", lambda _: [])(0))))
+            (
+                str(len(group) or max(1, seeds.cores() // 2)),
+                str(group or sorted(getattr(os, "sched_getaffinity", lambda _: [])(0))),
+            )
             for group in seeds.core_groups(2)
         ]
         with seeds.outputs_at(study.root(seed)):
