@@ -9,15 +9,17 @@ planted   the same documents (after deduplication and decontamination), sorted b
 gentle    pools of the filter, decay to a third of the peak, then the mean of the weights at the last
           checkpoints, evenly spaced in the decay (arXiv 2511.18903)
 
-Both arms of a pair read the same rows. Accuracy and loss in base form, on the held-out questions of 02 with
-unseen operands and on questions of the training split; `gentle` on the latter alone, since a decay may be
-chosen by it. Rows that --out holds already are kept as long as 02's manifest is the same.
+Both arms of a pair read the same rows. Accuracy (greedy), avg@3 (sampled as in 07) and loss in base form, on
+the held-out questions of 02 with unseen operands and on questions of the training split; `gentle` on the
+latter alone, since a decay may be chosen by it. Rows that --out holds already are kept as long as 02's
+manifest is the same.
 """
 
 import argparse
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from shutil import copy
 from types import SimpleNamespace
@@ -33,8 +35,9 @@ from nbkit.cli.study.seed_stats import over_seeds
 from nbkit.evals.evaluate import evaluate, solution_loss
 from nbkit.filter.pools import pools as into_pools
 from nbkit.models.engine import Generator
+from nbkit.models.side_by_side import together
 from nbkit.pretrain.fg_wsd import POOLS, for_model, vanilla
-from nbkit.pretrain.job import Job, train
+from nbkit.pretrain.job import Job
 from nbkit.pretrain.plan import PlanFile, as_data
 from nbkit.run import files
 from nbkit.tasks import world
@@ -42,6 +45,7 @@ from nbkit.tasks.skills import sample
 from nbkit.text.tokenizer import load_pool, pack, save_pool
 from nbkit.verify.jail.jail import Jail
 
+ARMS = ("fg", "vanilla")
 AVERAGED = 5  # checkpoints whose weights are averaged
 QUALITY = ("clean", "natural", "bare", "wrong", "chatter", "boilerplate", "duplicate")  # best first
 
@@ -88,8 +92,8 @@ def mean_weights(folders: Sequence[Path]):
     return mean
 
 
-def arm(name: str, condition: str, seed: int, pools: Path, cfg, out: Path):
-    """Train one arm; returns its model."""
+def arm(name: str, condition: str, seed: int, pools: Path, cfg, out: Path) -> Job:
+    """One arm, to be trained in `out`; of `gentle` the checkpoints that are averaged are kept."""
     planned = PlanFile.load(pools / "plan.json")
     final = cfg.peak_lr / 3 if condition == "gentle" else cfg.final_lr
     bases = {"rope_base": cfg.rope_base, "decay_rope_base": cfg.decay_rope_base}
@@ -100,7 +104,7 @@ def arm(name: str, condition: str, seed: int, pools: Path, cfg, out: Path):
     kept = [steps - decay * i // AVERAGED for i in range(1, AVERAGED)] if condition == "gentle" else []
     shape = {key: getattr(cfg, key) for key in ("hidden", "layers", "heads", "kv_heads", "mlp")}
     shape |= {"context": planned.stages[-1].seq_len, "tied": cfg.tied_embeddings}
-    job = Job(
+    return Job(
         name,
         str(out),
         str(pools),
@@ -113,16 +117,26 @@ def arm(name: str, condition: str, seed: int, pools: Path, cfg, out: Path):
         validation_rows=planned.validation_rows,
         keep_at=sorted(kept),
     )
-    train(job)
-    return mean_weights([*(out / f"checkpoint-{step}" for step in sorted(kept)), out / "model"])
+
+
+def trained(jobs: Mapping[str, Job]) -> dict:
+    """Arm -> model. The arms train side by side."""
+    together("nbkit.pretrain.job", {Path(job.out): asdict(job) for job in jobs.values()})
+    models = {}
+    for name, job in jobs.items():
+        kept = [Path(job.out, f"checkpoint-{step}") for step in job.keep_at]
+        models[name] = mean_weights([*kept, Path(job.out, "model")])
+    return models
 
 
 def measure(model, tokenizer, questions: Mapping[str, Sequence], jail) -> dict:
-    """Split -> accuracy and loss on solutions."""
+    """Split -> accuracy (greedy), avg@3 (sampled, as in 07) and loss on solutions."""
     found = {}
     for split, tasks in questions.items():
-        right = evaluate(Generator(model, tokenizer), tasks, "base", jail).overall.mean
-        found[split] = {"accuracy": right, "loss": solution_loss(model, tokenizer, tasks).mean}
+        answering = Generator(model, tokenizer)
+        greedy, sampled = (evaluate(answering, tasks, "base", jail, k).overall.mean for k in (1, 3))
+        loss = solution_loss(model, tokenizer, tasks).mean
+        found[split] = {"accuracy": greedy, "avg@3": sampled, "loss": loss}
     return found
 
 
@@ -138,11 +152,12 @@ def pair(condition: str, root: Path, manifests: Mapping, questions: Mapping, jai
             pools = Path(scratch, "pools")
             pools.mkdir()
             plant(pools, mixed, manifests["01_data_mix"]["params"])
-        for name in ("fg", "vanilla"):
-            if condition == "filter":
-                model = read_model(root / "02_pretrain" / f"student_{name}")
-            else:
-                model = arm(name, condition, cfg.seed, pools, cfg, Path(scratch, name))
+        if condition == "filter":
+            models = {name: read_model(root / "02_pretrain" / f"student_{name}") for name in ARMS}
+        else:
+            jobs = {name: arm(name, condition, cfg.seed, pools, cfg, Path(scratch, name)) for name in ARMS}
+            models = trained(jobs)
+        for name, model in models.items():
             found[name] = measure(model, tokenizer, questions, jail)
     return found
 
@@ -154,11 +169,11 @@ def effects(rows: Sequence[Mapping], questions: int) -> dict:
     for (condition, seed), row in by.items():
         plain = by[("filter", seed)]
         for split in row["fg"]:
-            for key in ("accuracy", "loss"):
+            for key in row["fg"][split]:
                 name = f"{condition}, {split}, {key}"
                 gap = row["fg"][split][key] - row["vanilla"][split][key]
                 values.setdefault(f"FG-WSD minus vanilla: {name}", {})[seed] = gap
-                for which in ("fg", "vanilla") if condition != "filter" else ():
+                for which in ARMS if condition != "filter" else ():
                     change = row[which][split][key] - plain[which][split][key]
                     values.setdefault(f"{which} minus filter: {name}", {})[seed] = change
     return {
