@@ -16,8 +16,8 @@ whether it is up to date, and a test asks the same. Every number stands with the
 [LOG.md](../LOG.md)."""
 VERDICTS = """*reproduced*: at least five seeds, and the 95% interval over seeds lies above zero.
 *trend*: above zero with fewer seeds (with one seed the interval is over questions or topics).
-*not reproduced*: the interval holds zero or lies below. *exploratory*: the condition was chosen on pilots.
-*out of reach here*: not measured. Intervals are not corrected for the number of claims."""
+*not reproduced*: the interval holds zero or lies below. *out of reach here*: not
+measured. Intervals are not corrected for the number of claims."""
 SECTIONS = (
     ("Claims", training.all_claims),
     ("The ladder", training.the_ladder),
