@@ -56,9 +56,8 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
     if "≈" in text:  # the exact value, where an approximation follows it
         left, _, right = text.partition("≈")
         return read(right if NAMED.fullmatch(left.strip()) else left, depth + 1)
-    if units.compound(text) or is_one_number(text):
-        return read_leaf(text)
-    if is_clock(text) or text == "…":
+    text = join_thousands(text)
+    if units.compound(text) or is_one_number(text) or is_clock(text) or text == "…":
         return read_leaf(text)
     if text[0] == "∈":  # x belongs to it, without the x
         return _region_first(read(text[1:], depth + 1))
@@ -99,14 +98,14 @@ def _read_list(text: str, depth: int) -> Node | Leaf | None:
     for match in _WORD_SPLITS.finditer(text):
         marked.append(match.span())
         joined.add("or" if match[0][0] in "o或" else "and")
-    if not marked and ";" in text and (groups := split(join_thousands(text), ";")) and len(groups) > 1:
+    if not marked and ";" in text and (groups := split(text, ";")) and len(groups) > 1:
         items = [read(group, depth) for group in groups if group.strip()]
         if any(getattr(item, "kind", "") == "list" for item in items):  # x = 1, y = 2; x = 3, y = 4
             return Node("list", tuple(_as_tuple(item) for item in items))
     plain = text
     for start, end in reversed(marked):
         plain = plain[:start] + ";" + plain[end:]
-    parts = split(join_thousands(plain), ",;")
+    parts = split(plain, ",;")
     if parts is None or len(parts) < 2:
         return None
     parts = [part.strip() for part in parts if part.strip()]
@@ -270,7 +269,7 @@ def _read_enclosed(text: str, depth: int) -> Node | Leaf | None:
     if first == "⦃" and (parts := split(content, "|:")) and len(parts) == 2:
         inner = read(parts[1], depth)
         return inner if is_region(inner) else Leaf(text)
-    parts = split(join_thousands(content), ",;")
+    parts = split(join_thousands(content, bracketed=True), ",;")
     if parts is None or (len(parts) < 2 and first != "⦃"):
         inner = read(content, depth) if content else Leaf(text)
         return inner if isinstance(inner, Node) else None if first != "{" else inner
