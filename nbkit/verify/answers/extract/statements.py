@@ -30,7 +30,7 @@ from nbkit.verify.answers.extract.numerals import BARE_LATEX, LIST_LABEL, MONEY,
 from nbkit.verify.answers.extract.options import LABELLED_OPTION, option_letter, stated_option
 from nbkit.verify.answers.parse.unit_table import table
 
-_EXCLAIMED = re.compile(r"([A-Za-z0-9])!(?=$|\s+[A-Z])")  # in a sentence no factorial either
+_EXCLAIMED = re.compile(r"([A-Za-z0-9])!{1,9}(?=$|\s+[A-Z])")  # in a sentence no factorial either
 _ADVERBS = re.compile(
     r"(?:(?:either|maybe|perhaps|therefore|thus|hence|then|so|simply|just|indeed|obviously|clearly|definitely|certainly|surely"
     r"|actually|now|also|of course|for sure|in fact|precisely|exactly|simplified to|equal to|equivalent to"
@@ -105,7 +105,7 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
     if later := _corrected(line):
         return later, Certainty.VALUE
     if not by_sign:
-        line = _EXCLAIMED.sub(r"\1", line)
+        line = _EXCLAIMED.sub(r"\1.", line)
     # From here on the first clause decides: a bound, a value, a value in it, or words.
     clause = first_clause(line, cut=starts_with_value(line))
     if starts_with_bound(line) and re.search(r"[0-9\\]", clause):
