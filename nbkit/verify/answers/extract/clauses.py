@@ -39,7 +39,7 @@ _WORDS = (  # conjunctions, relatives, prepositions, verbs and adverbs that begi
 )
 _CLAUSE = (  # what no longer belongs to a value
     rf"\s(?:{_WORDS})\b"
-    r"|\s\((?=[A-Za-z]{3})(?!mod|or |and |(?:in )?(?:base|binary|octal|hex))"
+    r"|\s\((?=[A-Za-z]{3}|[a-z]{2}\s)(?!mod|or |and |(?:in )?(?:base|binary|octal|hex))"
     r"|\s[(\[](?=[0-9]{1,9}\s[a-z]{2}|see\b|as\b|=)|\s\[(?=[0-9][^\],;=]{0,40}[+*/×·^-][^\],;]{0,40}\])"
     r"|,?\s(?:i\.e|e\.g)\.|\sin base (?:10|ten)\b|:\s(?=[a-z]{2})"
     r"|\s(?:[–—→]|-(?=\s(?:the|not|that|this|it|which|as|so)\b))\s(?=[0-9]{0,9}\s?[a-z]{2})"

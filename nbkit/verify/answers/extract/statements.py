@@ -36,6 +36,7 @@ _ADVERBS = re.compile(
     r"|actually|now|also|of course|for sure|in fact|precisely|exactly|simplified to|equal to|equivalent to"
     r"|given by|as follows|the following|found to be|the (?:number|value|integer|fraction|expression)"
     r"|of the form|donc|bien|daher|somit|por lo tanto|entonces|quindi"
+    r"|\((?:approximately|approx\.?|about|exactly|rounded|simplified)\)"
     r"|所以|因此|就是|为|是)(?![A-Za-z])[,:]?\s{0,9}){1,6}",
     re.IGNORECASE,
 )

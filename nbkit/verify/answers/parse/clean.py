@@ -36,7 +36,7 @@ SYMBOLS = {
 _DROPPED = {
     "left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr",
     "Biggl", "Biggr", "displaystyle", "textstyle", "limits", "quad", "qquad", "rm", "bf", "it", "tiny",
-    "small", "large", "hspace", "hfill", "thinspace", "enspace", "angle",
+    "small", "large", "Large", "LARGE", "huge", "Huge", "normalsize", "hspace", "hfill", "thinspace", "enspace", "angle",
 }  # fmt: skip
 _COMMANDS = (
     FUNCTIONS
