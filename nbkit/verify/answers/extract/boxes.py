@@ -32,6 +32,7 @@ _TRAILING_WORDS = re.compile(
 )
 # Words in a formula, with the power of a unit behind them.
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm|sf|normal)?|mbox)\s?\{([^{}]{0,200})\}(\s?\^\s?\{?-?[0-9]\}?)?")
+_OPERATOR = re.compile(r"\\text\w{0,6}\s?\{\s?[A-Za-z]{1,12}\}[_(\[]")  # \text{Var}(X) is no sentence
 _VALUE_FIRST = re.compile(r"(\$(?:[^$\\]|\\.){1,300}\$|[-+−]?(?:\\?[$€£])?[0-9][0-9.,/]{0,60}%?)(?=[\s;]|$)")
 _LABEL_WORDS = re.compile(r"(?:\s[a-zA-Z]{2,20}(?:\^\{?[0-9]\}?)?){0,3}")
 _MORE = re.compile(r"\s(?:left(?:\sover)?|more|remain\w{0,4}|out\sof|each|every)\b", re.IGNORECASE)
@@ -105,7 +106,7 @@ def without_words(answer: str) -> str:
 
 def _sentence(content: str) -> str:
     r"""Text groups as plain words, formulas between dollar signs; "" where no words are, or more."""
-    if len(content) > 1000 or "\\begin" in content or "&" in content or not _TEXT.search(content):
+    if len(content) > 1000 or "\\begin" in content or "&" in content or not _TEXT.search(content) or _OPERATOR.match(content):
         return ""
     parts, at = [], 0
     for words in _TEXT.finditer(content):

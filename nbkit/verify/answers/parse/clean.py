@@ -25,7 +25,7 @@ SYMBOLS = {
     "Psi": "Ψ", "Omega": "Ω", "infty": "∞", "cup": "∪", "cap": "∩", "in": "∈", "le": "≤", "leq": "≤",
     "leqslant": "≤", "ge": "≥", "geq": "≥", "geqslant": "≥", "ne": "≠", "neq": "≠", "lt": "<", "gt": ">",
     "pm": "±", "mp": "∓", "cdot": "*", "times": "*", "ast": "*", "div": "/", "emptyset": "∅",
-    "varnothing": "∅", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lbrace": "⦃", "rbrace": "⦄",
+    "varnothing": "∅", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lVert": "|", "rVert": "|", "lbrace": "⦃", "rbrace": "⦄",
     "langle": "⟨", "rangle": "⟩", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈", "rceil": "⌉", "sqrt": "√",
     "approx": "≈", "setminus": "∖", "backslash": "∖", "degree": "°", "circ": "°", "colon": ":", "ldots": "…",
     "dots": "…", "cdots": "…", "dotsc": "…", "dotsb": "…", "dotso": "…", "hdots": "…", "lor": " or ",
@@ -49,7 +49,7 @@ _SAME = str.maketrans(
         "−": "-", "–": "-", "—": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "⁄": "/",
         "∕": "/", "⩽": "≤", "≦": "≤", "⩾": "≥", "≧": "≥", "º": "°", "˚": "°", "、": ",", "。": ".",
         "“": '"', "”": '"', "‘": "'", "’": "'", "′": "'", "〈": "⟨", "〉": "⟩", "∣": "|", "ϕ": "φ", "ϵ": "ε",
-        "ø": "∅", "Ø": "∅", "∨": " or ", "∧": " and ",
+        "∠": " ", "△": "\\triangle ", "ø": "∅", "Ø": "∅", "∨": " or ", "∧": " and ",
     }
 )  # fmt: skip
 _RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "₀₁₂₃₄₅₆₇₈₉"
