@@ -11,6 +11,7 @@ from nbkit.verify.answers.extract.bounds import OPERATIONS, signed
 from nbkit.verify.answers.extract.clauses import first_clause, starts_with_value
 from nbkit.verify.answers.extract.decoration import tidy
 from nbkit.verify.answers.extract.equations import chain, formulas
+from nbkit.verify.answers.extract.hedges import names_base, offers_another, takes_back
 from nbkit.verify.answers.extract.statements import value_in
 from nbkit.verify.answers.parse.unit_table import table
 from nbkit.verify.answers.parse.units import NO_LABEL
@@ -181,6 +182,8 @@ def _cut(text: str) -> str:
     if not remark.strip(" .") or not _LABEL_WORDS.fullmatch(label):
         return ""
     # What goes must not change the value.
+    if offers_another(remark) or takes_back(remark) or names_base(remark):
+        return ""
     remark = _NO_TURN.sub(" ", f"{label}{remark}")[len(label) :]
     changed = _WRONG if _EXPLAINS.match(remark) else _TURNS
     words = set(re.findall("[a-z]+", label.casefold()))

@@ -20,6 +20,7 @@ from nbkit.verify.answers.extract.bounds import (
 from nbkit.verify.answers.extract.clauses import first_clause, starts_with_value
 from nbkit.verify.answers.extract.decoration import BOLD, tidy, undecorated
 from nbkit.verify.answers.extract.equations import TAIL, chain, formulas, has_words, without_formulas
+from nbkit.verify.answers.extract.hedges import names_base, offers_another, second_value, takes_back
 from nbkit.verify.answers.extract.marks import (
     chosen_option,
     first_labelled,
@@ -34,7 +35,7 @@ _EXCLAIMED = re.compile(r"([A-Za-z0-9])!{1,9}(?=$|\s+[A-Z])")  # in a sentence n
 _ADVERBS = re.compile(
     r"(?:(?:either|maybe|perhaps|therefore|thus|hence|then|so|simply|just|indeed|obviously|clearly|definitely|certainly|surely"
     r"|actually|now|also|of course|for sure|in fact|precisely|exactly|simplified to|equal to|equivalent to"
-    r"|given by|as follows|the following|found to be|the (?:number|value|integer|fraction|expression)"
+    r"|given by|as follows|the following|found to be|the (?:number|value|integer|fraction|expression)(?!\s(?:\w+ly\s|right\s|just\s)?(?:after|before|following|preceding|near|above|below|of)\b)"
     r"|of the form|donc|bien|daher|somit|por lo tanto|entonces|quindi"
     r"|\((?:approximately|approx\.?|about|exactly|rounded|simplified)\)"
     r"|所以|因此|就是|为|是)(?![A-Za-z])[,:]?\s{0,9}){1,6}",
@@ -64,6 +65,11 @@ _EQUALS = re.compile(
 )
 _WITHOUT_VALUE = re.compile(r"(?:\b(?:is|are|equals|be)|[:=])[\s*]{0,9}$")
 _CONNECTIVES = re.compile(r"\b(?:and|or|y|et|und|ou)\b|[,;.&\s]|和|或")
+# What makes another number of the one before it, of which it is a part.
+_SCALE = re.compile(
+    r"\s(?:hundred|thousand|million|billion|trillion|dozen|percent)\b|\s\(?(?:in\s)?(?:the\s)?(?:base[\s-]?(?!10\b|ten\b)\w{1,9}|binary|octal|hex\w{0,8})\)?"
+)
+_LABEL = re.compile(r"(?:\s(?!or\b|and\b|if\b|else\b|for\b)[a-z]{2,15}(?=[\s,;]))?")
 _NAME_NOISE = re.compile(r"\\(?:triangle|angle)(?![a-z])|_\{?\w+\}?")
 
 
@@ -112,6 +118,11 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
     if starts_with_bound(line) and re.search(r"[0-9\\]", clause):
         return tidy(clause), Certainty.WORDS
     if starts_with_value(line):
+        behind = line[len(clause) :]
+        if takes_back(behind):
+            return DENIED
+        if offers_another(behind) or names_base(behind) or clause.endswith((" or", " and")):
+            return tidy(line), Certainty.SENTENCE
         plain = _is_plain(clause, line[len(clause) :])
         return tidy(chain(clause)), Certainty.VALUE if plain else Certainty.SENTENCE
     if value := value_in(clause):
@@ -174,9 +185,11 @@ def value_in(sentence: str) -> str:
             continue
         rest = sentence[verb.end() :].lstrip("* ")
         if starts_with_value(rest) and re.search(r"[0-9\\$]", rest):
+            value = first_clause(rest, cut=True)
+            if offers_another(rest[len(value) :]) or names_base(rest[len(value) :]):
+                return tidy(rest)
             qualified = qualified_from(sentence, verb.end())
             before = sentence[qualified : verb.end()] if qualified >= 0 else ""
-            value = first_clause(rest, cut=True)
             return tidy(f"{before}{value}" if before else chain(value))
     # No verb gave a value: a sum of money is the likeliest answer of what is left.
     plain = without_formulas(sentence)
@@ -213,7 +226,7 @@ def last_value(text: str) -> str:
     # What is set in bold, else the last value at all.
     for bold in reversed(list(BOLD.finditer(last_line))):
         if starts_with_value(bold[1]) and re.search(r"[0-9]", bold[1]):
-            changed = qualified_from(last_line, bold.start()) >= 0
+            changed = _qualified(last_line, bold.start(), bold.end()) >= 0
             return tidy(_last_in(last_line if changed else bold[1]))
     return _last_in(text) or line
 
@@ -242,15 +255,33 @@ def _last_in(text: str) -> str:
             in_formula = inner < len(covered) and covered[inner][0] < number.start()
             if not in_formula and not LIST_LABEL.fullmatch(number[0]) and number.end() > best[0]:
                 best = (number.end(), number[0], number.start())
-    # "… is not 5" gives nothing; "at least 5" is the whole of it.
+    # "… is not 5" gives nothing; "at least 5" is the whole of it, and so is "5, else 6".
     end, value, start = best
-    if denied_at(text, start):
+    if denied_at(text, start) or takes_back(text[end:]):
         return ""
-    qualified = qualified_from(text, start)
+    if end > 0 and (scale := _SCALE.match(text, end)):
+        return f"{value}{scale[0]}"
+    qualified = _qualified(text, start, end)
     if qualified < 0:
         return value
     phrase = " ".join(text[qualified:end].split())
     return phrase + ")" if phrase.count("(") > phrase.count(")") and text[end : end + 1] == ")" else phrase
+
+
+def _qualified(text: str, start: int, end: int) -> int:
+    """Where the words begin that make the value from `start` to `end` a bound, another value or one of two
+    that are offered ("5, else 6"), -1 for none."""
+    if (qualified := qualified_from(text, start)) >= 0:
+        return qualified
+    line = text[max(0, start - 120) : start].rpartition("\n")[2]
+    at = start - len(line)
+    for first in list(NUMBER.finditer(line))[-6:]:
+        behind = text[at + first.end() : end + 40]
+        for label in {0, _LABEL.match(behind).end()}:  # "5, else" and "5 apples, else"
+            second = second_value(behind[label:])
+            if second >= 0 and start - 3 <= at + first.end() + label + second <= end + 12:
+                return at + first.start()
+    return -1
 
 
 def _is_name(formula: str) -> bool:

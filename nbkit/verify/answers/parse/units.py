@@ -37,7 +37,9 @@ NO_LABEL = FUNCTIONS | {
     "seventh", "sevenths", "eighth", "eighths", "ninth", "ninths", "tenth", "tenths", "hundredth",
     "hundredths", "thousandth", "thousandths", "infinity", "undefined", "percent", "except", "but",
     "choose", "base", "with", "without", "when", "where", "for", "all", "from", "between", "at",
-    "through", "by", "negative", "wrong",
+    "through", "by", "negative", "wrong", "false",
+    "incorrect", "below", "above", "under", "else", "otherwise", "unless", "alternatively", "maybe", "perhaps",
+    "possibly",
 }  # fmt: skip
 _ANY = {("unit",), ("square", "unit"), ("cubic", "unit"), ("sq", "unit")}
 _IRREGULAR = {"people": "person", "men": "man", "women": "woman", "children": "child", "mice": "mouse"}
