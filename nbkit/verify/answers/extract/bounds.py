@@ -38,7 +38,7 @@ _OPERATION_BEFORE = re.compile(
     rf"(?:(?:square|cube|fourth|[a-z0-9]{{1,3}}th|natural|positive|multiplicative|additive)\s)?{OPERATIONS}"
     rf"(?:\s(?:of|by|to|for|the|a|number)){{0,2}}"
     r"|(?:fraction|part|portion|percentage|share|proportion|sum|difference|product|quotient|average|mean)\sof"
-    r"|(?:adding|subtracting|multiplying|dividing|raising)\s[^.;\n]{1,30}\s(?:to|from|by)"
+    rf"|(?:adding|subtracting|multiplying|dividing|raising)\s{_AMOUNT}\s(?:to|from|by)"
     r"|(?:[0-9][0-9.,]{0,20}(?:%|/[0-9]{1,9})|\$?\\frac\{?\w{1,9}\}?\{?\w{1,9}\}?\$?)\sof"
     rf"|{_AMOUNT}\s(?:plus|minus|(?:multiplied\s|divided\s)?by)){_OPENS}$",
     re.IGNORECASE,

@@ -139,8 +139,9 @@ def _in_words(sentence: str) -> str:
         return answer[1]
     if (yes := _ANSWERED.match(sentence)) and starts_with_value(sentence[yes.end() :]):
         return _in_words(sentence[yes.end() :]) or _plain(sentence[yes.end() :])  # "Yes, 5"
-    if re.fullmatch(r"\(?[A-HJ]\)?", letter := first_clause(sentence, cut=True)) and letter != sentence:
-        return letter  # "C, because it is largest"
+    letter = first_clause(sentence, cut=True)
+    if re.fullmatch(r"\(?[A-HJ]\)?", letter) and letter != sentence:  # "C, because it is largest"
+        return "" if offers_another(sentence[len(letter) :]) else letter
     if _VALUE_FIRST.fullmatch(sentence):  # of "minus 15"
         return _plain(sentence)
     if label := _LABEL.match(sentence):

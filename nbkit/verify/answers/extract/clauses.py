@@ -28,7 +28,7 @@ _WORDS = (  # conjunctions, relatives, prepositions, verbs and adverbs that begi
     r"|is|was|are|were|has|have|had|can|could|will|would|should|must|may|might|does|do|did|equals|works|satisfies"
     r"|altogether|overall|after|before|based|according|obtained|rounded|provided|found|shown|computed|calculated"
     r"|by|from|of|on|upon|during|within|via|among|across|despite|due|owing|thanks|regardless|not|non|nicht"
-    r"|although|though|even|albeit|whereas|whenever|wherever|whether|whichever|where|when|once|lest|in case"
+    r"|although|though|even(?=\s(?:though|if|when|as|after)\b)|albeit|whereas|whenever|wherever|whether|whichever|where|when|once|lest|in case"
     r"|(?:we|she|he|they|it|you|this|there)(?=\s[a-z])"
     r"|at(?!\s(?:least|most|(?:the\s)?(?:very\s)?(?:minimum|maximum|best|worst))\b)"
     r"|[a-z]{2,14}ing(?=\s)|per(?=\s\w{1,12},\s)|(?:without|until|till)(?!\s[$0-9])"

@@ -18,6 +18,7 @@ _SECOND = re.compile(
     rf"(?:(?:{_OTHER}|{_FILLS})\b[\s,.:()]{{1,3}}){{0,5}}{_NEXT}(?![^.!\n]{{0,40}}\?)",
     re.IGNORECASE,
 )
+_OTHER_FORM = re.compile(r"[^a-zA-Z]*or\b[\s,$({]*[a-zA-Z]\s?=", re.IGNORECASE)  # "2x = 10, or x = 5"
 # The value holds under a condition, and another one holds else.
 _CONDITION = re.compile(
     r"[\s,;(]{0,3}(?:only\s)?(?:if|unless|when|whenever|provided|for|where|in\scase|assuming|depending|as\slong|given)\b",
@@ -51,7 +52,9 @@ def second_value(behind: str) -> int:
     """Where the second value that is offered behind a first one ends, as far as that is seen; -1 for none."""
     behind = behind[:200].partition("\n")[0]
     found = _SECOND.match(behind) or (_CONDITION.match(behind) and _ELSE.search(behind))
-    return found.end() if found else -1
+    if not found or _OTHER_FORM.fullmatch(found[0]):
+        return -1
+    return found.end()
 
 
 def takes_back(behind: str) -> bool:

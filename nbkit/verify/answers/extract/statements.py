@@ -30,6 +30,7 @@ from nbkit.verify.answers.extract.marks import (
 from nbkit.verify.answers.extract.numerals import BARE_LATEX, LIST_LABEL, MONEY, NUMBER, join_groups
 from nbkit.verify.answers.extract.options import LABELLED_OPTION, option_letter, stated_option
 from nbkit.verify.answers.parse.unit_table import table
+from nbkit.verify.answers.parse.units import NO_PLACE
 
 _EXCLAIMED = re.compile(r"([A-Za-z0-9])!{1,9}(?=$|\s+[A-Z])")  # in a sentence no factorial either
 _ADVERBS = re.compile(
@@ -67,7 +68,10 @@ _WITHOUT_VALUE = re.compile(r"(?:\b(?:is|are|equals|be)|[:=])[\s*]{0,9}$")
 _CONNECTIVES = re.compile(r"\b(?:and|or|y|et|und|ou)\b|[,;.&\s]|和|或")
 # What makes another number of the one before it, of which it is a part.
 _SCALE = re.compile(
-    r"\s(?:hundred|thousand|million|billion|trillion|dozen|percent)\b|\s\(?(?:in\s)?(?:the\s)?(?:base[\s-]?(?!10\b|ten\b)\w{1,9}|binary|octal|hex\w{0,8})\)?"
+    r"\s(?:hundred|thousand|million|billion|trillion|dozen|percent|below\szero)\b|\s\(?(?:in\s)?(?:the\s)?(?:base[\s-]?(?!10\b|ten\b)\w{1,9}|binary|octal|hex\w{0,8})\)?"
+)
+_ORDINAL_OF = re.compile(  # the 9th prime is not 9
+    rf"[0-9]{{1,20}}\^?[{{\\a-z ]{{0,9}}(?:st|nd|rd|th)[}}$) ]{{0,6}}\s(?:[a-z]{{2,12}}\s)?(?:{'|'.join(sorted(NO_PLACE))})\b"
 )
 _LABEL = re.compile(r"(?:\s(?!or\b|and\b|if\b|else\b|for\b)[a-z]{2,15}(?=[\s,;]))?")
 _NAME_NOISE = re.compile(r"\\(?:triangle|angle)(?![a-z])|_\{?\w+\}?")
@@ -261,6 +265,10 @@ def _last_in(text: str) -> str:
         return ""
     if end > 0 and (scale := _SCALE.match(text, end)):
         return f"{value}{scale[0]}"
+    if ordinal := _ORDINAL_OF.search(text[start : end + 40]):
+        return ordinal[0]
+    if offers_another(text[end:]):  # "5, or six"
+        return f"{value}{text[end:].partition(chr(10))[0]}"
     qualified = _qualified(text, start, end)
     if qualified < 0:
         return value

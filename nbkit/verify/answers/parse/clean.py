@@ -116,7 +116,7 @@ _LAST = [
 ]
 _SPREAD = 4  # normal forms of Unicode may be longer than what was written
 _LEAD = re.compile(
-    r"[≈=]\s*|(?:approximately|about|exactly|only|either|both|(?:the )?(?:final )?answer(?: is\b)?:?)"
+    r"[≈=]\s*|the\s(?=[0-9]{1,30}(?:st|nd|rd|th)\b)|(?:approximately|about|exactly|only|either|both|(?:the )?(?:final )?answer(?: is\b)?:?)"
     r"\s+(?=\S)|(?:答案?[是为]?|[一总]?共有?|大?约|等于|[是为]) ?(?=[-$√π(]?\\?[0-9])",
     re.IGNORECASE,
 )

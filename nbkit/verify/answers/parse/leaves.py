@@ -15,6 +15,7 @@ from nbkit.verify.answers.parse.structures import Leaf
 
 _PERCENT = re.compile(r"(.*?) ?(?:%|per ?cent\b|pct\.?|percentage(?: points?)?)", re.IGNORECASE)
 _BASE = re.compile(r"(-?)((?=[A-F]*[0-9])[0-9A-F]+) ?_ ?\{? ?([0-9]{1,2}) ?\}?")
+_ORDINAL = re.compile(r"([0-9]{1,30})[ -]?(?:st|nd|rd|th)((?: [a-zA-Z]{2,20}){0,4})")
 _CLOCK = re.compile(r"([0-9]{1,2})(?: ?: ?([0-5][0-9]))?(?: ?([AaPp])\.? ?[Mm]\.?)?")
 
 
@@ -41,6 +42,8 @@ def read_leaf(text: str) -> Leaf:
     text = text.strip()
     if _is_phrase(text):
         return Leaf(text)
+    if (match := _ORDINAL.fullmatch(text)) and not units.NO_PLACE & set(match[2].casefold().split()):
+        return read_leaf(match[1] + match[2])  # the 7th place, but not the 7th prime
     # 5 ft 3 in, a number in a base, a time of day: each has one reading.
     if total := units.compound(text):
         return Leaf(text, (str(total[0]),), total[0], total[1])

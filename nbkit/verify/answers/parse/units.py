@@ -41,6 +41,12 @@ NO_LABEL = FUNCTIONS | {
     "incorrect", "below", "above", "under", "else", "otherwise", "unless", "alternatively", "maybe", "perhaps",
     "possibly",
 }  # fmt: skip
+# Of these the 9th is another number than 9.
+NO_PLACE = {
+    "prime", "composite", "number", "integer", "root", "power", "multiple", "square", "cube", "factorial",
+    "fibonacci", "triangular", "catalan", "even", "odd", "natural", "positive", "negative", "perfect", "divisor",
+    "factor", "derivative", "fraction", "decimal", "part", "of", "before", "after", "from",
+}  # fmt: skip
 _ANY = {("unit",), ("square", "unit"), ("cubic", "unit"), ("sq", "unit")}
 _IRREGULAR = {"people": "person", "men": "man", "women": "woman", "children": "child", "mice": "mouse"}
 _TAIL = re.compile(r"(?<![^\W\d_πei])(?<![a-zA-Z]{2})[^\W\d_]|[°Ω¢€£$¥₹]")
