@@ -73,6 +73,15 @@ _SCALE = re.compile(
 _ORDINAL_OF = re.compile(  # the 9th prime is not 9
     rf"[0-9]{{1,20}}\^?[{{\\a-z ]{{0,9}}(?:st|nd|rd|th)[}}$) ]{{0,6}}\s(?:[a-z]{{2,12}}\s)?(?:{'|'.join(sorted(NO_PLACE))})\b"
 )
+_TIE = r"(?:\s?[,;]\s(?:and\s|or\s)?|\s(?:and|or)\s)"
+_ASSIGNED = r"(?:\$[A-Za-z](?:_\w|_\{\w{1,3}\})?\s?=(?:[^$=\\+]|\\(?!cdot|times).){1,60}\$|\\\([A-Za-z]\s?=[^$=\\]{1,60}\\\)|[A-Za-z]\s?=\s?(?:[^\s=,;$\\]|\\[a-zA-Z]){1,40})"
+_ONE = r"(?:\$[^$=]{1,60}\$|[-−]?[0-9][0-9./]{0,20})"
+_SEVERAL = re.compile(  # "$a=3$, $b=4$.", "the roots are 2 and 3."
+    rf"(?:^|(?<!\bif)(?<!\bsince)(?<!\bwhen)(?<!\bfrom)(?<!\bwith)(?<!\bwhere)\s)({_ASSIGNED}(?:{_TIE}{_ASSIGNED}){{1,9}})"
+    r"(?:,\s[a-z][^.=0-9$\\]{0,40})?[.]?$"
+    rf"|(?<=\bare\s)({_ONE}(?:{_TIE}{_ONE}){{1,9}})[.]?$",
+    re.IGNORECASE,
+)
 _LABEL = re.compile(r"(?:\s(?!or\b|and\b|if\b|else\b|for\b)[a-z]{2,15}(?=[\s,;]))?")
 _NAME_NOISE = re.compile(r"\\(?:triangle|angle)(?![a-z])|_\{?\w+\}?")
 
@@ -227,6 +236,8 @@ def last_value(text: str) -> str:
         return labelled
     if text.strip() == last_line and LABELLED_OPTION.match(line) and len(line.split()) <= 6:
         return line  # "(C) 12 km"
+    if values := _SEVERAL.search(last_line[-400:]):
+        return values[1] or values[2]
     # What is set in bold, else the last value at all.
     for bold in reversed(list(BOLD.finditer(last_line))):
         if starts_with_value(bold[1]) and re.search(r"[0-9]", bold[1]):

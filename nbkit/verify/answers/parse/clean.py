@@ -102,7 +102,7 @@ _LAST = [
     (re.compile(r"\+\s*/\s*-"), "±"),
     (re.compile(r"百分之 ?([0-9.]+)"), r"\1%"),
     (re.compile(r"\s+"), " "),
-    (re.compile(r"(?<=[0-9}]) ?\((?!not\b|mod\b)[a-z]{3,}(?:[ -][a-z]{3,})*\)\.? ?$"), ""),  # 5 (five)
+    (re.compile(r"(?<=[0-9}]) ?\((?!(?:not|mod|base|binary|octal|hex|wrong|incorrect|false|maybe|perhaps|possibly|if|unless|else|otherwise)\b)[a-z]{3,}(?:[ -][a-z]{3,})*\)\.? ?$"), ""),  # 5 (five)
     (re.compile(r"(?<![0-9.])([0-9]+) ?\^ ?\{? ?(st|nd|rd|th) ?\}?(?![a-zA-Z])"), r"\1\2"),  # an ordinal
     (  # thousands with spaces or apostrophes; "1 234/567" is a mixed number
         re.compile(
@@ -117,7 +117,8 @@ _LAST = [
 _SPREAD = 4  # normal forms of Unicode may be longer than what was written
 _LEAD = re.compile(
     r"[≈=]\s*|the\s(?=[0-9]{1,30}(?:st|nd|rd|th)\b)|(?:approximately|about|exactly|only|either|both|(?:the )?(?:final )?answer(?: is\b)?:?)"
-    r"\s+(?=\S)|(?:答案?[是为]?|[一总]?共有?|大?约|等于|[是为]) ?(?=[-$√π(]?\\?[0-9])",
+    r"\s+(?=\S)"
+    r"|(?:所以|因此|故|答案?|[一总合]?共[有计]?|合计|总计|大概|大?约|等于|即|[是为第]){1,4}[: ]?(?=[-$(]?(?:[0-9√π]|\\[a-z]))",
     re.IGNORECASE,
 )
 

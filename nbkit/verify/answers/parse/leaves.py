@@ -14,7 +14,14 @@ from nbkit.verify.answers.parse.rational import exact
 from nbkit.verify.answers.parse.structures import Leaf
 
 _PERCENT = re.compile(r"(.*?) ?(?:%|per ?cent\b|pct\.?|percentage(?: points?)?)", re.IGNORECASE)
-_BASE = re.compile(r"(-?)((?=[A-F]*[0-9])[0-9A-F]+) ?_ ?\{? ?([0-9]{1,2}) ?\}?")
+_BASES = {"binary": 2, "octal": 8, "decimal": 10, "hexadecimal": 16, "hex": 16, "sixteen": 16} | {
+    name: at for at, name in enumerate("two three four five six seven eight nine ten eleven twelve".split(), 2)
+}  # fmt: skip
+_IN_BASE = rf"([0-9]{{1,2}}|{'|'.join(_BASES)})"
+_BASE = re.compile(  # 101_2, 101_{two}, 101 (base 2), 101 in binary
+    rf"(-?)\(?((?=[A-F]*[0-9])[0-9A-F]+)\)? ?(?:_ ?\{{? ?\(?(?: ?base)? ?{_IN_BASE} ?\)? ?\}}?"
+    rf"|,? ?\(? ?(?:in )?base[ -]?{_IN_BASE} ?\)?|,? ?\(? ?(?:in )?(binary|octal|hexadecimal|hex) ?\)?)"
+)
 _ORDINAL = re.compile(r"([0-9]{1,30})[ -]?(?:st|nd|rd|th)((?: [a-zA-Z]{2,20}){0,4})")
 _CLOCK = re.compile(r"([0-9]{1,2})(?: ?: ?([0-5][0-9]))?(?: ?([AaPp])\.? ?[Mm]\.?)?")
 
@@ -49,7 +56,9 @@ def read_leaf(text: str) -> Leaf:
         return Leaf(text, (str(total[0]),), total[0], total[1])
     if match := _BASE.fullmatch(text):
         value = int(match[2], 10 if match[2].isdigit() else 36) * (-1 if match[1] else 1)
-        return _number(text, value, f"base {int(match[3])}" if int(match[3]) != 10 else "")
+        name = match[3] or match[4] or match[5]
+        base = _BASES.get(name) or int(name)
+        return _number(text, value, f"base {base}" if base != 10 else "")
     if match := is_clock(text):
         return _number(text, int(match[1]) * 60 + int(match[2] or 0), (match[3] or "").lower())
     # What is left is a formula, perhaps with a percent sign or a unit behind it.
