@@ -79,7 +79,9 @@ _RELATION_BEFORE = re.compile(  # "so x <= 4" states the whole relation
     r"(?<!\w)[A-Za-z]\w{0,3}\s?(?:[<>!]=|=/=|/=|<>|[<>≤≥≠∉]|\\(?:[lg]eq?|neq?|not\s?(?:=|\\in)|notin|equiv))\s?$"
 )
 _DENIAL = re.compile(
-    rf"\s{{0,3}}(?:(?:n?['’]t\s{{1,3}}(?:(?:be|equal(?: to)?|simply|just|actually|possibly)\s{{1,3}}){{0,2}}|{_NOT})|no\s{{1,3}}(?=\$?[-−]?[0-9\\]))", re.IGNORECASE
+    rf"\s{{0,3}}(?:(?:n?['’]t\s{{1,3}}(?:(?:be|equal(?: to)?|simply|just|actually"
+    rf"|possibly)\s{{1,3}}){{0,2}}|{_NOT})|no\s{{1,3}}(?=\$?[-−]?[0-9\\]))",
+    re.IGNORECASE,
 )
 _INSTEAD = re.compile(r"[^.;!?\n]{0,60}?(?:\bbut(?: rather)?|[,;] (?:it is|it's|it’s))\s{1,3}", re.IGNORECASE)
 _NEAR = 80  # characters before a value in which such words are looked for

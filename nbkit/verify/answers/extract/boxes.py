@@ -38,8 +38,12 @@ _VALUE_FIRST = re.compile(r"(\$(?:[^$\\]|\\.){1,300}\$|[-+−]?(?:\\?[$€£])?[
 _LABEL_WORDS = re.compile(r"(?:\s[a-zA-Z]{2,20}(?:\^\{?[0-9]\}?)?){0,3}")
 _MORE = re.compile(r"\s(?:left(?:\sover)?|more|remain\w{0,4}|out\sof|each|every)\b", re.IGNORECASE)
 # A remark that begins so explains the value, whatever words it holds, unless it says that it is wrong.
-_EXPLAINS = re.compile(r"[\s,;(]{0,4}(?:which|because|since|as|that\sis|i\.e\.|where(?:as)?|while|(?:al)?though)\b")
-_WRONG = re.compile(r"\b(?:wrong|incorrect|false|impossible|undefined|not|or|else|otherwise)\b|n['’]t\b", re.IGNORECASE)
+_EXPLAINS = re.compile(
+    r"[\s,;(]{0,4}(?:which|because|since|as|that\sis|i\.e\.|where(?:as)?|while|(?:al)?though)\b"
+)
+_WRONG = re.compile(
+    r"\b(?:wrong|incorrect|false|impossible|undefined|not|or|else|otherwise)\b|n['’]t\b", re.IGNORECASE
+)
 _VERBS = re.compile(
     r"\b(?:is|are|was|were|be|equals?|has|have|had|gets?|got|needs?|takes?|took|costs?|gives?|receives?|earns?|makes?|made"
     r"|pays?|paid|saves?|spends?|spent|sells?|sold|buys?|bought|uses?|used|wins?|won|contains?|holds?|there\s(?:is|are)"
@@ -107,7 +111,13 @@ def without_words(answer: str) -> str:
 
 def _sentence(content: str) -> str:
     r"""Text groups as plain words, formulas between dollar signs; "" where no words are, or more."""
-    if len(content) > 1000 or "\\begin" in content or "&" in content or not _TEXT.search(content) or _OPERATOR.match(content):
+    if (
+        len(content) > 1000
+        or "\\begin" in content
+        or "&" in content
+        or not _TEXT.search(content)
+        or _OPERATOR.match(content)
+    ):
         return ""
     parts, at = [], 0
     for words in _TEXT.finditer(content):

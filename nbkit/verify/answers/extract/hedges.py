@@ -10,9 +10,18 @@ import re
 
 from nbkit.verify.answers.extract.numerals import NUMBER_WORDS
 
-_NEXT = rf"(?:[$({{\[*\\\s]{{0,4}}(?:[-−]?[.]?[0-9]|[-−]?[√π]|\\[a-z]|[a-zA-Z]\s?=|{NUMBER_WORDS}\b|\(?[A-J]\)?(?=[\s.,;!?]|$)))"
-_OTHER = r"(?:or|else|otherwise|alternatively|maybe|perhaps|possibly|conceivably|potentially|versus|vs|unless|might|could|may|oder|ou)"
-_FILLS = r"(?:then|even|also|if\snot|failing\sthat|but|and|it['’]?s|it|that|is|be|was|would|equals|just|some|say|else|the|answer)"
+_NEXT = (
+    rf"(?:[$({{\[*\\\s]{{0,4}}"
+    rf"(?:[-−]?[.]?[0-9]|[-−]?[√π]|\\[a-z]|[a-zA-Z]\s?=|{NUMBER_WORDS}\b|\(?[A-J]\)?(?=[\s.,;!?]|$)))"
+)
+_OTHER = (
+    r"(?:or|else|otherwise|alternatively|maybe|perhaps|possibly|conceivably|potentially|versus|vs|unless"
+    r"|might|could|may|oder|ou)"
+)
+_FILLS = (
+    r"(?:then|even|also|if\snot|failing\sthat|but|and|it['’]?s|it|that|is|be|was|would|equals|just|some"
+    r"|say|else|the|answer)"
+)
 _SECOND = re.compile(
     rf"[\s,;:.…?!()\[\]/$*—–-]{{0,8}}(?:{_FILLS}\b[\s,.:]{{1,3}}){{0,4}}{_OTHER}\b(?:,[^,.\n]{{1,40}},\s|[\s,.:()]{{1,3}})"
     rf"(?:(?:{_OTHER}|{_FILLS})\b[\s,.:()]{{1,3}}){{0,5}}{_NEXT}(?![^.!\n]{{0,40}}\?)",

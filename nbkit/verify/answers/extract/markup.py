@@ -1,4 +1,4 @@
-r"""Markup that holds no part of an answer (for `answer.py`): code fences, HTML, colours, boxes without content.
+r"""Markup that is no part of an answer (for `answer.py`): code fences, HTML, colours, empty boxes.
 
 plain("```math\n42\n```")  # "\n42\n"
 plain("Answer: <b>7</b> ∎")  # "Answer: 7"
@@ -9,7 +9,10 @@ import re
 
 from nbkit.verify.answers.extract.decoration import END_OF_PROOF, PICTURES
 
-_TAGS = r"b|strong|i|em|u|s|big|small|mark|font|span|code|pre|center|div|p|h[1-6]|tt|kbd|samp|math|li|ul|ol|td|tr|table"
+_TAGS = (
+    r"b|strong|i|em|u|s|big|small|mark|font|span|code|pre|center|div|p|h[1-6]|tt|kbd|samp|math|li|ul|ol"
+    r"|td|tr|table"
+)
 _ELEMENT = re.compile(rf"<({_TAGS})(?:\s[^<>]{{0,80}})?>([^<>]{{0,1000}})</\1\s?>", re.IGNORECASE)
 _BREAK = re.compile(r"<(?:br|hr|p)\s?/?>|</p>", re.IGNORECASE)
 _RAISED = re.compile(r"<(su[pb])>([^<>]{1,40})</\1>", re.IGNORECASE)
@@ -17,17 +20,22 @@ _COLOUR = re.compile(
     r"\\(?:text|math|f)?color(?:box)?(?![a-zA-Z])\s?(?:\[[^\[\]\n]{0,40}\])?(?:\s?\{[^{}\n]{0,40}\}){1,2}(?=\s?\{)"
     r"|\\color(?![a-zA-Z])\s?(?:\[[^\[\]\n]{0,40}\])?\s?\{[^{}\n]{0,40}\}"
 )
-_NOTHING = r"(?:\s|~|\\[,;:! _]|\\q?quad(?![a-z])|\\text\s?\{[\s_~.?-]{0,9}\}|\\(?:[hv]?phantom|hspace)\s?\{[^{}]{0,9}\}|[_?…]|\.{3}){0,20}"
+_NOTHING = (
+    r"(?:\s|~|\\[,;:! _]|\\q?quad(?![a-z])|\\text\s?\{[\s_~.?-]{0,9}\}|\\(?:[hv]?phantom"
+    r"|hspace)\s?\{[^{}]{0,9}\}|[_?…]|\.{3}){0,20}"
+)
 _EMPTY_BOX = re.compile(rf"(\$\$?|\\[(\[])?\s?\\(?:boxed|fbox)\s?\{{{_NOTHING}\}}\s?(\$\$?|\\[)\]])?")
 _SIGN_ALONE = re.compile(rf"\$\s?(?:{END_OF_PROOF}|[{PICTURES}])\s?\$|\\\(\s?{END_OF_PROOF}\s?\\\)")
 _LAST_SIGNS = re.compile(
-    rf"(?:(?:\s|\\[,;:! ]|\\q?quad(?![a-z])|~){{0,9}}(?:[{PICTURES}]|{END_OF_PROOF})){{1,20}}[\s.]{{0,3}}(\$?)$"
+    rf"(?:(?:\s|\\[,;:! ]|\\q?quad(?![a-z])|~){{0,9}}(?:[{PICTURES}]"
+    rf"|{END_OF_PROOF})){{1,20}}[\s.]{{0,3}}(\$?)$"
 )
 _FENCE = r"(?<![`~])(?:`{3,40}|~{3,40})(?![`~])[ \t]{0,9}"
 _ONLY_FENCED = re.compile(rf"{_FENCE}([^\s`~][^\n`~]{{0,60}})\n[ \t>]{{0,20}}{_FENCE}$", re.MULTILINE)
 # What opens a fence, with the language that it names, or closes one.
 _FENCED = re.compile(
-    rf"(?:^[ \t>]{{1,20}})?{_FENCE}(?:\{{?[ .]?[A-Za-z][\w+#.-]{{0,20}}(?:[ \t}}][^\n`~]{{0,60}})?)?$", re.MULTILINE
+    rf"(?:^[ \t>]{{1,20}})?{_FENCE}(?:\{{?[ .]?[A-Za-z][\w+#.-]{{0,20}}(?:[ \t}}][^\n`~]{{0,60}})?)?$",
+    re.MULTILINE,
 )
 
 

@@ -48,8 +48,9 @@ def stated_option(line: str) -> str:
 
 
 def option_letter(line: str) -> str:
-    """The option that a line names first or chooses last, a list of several as it stands; "" without one. Where
-    it offers another one as well ("B, or else C"), the whole line, which equals neither."""
+    """The option that a line names first or chooses last, a list of several as it stands; "" without one.
+
+    Where it offers another one as well ("B, or else C"), the whole line, which equals neither."""
     if several := several_options(line.rstrip(".! ")):
         return several
     found, group = _LEADING_OPTION.match(line), 1

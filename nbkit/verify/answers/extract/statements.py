@@ -11,7 +11,6 @@ from enum import IntEnum
 from nbkit.verify.answers.extract.bounds import (
     behind_denial,
     corrected,
-    denied_at,
     instead,
     qualified_from,
     signed,
@@ -20,23 +19,25 @@ from nbkit.verify.answers.extract.bounds import (
 from nbkit.verify.answers.extract.clauses import first_clause, starts_with_value
 from nbkit.verify.answers.extract.decoration import BOLD, tidy, undecorated
 from nbkit.verify.answers.extract.equations import TAIL, chain, formulas, has_words, without_formulas
-from nbkit.verify.answers.extract.hedges import names_base, offers_another, second_value, takes_back
+from nbkit.verify.answers.extract.hedges import names_base, offers_another, takes_back
+from nbkit.verify.answers.extract.last import is_name, last_in, qualified_at, several
 from nbkit.verify.answers.extract.marks import (
     chosen_option,
     first_labelled,
     list_items,
     option_above,
 )
-from nbkit.verify.answers.extract.numerals import BARE_LATEX, LIST_LABEL, MONEY, NUMBER, join_groups
+from nbkit.verify.answers.extract.numerals import MONEY, join_groups
 from nbkit.verify.answers.extract.options import LABELLED_OPTION, option_letter, stated_option
 from nbkit.verify.answers.parse.unit_table import table
-from nbkit.verify.answers.parse.units import NO_PLACE
 
 _EXCLAIMED = re.compile(r"([A-Za-z0-9])!{1,9}(?=$|\s+[A-Z])")  # in a sentence no factorial either
 _ADVERBS = re.compile(
     r"(?:(?:either|maybe|perhaps|therefore|thus|hence|then|so|simply|just|indeed|obviously|clearly|definitely|certainly|surely"
     r"|actually|now|also|of course|for sure|in fact|precisely|exactly|simplified to|equal to|equivalent to"
-    r"|given by|as follows|the following|found to be|the (?:number|value|integer|fraction|expression)(?!\s(?:\w+ly\s|right\s|just\s)?(?:after|before|following|preceding|near|above|below|of)\b)"
+    r"|given by|as follows|the following|found to be|the (?:number|value|integer|fraction"
+    r"|expression)(?!\s(?:\w+ly\s|right\s|just\s)?(?:after|before|following|preceding|near|above|below"
+    r"|of)\b)"
     r"|of the form|donc|bien|daher|somit|por lo tanto|entonces|quindi"
     r"|\((?:approximately|approx\.?|about|exactly|rounded|simplified)\)"
     r"|所以|因此|就是|为|是)(?![A-Za-z])[,:]?\s{0,9}){1,6}",
@@ -66,24 +67,6 @@ _EQUALS = re.compile(
 )
 _WITHOUT_VALUE = re.compile(r"(?:\b(?:is|are|equals|be)|[:=])[\s*]{0,9}$")
 _CONNECTIVES = re.compile(r"\b(?:and|or|y|et|und|ou)\b|[,;.&\s]|和|或")
-# What makes another number of the one before it, of which it is a part.
-_SCALE = re.compile(
-    r"\s(?:hundred|thousand|million|billion|trillion|dozen|percent|below\szero)\b|\s\(?(?:in\s)?(?:the\s)?(?:base[\s-]?(?!10\b|ten\b)\w{1,9}|binary|octal|hex\w{0,8})\)?"
-)
-_ORDINAL_OF = re.compile(  # the 9th prime is not 9
-    rf"[0-9]{{1,20}}\^?[{{\\a-z ]{{0,9}}(?:st|nd|rd|th)[}}$) ]{{0,6}}\s(?:[a-z]{{2,12}}\s)?(?:{'|'.join(sorted(NO_PLACE))})\b"
-)
-_TIE = r"(?:\s?[,;]\s(?:and\s|or\s)?|\s(?:and|or)\s)"
-_ASSIGNED = r"(?:\$[A-Za-z](?:_\w|_\{\w{1,3}\})?\s?=(?:[^$=\\+]|\\(?!cdot|times).){1,60}\$|\\\([A-Za-z]\s?=[^$=\\]{1,60}\\\)|[A-Za-z]\s?=\s?(?:[^\s=,;$\\]|\\[a-zA-Z]){1,40})"
-_ONE = r"(?:\$[^$=]{1,60}\$|[-−]?[0-9][0-9./]{0,20})"
-_SEVERAL = re.compile(  # "$a=3$, $b=4$.", "the roots are 2 and 3."
-    rf"(?:^|(?<!\bif)(?<!\bsince)(?<!\bwhen)(?<!\bfrom)(?<!\bwith)(?<!\bwhere)\s)({_ASSIGNED}(?:{_TIE}{_ASSIGNED}){{1,9}})"
-    r"(?:,\s[a-z][^.=0-9$\\]{0,40})?[.]?$"
-    rf"|(?<=\bare\s)({_ONE}(?:{_TIE}{_ONE}){{1,9}})[.]?$",
-    re.IGNORECASE,
-)
-_LABEL = re.compile(r"(?:\s(?!or\b|and\b|if\b|else\b|for\b)[a-z]{2,15}(?=[\s,;]))?")
-_NAME_NOISE = re.compile(r"\\(?:triangle|angle)(?![a-z])|_\{?\w+\}?")
 
 
 class Certainty(IntEnum):
@@ -170,7 +153,7 @@ def _is_plain(clause: str, behind: str) -> bool:
         return not value["unit"] or value["unit"].rstrip(".") in table()
     spans = formulas(clause)
     unit = without_formulas(clause).strip(" .*")
-    if len(spans) != 1 or _is_name(spans[0][2]) or re.match(r"[<>≤≥≠]|\\(?:[lg]e|[lg]t|ne|not)", spans[0][2]):
+    if len(spans) != 1 or is_name(spans[0][2]) or re.match(r"[<>≤≥≠]|\\(?:[lg]e|[lg]t|ne|not)", spans[0][2]):
         return False
     return spans[0][0] == 0 and (not unit or unit in table())
 
@@ -209,7 +192,7 @@ def value_in(sentence: str) -> str:
     amounts = list(MONEY.finditer(plain))
     if len(amounts) == 1 and qualified_from(plain, amounts[0].start()) < 0:
         return (amounts[0][1] or amounts[0][2]).rstrip(".,")
-    return _last_in(sentence)
+    return last_in(sentence)
 
 
 def last_value(text: str) -> str:
@@ -236,14 +219,14 @@ def last_value(text: str) -> str:
         return labelled
     if text.strip() == last_line and LABELLED_OPTION.match(line) and len(line.split()) <= 6:
         return line  # "(C) 12 km"
-    if values := _SEVERAL.search(last_line[-400:]):
-        return values[1] or values[2]
+    if values := several(last_line):
+        return values
     # What is set in bold, else the last value at all.
     for bold in reversed(list(BOLD.finditer(last_line))):
         if starts_with_value(bold[1]) and re.search(r"[0-9]", bold[1]):
-            changed = _qualified(last_line, bold.start(), bold.end()) >= 0
-            return tidy(_last_in(last_line if changed else bold[1]))
-    return _last_in(text) or line
+            changed = qualified_at(last_line, bold.start(), bold.end()) >= 0
+            return tidy(last_in(last_line if changed else bold[1]))
+    return last_in(text) or line
 
 
 def _formula_line(line: str) -> str:
@@ -252,56 +235,3 @@ def _formula_line(line: str) -> str:
     if spans and not _CONNECTIVES.sub("", without_formulas(line)):
         return line if len(spans) > 1 else chain(spans[0][2])
     return "" if not line or has_words(line) else chain(line.strip("$ "))
-
-
-def _last_in(text: str) -> str:
-    """The last formula or number of a text; the bare name of a variable is neither."""
-    covered = formulas(text)
-    best = (-1, "", 0)
-    # The last formula that is no mere name; then numbers outside formulas, if they come later.
-    for start, end, content in covered:
-        if not _is_name(content):
-            best = (end, chain(content), start)
-    for pattern in (NUMBER, BARE_LATEX):
-        inner = 0
-        for number in pattern.finditer(text):
-            while inner < len(covered) and covered[inner][1] <= number.start():
-                inner += 1
-            in_formula = inner < len(covered) and covered[inner][0] < number.start()
-            if not in_formula and not LIST_LABEL.fullmatch(number[0]) and number.end() > best[0]:
-                best = (number.end(), number[0], number.start())
-    # "… is not 5" gives nothing; "at least 5" is the whole of it, and so is "5, else 6".
-    end, value, start = best
-    if denied_at(text, start) or takes_back(text[end:]):
-        return ""
-    if end > 0 and (scale := _SCALE.match(text, end)):
-        return f"{value}{scale[0]}"
-    if ordinal := _ORDINAL_OF.search(text[start : end + 40]):
-        return ordinal[0]
-    if offers_another(text[end:]):  # "5, or six"
-        return f"{value}{text[end:].partition(chr(10))[0]}"
-    qualified = _qualified(text, start, end)
-    if qualified < 0:
-        return value
-    phrase = " ".join(text[qualified:end].split())
-    return phrase + ")" if phrase.count("(") > phrase.count(")") and text[end : end + 1] == ")" else phrase
-
-
-def _qualified(text: str, start: int, end: int) -> int:
-    """Where the words begin that make the value from `start` to `end` a bound, another value or one of two
-    that are offered ("5, else 6"), -1 for none."""
-    if (qualified := qualified_from(text, start)) >= 0:
-        return qualified
-    line = text[max(0, start - 120) : start].rpartition("\n")[2]
-    at = start - len(line)
-    for first in list(NUMBER.finditer(line))[-6:]:
-        behind = text[at + first.end() : end + 40]
-        for label in {0, _LABEL.match(behind).end()}:  # "5, else" and "5 apples, else"
-            second = second_value(behind[label:])
-            if second >= 0 and start - 3 <= at + first.end() + label + second <= end + 12:
-                return at + first.start()
-    return -1
-
-
-def _is_name(formula: str) -> bool:
-    return not re.search(r"^-|[0-9=<>≤≥∈\\]", _NAME_NOISE.sub("", formula))

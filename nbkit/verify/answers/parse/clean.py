@@ -25,7 +25,8 @@ SYMBOLS = {
     "Psi": "Ψ", "Omega": "Ω", "infty": "∞", "cup": "∪", "cap": "∩", "in": "∈", "le": "≤", "leq": "≤",
     "leqslant": "≤", "ge": "≥", "geq": "≥", "geqslant": "≥", "ne": "≠", "neq": "≠", "lt": "<", "gt": ">",
     "pm": "±", "mp": "∓", "cdot": "*", "times": "*", "ast": "*", "div": "/", "emptyset": "∅",
-    "varnothing": "∅", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lVert": "|", "rVert": "|", "lbrace": "⦃", "rbrace": "⦄",
+    "varnothing": "∅", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lVert": "|",
+    "rVert": "|", "lbrace": "⦃", "rbrace": "⦄",
     "langle": "⟨", "rangle": "⟩", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈", "rceil": "⌉", "sqrt": "√",
     "approx": "≈", "setminus": "∖", "backslash": "∖", "degree": "°", "circ": "°", "colon": ":", "ldots": "…",
     "dots": "…", "cdots": "…", "dotsc": "…", "dotsb": "…", "dotso": "…", "hdots": "…", "lor": " or ",
@@ -36,7 +37,8 @@ SYMBOLS = {
 _DROPPED = {
     "left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr",
     "Biggl", "Biggr", "displaystyle", "textstyle", "limits", "quad", "qquad", "rm", "bf", "it", "tiny",
-    "small", "large", "Large", "LARGE", "huge", "Huge", "normalsize", "hspace", "hfill", "thinspace", "enspace", "angle",
+    "small", "large",
+    "Large", "LARGE", "huge", "Huge", "normalsize", "hspace", "hfill", "thinspace", "enspace", "angle",
 }  # fmt: skip
 _COMMANDS = (
     FUNCTIONS
@@ -102,7 +104,13 @@ _LAST = [
     (re.compile(r"\+\s*/\s*-"), "±"),
     (re.compile(r"百分之 ?([0-9.]+)"), r"\1%"),
     (re.compile(r"\s+"), " "),
-    (re.compile(r"(?<=[0-9}]) ?\((?!(?:not|mod|base|binary|octal|hex|wrong|incorrect|false|maybe|perhaps|possibly|if|unless|else|otherwise)\b)[a-z]{3,}(?:[ -][a-z]{3,})*\)\.? ?$"), ""),  # 5 (five)
+    (
+        re.compile(
+            r"(?<=[0-9}]) ?\((?!(?:not|mod|base|binary|octal|hex|wrong|incorrect|false|maybe|perhaps"
+            r"|possibly|if|unless|else|otherwise)\b)[a-z]{3,}(?:[ -][a-z]{3,})*\)\.? ?$"
+        ),
+        "",
+    ),  # 5 (five)
     (re.compile(r"(?<![0-9.])([0-9]+) ?\^ ?\{? ?(st|nd|rd|th) ?\}?(?![a-zA-Z])"), r"\1\2"),  # an ordinal
     (  # thousands with spaces or apostrophes; "1 234/567" is a mixed number
         re.compile(
@@ -116,9 +124,11 @@ _LAST = [
 ]
 _SPREAD = 4  # normal forms of Unicode may be longer than what was written
 _LEAD = re.compile(
-    r"[≈=]\s*|the\s(?=[0-9]{1,30}(?:st|nd|rd|th)\b)|(?:approximately|about|exactly|only|either|both|(?:the )?(?:final )?answer(?: is\b)?:?)"
+    r"[≈=]\s*|the\s(?=[0-9]{1,30}(?:st|nd|rd|th)\b)|(?:approximately|about|exactly|only|either|both"
+    r"|(?:the )?(?:final )?answer(?: is\b)?:?)"
     r"\s+(?=\S)"
-    r"|(?:所以|因此|故|答案?|[一总合]?共[有计]?|合计|总计|大概|大?约|等于|即|[是为第]){1,4}[: ]?(?=[-$(]?(?:[0-9√π]|\\[a-z]))",
+    r"|(?:所以|因此|故|答案?|[一总合]?共[有计]?|合计|总计|大概|大?约|等于|即|[是为第]){1,4}[: ]?"
+    r"(?=[-$(]?(?:[0-9√π]|\\[a-z]))",
     re.IGNORECASE,
 )
 

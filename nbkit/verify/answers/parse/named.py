@@ -20,11 +20,13 @@ _FIGURE = (  # AB, [ABC], |AB|, \triangle ABC, S_{ABC}
 )
 _FIGURES = rf"{_FIGURE}(?: ?[+*-]? ?{_FIGURE}){{0,4}}"
 _ARGUMENT = (
-    rf"(?:{_CALL}|\((?:[^()]|\([^()]{{0,60}}\)){{1,60}}\)|\[[^\[\]]{{1,60}}\]|\{{[^{{}}]{{1,60}}\}}|\|[^|]{{1,60}}\||{NAME}|[A-Z]{{2,8}})"
+    rf"(?:{_CALL}|\((?:[^()]|\([^()]{{0,60}}\)){{1,60}}\)|\[[^\[\]]{{1,60}}\]|\{{[^{{}}]{{1,60}}\}}"
+    rf"|\|[^|]{{1,60}}\||{NAME}|[A-Z]{{2,8}})"
 )
 # A name with what it is applied to: \det A, \Pr (A), Re (z), \max _{x} f(x), \mathbb {E}[X].
 _OPERATOR = re.compile(
-    rf"(?P<name>\\[a-zA-Z]{{2,14}}|[A-Z][a-z]{{1,11}}|[a-z]{{3,12}}|tr){_INDEX} ?{_ARGUMENT}(?: ?{_ARGUMENT})?"
+    rf"(?P<name>\\[a-zA-Z]{{2,14}}|[A-Z][a-z]{{1,11}}|[a-z]{{3,12}}"
+    rf"|tr){_INDEX} ?{_ARGUMENT}(?: ?{_ARGUMENT})?"
 )
 _NO_OPERATOR = FUNCTIONS | {"frac", "binom", "begin", "end", "not", "pm"}
 _BIG = re.compile(r"[∫∑]|\\(?:prod|lim|sup|inf|i{2,3}nt|oint)(?![a-zA-Z])")
@@ -36,7 +38,8 @@ _OTHERS = re.compile(
     r"|[a-zA-Z] ?\([A-Z](?:[ ∪∩∖|,'A-Z]|\^c){0,30}\)|#(?: ?[A-Z]|\([^()]{1,30}\))"  # n(A∪B)
     r"|[φτσμζΓ] ?\([0-9]{1,20}\)|[CPS] ?\([0-9]{1,9} ?, ?[0-9]{1,9}\)"
     r"|(?:\{ ?\})? ?[_^]? ?\{?[0-9]{1,4}\}? ?[CP] ?_? ?\{?[0-9]{1,4}\}?"
-    rf"|[a-zA-Z]{{3,14}}(?: [a-zA-Z]{{1,14}}){{0,9}}(?: ?{_INDEX}| {_FIGURE}| {_CALL})"  # Area of \triangle ABC
+    # Area of \triangle ABC
+    rf"|[a-zA-Z]{{3,14}}(?: [a-zA-Z]{{1,14}}){{0,9}}(?: ?{_INDEX}| {_FIGURE}| {_CALL})"
 )
 
 

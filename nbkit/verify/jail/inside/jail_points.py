@@ -13,7 +13,7 @@ _DIVIDED = math.lcm(*range(1, 101))  # near 10^41: each number up to 100 divides
 
 
 def points(names: list[str], seed: int, whole: bool = False) -> list[dict]:
-    """{name: (top, bottom)} at each point; one empty point where there are no names. `whole`: all names count."""
+    """{name: (top, bottom)} at each point; one empty point without names. `whole`: all names count."""
     columns = {name: _coordinates(name[1:], random.Random(f"{seed} {name}"), whole) for name in names}
     return [{name: column[at] for name, column in columns.items()} for at in range(_POINTS if names else 1)]
 
