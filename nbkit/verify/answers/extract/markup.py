@@ -18,6 +18,7 @@ _BREAK = re.compile(r"<(?:br|hr|p)\s?/?>|</p>", re.IGNORECASE)
 _RAISED = re.compile(r"<(su[pb])>([^<>]{1,40})</\1>", re.IGNORECASE)
 _COLOUR = re.compile(
     r"\\(?:text|math|f)?color(?:box)?(?![a-zA-Z])\s?(?:\[[^\[\]\n]{0,40}\])?(?:\s?\{[^{}\n]{0,40}\}){1,2}(?=\s?\{)"
+    r"|\\(?:tag\*?|label)\s?\{[^{}\n]{0,40}\}|\\(?:notag|nonumber)(?![a-zA-Z])"
     r"|\\color(?![a-zA-Z])\s?(?:\[[^\[\]\n]{0,40}\])?\s?\{[^{}\n]{0,40}\}"
 )
 _NOTHING = (
