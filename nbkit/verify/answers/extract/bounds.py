@@ -37,7 +37,7 @@ _OPERATION_BEFORE = re.compile(
     rf"(?<![\w.,$\\])(?:(?:(?:{_AMOUNT}|one|two|three|four|five|six|seven|eight|nine|ten|an?|any|every|the)\s{{0,3}})?"
     rf"(?:(?:square|cube|fourth|[a-z0-9]{{1,3}}th|natural|positive|multiplicative|additive)\s)?{OPERATIONS}"
     rf"(?:\s(?:of|by|to|for|the|a|number)){{0,2}}"
-    r"|(?:fraction|part|portion|percentage|share|proportion|sum|difference|product|quotient|average|mean)\sof"
+    r"|(?:fraction|part|piece|most|some|none|any|portion|percentage|share|proportion|sum|difference|product|quotient|average|mean)\sof"
     rf"|(?:adding|subtracting|multiplying|dividing|raising)\s{_AMOUNT}\s(?:to|from|by)"
     r"|(?:[0-9][0-9.,]{0,20}(?:%|/[0-9]{1,9})|\$?\\frac\{?\w{1,9}\}?\{?\w{1,9}\}?\$?)\sof"
     rf"|{_AMOUNT}\s(?:plus|minus|(?:multiplied\s|divided\s)?by)){_OPENS}$",
@@ -57,10 +57,10 @@ _CORRECTION = re.compile(
     re.IGNORECASE,
 )
 _NOT = (  # what denies the value behind it
-    r"(?:(?:\bnot|n['’]t|\bcannot|\bnever|\bneither|\bno\slonger|\b(?:hardly|scarcely|barely)|\bnowhere\s(?:near|close\sto)"
+    r"(?:(?:\bnot|n['’]t|\bcannot|\bnever|\bneither|\bno\slonger|\b(?:hardly|scarcely|barely|rarely|seldom|without)|\bnowhere\s(?:near|close\sto)"
     r"|\bby\sno\smeans|\bin\sno\sway|\bdiffer(?:s|ent)?\sfrom)\s{1,3}"
-    r"(?:(?:be|equals?|to|even|exactly|quite|really|simply|just|actually|possibly|necessarily)\s{1,3}){0,3}"
-    r"|\b(?:no\sway|unlikely|impossible|doubt(?:ful|s)?)\s{1,3}"
+    r"(?:(?:be|equals?|to|even|at\sall|likely|exactly|quite|really|simply|just|actually|possibly|necessarily)\s{1,3}){0,3}"
+    r"|\b(?:no\sway|unlikely|improbable|impossible|doubt(?:ful|s)?)\s{1,3}"
     r"(?:(?:be|equals?|to|that|it|is|even|ever|for|would|will|can|could|the|answer)\s{1,3}){0,6})"
 )
 _DENIED_BEFORE = re.compile(rf"(?:{_NOT}|\bno\s{{1,3}})[$({{*\\]{{0,3}}$", re.IGNORECASE)
@@ -70,9 +70,9 @@ _CHOICE_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _RANGE_BEFORE = re.compile(  # "from 5 to 6", "about 5 to 6", but "it grows from 5 to 6"
-    rf"(?:\b(?:about|around|roughly|approximately|some|somewhere|anywhere|something|ranges?|ranging|lies|in|is|are|be|of|:)\s"
+    rf"(?:\b(?:about|around|roughly|approximately|some|somewhere|anywhere|something|ranges?|ranging|between|within|lies|in|is|are|be|of|:)\s"
     rf"(?:from\s|in\s|like\s)?|^(?:\w{{1,12}}\s)?from\s|^){_AMOUNT}"
-    r"(?:\s{1,3}(?:up\sto|to|through|until|till|thru)\s{1,3}|\s?[-–—]\s?|\s{1,3}(?:and\/or|vs\.?|versus)\s{1,3})[$({*\\]{0,3}$",
+    r"(?:\s{1,3}(?:up\sto|to|through|until|till|thru)\s{1,3}|\s?(?:[-–—~|&]|\.{2,3}|…)\s?|\s[(\[]|\s{1,3}(?:and\/or|vs\.?|versus)\s{1,3})[$({*\\]{0,3}$",
     re.IGNORECASE,
 )
 _RELATION_BEFORE = re.compile(  # "so x <= 4" states the whole relation

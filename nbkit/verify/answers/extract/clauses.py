@@ -37,7 +37,7 @@ _WORDS = (  # conjunctions, relatives, prepositions, verbs and adverbs that begi
     r"|at(?!\s(?:least|most|(?:the\s)?(?:very\s)?(?:minimum|maximum|best|worst))\b)"
     r"|[a-z]{2,14}ing(?=\s)|per(?=\s\w{1,12},\s)|(?:without|until|till)(?!\s[$0-9])"
     r"|in(?=\s(?!base\b|binary|hex|octal|by\b|per\b|and\b|or\b)[a-z]{3})"
-    rf"|to(?=\s(?:the\snearest\b|(?!the\b|an?\b|infinity\b|pi\b|{NUMBER_WORDS}\b)[a-z]{{2}}))"
+    rf"|to(?=\s(?:the\snearest\b|(?!the\b|an?\b|infinity\b|pi\b|about\b|around\b|roughly\b|{NUMBER_WORDS}\b)[a-z]{{2}}))"
     rf"|and(?=\s(?!an?\b|half\b|infinity\b|pi\b|sqrt\b|also\b|maybe\b|perhaps\b|possibly\b|{NUMBER_WORDS}\b)(?:I\b|[A-Z]?[a-z]{{2}}))"
     r"|and(?=\s[0-9][0-9 +*/×·^().-]{1,60}=)"
     r"|for(?!\sall\b|\severy\b|\sany\b|\ssome\b|\s\$(?![^$\s=]{1,9}\s?=)|\s[a-z]\b(?!\s?=))"

@@ -15,11 +15,13 @@ from nbkit.verify.answers.parse.units import NO_PLACE
 
 # What makes another number of the one before it, of which it is a part.
 _SCALE = re.compile(
-    r"\s(?:hundred|thousand|million|billion|trillion|dozen|percent|below\szero)\b|\s\(?(?:in\s)?(?:the\s)?(?:base[\s-]?(?!10\b|ten\b)\w{1,9}|binary|octal|hex\w{0,8})\)?"
+    r"\s(?:hundred|thousand|million|billion|trillion|dozen|percent|below\szero|squared|cubed|factorial|to\sthe)\b"
+    r"|_\{?[0-9]{1,2}\}?|\s\(?(?:in\s)?(?:the\s)?(?:base[\s-]?(?!10\b|ten\b)\w{1,9}|binary|octal|hex\w{0,8})\)?"
 )
 _ORDINAL_OF = re.compile(  # the 9th prime is not 9
     r"[0-9]{1,20}\^?[{\\a-z ]{0,9}(?:st|nd|rd|th)[}$) ]{0,6}\s(?:[a-z]{2,12}\s)?"
-    rf"(?:{'|'.join(sorted(NO_PLACE))})\b"
+    rf"(?:{'|'.join(sorted(NO_PLACE))})\b",
+    re.IGNORECASE,
 )
 _TIE = r"(?:\s?[,;]\s(?:and\s|or\s)?|\s(?:and|or)\s)"
 _ASSIGNED = (

@@ -11,6 +11,7 @@ from enum import IntEnum
 from nbkit.verify.answers.extract.bounds import (
     behind_denial,
     corrected,
+    denied_at,
     instead,
     qualified_from,
     signed,
@@ -33,7 +34,7 @@ from nbkit.verify.answers.parse.unit_table import table
 
 _EXCLAIMED = re.compile(r"([A-Za-z0-9])!{1,9}(?=$|\s+[A-Z])")  # in a sentence no factorial either
 _ADVERBS = re.compile(
-    r"(?:(?:either|maybe|perhaps|therefore|thus|hence|then|so|simply|just|indeed|obviously|clearly|definitely|certainly|surely"
+    r"(?:(?:either|maybe|perhaps|probably|presumably|therefore|thus|hence|then|so|simply|just|indeed|obviously|clearly|definitely|certainly|surely"
     r"|actually|now|also|of course|for sure|in fact|precisely|exactly|simplified to|equal to|equivalent to"
     r"|given by|as follows|the following|found to be|the (?:number|value|integer|fraction"
     r"|expression)(?!\s(?:\w+ly\s|right\s|just\s)?(?:after|before|following|preceding|near|above|below"
@@ -181,6 +182,8 @@ def value_in(sentence: str) -> str:
             continue
         rest = sentence[verb.end() :].lstrip("* ")
         if starts_with_value(rest) and re.search(r"[0-9\\$]", rest):
+            if denied_at(sentence, len(sentence) - len(rest)):
+                return ""
             value = first_clause(rest, cut=True)
             if offers_another(rest[len(value) :]) or names_base(rest[len(value) :]):
                 return tidy(rest)
