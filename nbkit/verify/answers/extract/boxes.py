@@ -155,7 +155,8 @@ def _in_words(sentence: str) -> str:
     if _VALUE_FIRST.fullmatch(sentence):  # of "minus 15"
         return _plain(sentence)
     if label := _LABEL.match(sentence):
-        return _plain(_cut(sentence[label.end() :]) or sentence[label.end() :])
+        rest = sentence[label.end() :]
+        return _in_words(rest) or _plain(_cut(rest) or rest)
     if _VALUE_FIRST.match(sentence):
         return _plain(_cut(sentence))
     if _TURNS.search(without_dollars(sentence)) or not re.match(r"[A-Za-z]{2,}\b", sentence):

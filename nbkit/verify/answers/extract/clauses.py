@@ -48,7 +48,7 @@ _CLAUSE = (  # what no longer belongs to a value
     r"|\s[(\[](?=[0-9]{1,9}\s[a-z]{2}|=|[0-9][0-9 +*/×·^.-]{0,40}=)"
     r"|\s[({\[](?=[0-9][0-9 +*/×·^.-]{1,40}[)}\]])"  # a calculation, which must have that value
     r"|,?\s(?:i\.e|e\.g)\.|\sin base (?:10|ten)\b|:\s(?=[a-z]{2})"
-    r"|\s(?:[–—→]|-(?=\s(?!sin|cos|tan|cot|sec|csc|log|exp|sqrt|arc)[a-z]{2,20}\b))\s(?=[0-9]{0,9}\s?[a-z]{2})"
+    r"|\s(?:[–—→]|-{1,3}(?=\s(?!sin|cos|tan|cot|sec|csc|log|exp|sqrt|arc)[a-z]{2,20}\b))\s(?=[0-9]{0,9}\s?[a-z]{2})"
     rf"|\s?[{PICTURES}]|\s?{END_OF_PROOF}|\s?[…—]\s?(?=[A-Za-z]{{2}})"
     r"|\s?\.{3,9}\s?(?=[A-Za-z]{2})(?!and\s[0-9])|\s(?:#|//|/\*|<--?|←|[:;]-?\)|\^_\^|¯)(?=\s|$|\\)"
     r"|\s?(?:です|である|だ(?=。|$)|입니다|이다)"

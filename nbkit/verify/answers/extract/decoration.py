@@ -8,7 +8,9 @@ import re
 BOLD = re.compile(r"(?<!\S)\*\*([^\s*][^*]*)\*\*(?![\w(])")
 _CHEER = re.compile(r"(\*\*|\$)!{1,9}(?=\s|$)")  # no factorial
 _DECORATION = " \t\r\n*`\"'“”「」：:→➡✅☑✔🎉👉🏆💡🔹🟢•★☆\ufe0f"
-PICTURES = "\u2600-\u27bf\u2b00-\u2bff\ufe0f\u200d\U0001f000-\U0001faff∎▀-▟▮▯▰◆◇■□▪▢◼◻●"  # of a character class
+PICTURES = (
+    "\u2600-\u27bf\u2b00-\u2bff\ufe0f\u200d\U0001f000-\U0001faff∎▀-▟▮▯▰◆◇■□▪▢◼◻●"  # of a character class
+)
 END_OF_PROOF = (
     r"(?:\\(?:blacksquare|square|Box|qed|qedsymbol|checkmark)(?![a-zA-Z])|\b[Qq]\.?[Ee]\.?[Dd]\b\.?)"
 )

@@ -20,7 +20,7 @@ _SCALE = re.compile(
 )
 _ORDINAL_OF = re.compile(  # the 9th prime is not 9
     r"[0-9]{1,20}\^?[{\\a-z ]{0,9}(?:st|nd|rd|th)[}$) ]{0,6}\s(?:[a-z]{2,12}\s)?"
-    rf"(?:{'|'.join(sorted(NO_PLACE))})\b",
+    rf"(?:{'|'.join(sorted(NO_PLACE - {'of', 'before', 'after', 'from'}))})\b",
     re.IGNORECASE,
 )
 _TIE = r"(?:\s?[,;]\s(?:and\s|or\s)?|\s(?:and|or)\s)"

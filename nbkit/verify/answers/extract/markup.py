@@ -5,25 +5,29 @@ plain("Answer: <b>7</b> ∎")  # "Answer: 7"
 plain(r"Answer: \textcolor{red}{460}")  # "Answer: {460}"
 """
 
+import html
 import re
 
 from nbkit.verify.answers.extract.decoration import END_OF_PROOF, PICTURES
 
 _TAGS = (
-    r"b|strong|i|em|u|s|big|small|mark|font|span|code|pre|center|div|p|h[1-6]|tt|kbd|samp|math|li|ul|ol"
+    r"b|strong|i|em|u|a|output|big|small|mark|font|span|code|pre|center|div|p|h[1-6]|tt|kbd|samp|math|li|ul|ol"
     r"|td|tr|table"
 )
 _ELEMENT = re.compile(rf"<({_TAGS})(?:\s[^<>]{{0,80}})?>([^<>]{{0,1000}})</\1\s?>", re.IGNORECASE)
+_STRUCK = re.compile(r"<(s|del|strike)>[^<>]{0,200}</\1>", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:nbsp|[lg]t|[lgn]e|times|minus|divide|frac1[24]|pi|radic|deg);")
 _BREAK = re.compile(r"<(?:br|hr|p)\s?/?>|</p>", re.IGNORECASE)
 _RAISED = re.compile(r"<(su[pb])>([^<>]{1,40})</\1>", re.IGNORECASE)
 _COLOUR = re.compile(
     r"\\(?:text|math|f)?color(?:box)?(?![a-zA-Z])\s?(?:\[[^\[\]\n]{0,40}\])?(?:\s?\{[^{}\n]{0,40}\}){1,2}(?=\s?\{)"
-    r"|\\(?:tag\*?|label)\s?\{[^{}\n]{0,40}\}|\\(?:notag|nonumber)(?![a-zA-Z])"
+    r"|\\(?:cssId|class|style|enclose)\s?\{[^{}\n]{0,40}\}(?=\s?\{)|\\bbox\s?(?:\[[^\[\]\n]{0,60}\])?(?=\s?\{)"
+    r"|\\[hv]?phantom\s?\{[^{}\n]{0,40}\}|\\(?:tag\*?|label)\s?\{[^{}\n]{0,40}\}|\\(?:notag|nonumber)(?![a-zA-Z])"
     r"|\\color(?![a-zA-Z])\s?(?:\[[^\[\]\n]{0,40}\])?\s?\{[^{}\n]{0,40}\}"
 )
 _NOTHING = (
     r"(?:\s|~|\\[,;:! _]|\\q?quad(?![a-z])|\\text\s?\{[\s_~.?-]{0,9}\}|\\(?:[hv]?phantom"
-    r"|hspace)\s?\{[^{}]{0,9}\}|[_?…]|\.{3}){0,20}"
+    r"|hspace)\s?\{[^{}]{0,9}\}|[_?…]|\.{3}|(?:(?:your|the|final)\s){0,2}answer){0,20}"
 )
 _EMPTY_BOX = re.compile(rf"(\$\$?|\\[(\[])?\s?\\(?:boxed|fbox)\s?\{{{_NOTHING}\}}\s?(\$\$?|\\[)\]])?")
 _SIGN_ALONE = re.compile(rf"\$\s?(?:{END_OF_PROOF}|[{PICTURES}])\s?\$|\\\(\s?{END_OF_PROOF}\s?\\\)")
@@ -45,9 +49,12 @@ def plain(text: str) -> str:
     text = without_fences(text.replace("\r\n", "\n"))
     if "<" in text:
         text = _RAISED.sub(lambda found: f"{'^' if found[1][-1] in 'pP' else '_'}{{{found[2]}}}", text)
+        text = _STRUCK.sub("", text)
         for _ in range(3):  # elements nest
             text = _ELEMENT.sub(r"\2", text)
         text = _BREAK.sub("\n", text)
+    if "&" in text:
+        text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
     return _EMPTY_BOX.sub(_unboxed, _COLOUR.sub("", text))
 
 

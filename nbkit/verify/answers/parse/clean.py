@@ -38,7 +38,8 @@ _DROPPED = {
     "left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr",
     "Biggl", "Biggr", "displaystyle", "textstyle", "limits", "quad", "qquad", "rm", "bf", "it", "tiny",
     "small", "large",
-    "Large", "LARGE", "huge", "Huge", "normalsize", "hspace", "hfill", "thinspace", "enspace", "angle",
+    "Large", "LARGE", "huge", "Huge", "normalsize", "scriptsize", "footnotesize",
+    "hspace", "hfill", "thinspace", "enspace", "angle",
 }  # fmt: skip
 _COMMANDS = (
     FUNCTIONS
@@ -63,7 +64,7 @@ _THIN_SPACE = re.compile("(?<=[0-9])[\u2009\u202f\u00a0\u2006](?=[0-9]{3}(?![0-9
 # Relations behind \not, which some fonts write as a stroke before the sign.
 _NEGATED = {"=": "≠", "∈": "∉", "<": "≥", ">": "≤", "≤": ">", "≥": "<", "≡": "≢", "|": "∤"}
 _WRAPPER = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|cal|normal)|mbox|hbox|operatorname\*?|boldsymbol|bm"
+    r"\\(?:text(?:bf|it|rm|sf|tt|sc|up|md|normal)?|emph|math(?:rm|bf|it|sf|tt|cal|normal)|mbox|hbox|operatorname\*?|boldsymbol|bm"
     r"|vec|hat|widehat|boxed|fbox|underline)(?![a-zA-Z])\s*(?:\{((?:[^{}]|\{[^{}]*\})*)\})?"
 )
 # Between vectors a cross is no dot: it gets a sign of its own, with which nothing is computed.

@@ -16,7 +16,8 @@ from nbkit.verify.answers.parse.structures import Leaf
 _PERCENT = re.compile(r"(.*?) ?(?:%|per ?cent\b|pct\.?|percentage(?: points?)?)", re.IGNORECASE)
 _BASES = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
-    "eleven": 11, "twelve": 12, "sixteen": 16, "binary": 2, "octal": 8, "decimal": 10, "hexadecimal": 16, "hex": 16,
+    "eleven": 11, "twelve": 12, "sixteen": 16, "binary": 2,
+    "octal": 8, "decimal": 10, "hexadecimal": 16, "hex": 16,
 }  # fmt: skip
 _IN_BASE = rf"([0-9]{{1,2}}|{'|'.join(_BASES)})"
 _BASE = re.compile(  # 101_2, 101_{two}, 101 (base 2), 101 in binary
