@@ -254,13 +254,12 @@ class Parser(TokenStream):
             return self._divisor(text)
         if text not in ("frac", "binom"):
             raise Refused(text)
-        name = {"frac": "div", "binom": "binom"}[text]
         kind, digits, _ = self._next()
         if kind == "number" and len(digits) > 1:  # \\frac12, \\frac1{2}: one digit each
             if not digits.isdigit():
                 raise Refused(text)
             self.tokens[self.at : self.at + 1] = [("number", digits[0], False), ("number", digits[1:], False)]
-        return self._argument() + self._bottom() + [name]
+        return self._argument() + self._bottom() + ["div" if text == "frac" else text]
 
     def _divisor(self, name: str) -> list[str]:
         """gcd(a, b, …) or lcm."""
