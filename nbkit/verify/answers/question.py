@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from nbkit.verify.answers.parse import formula, units
+from nbkit.verify.answers.parse.splitting import outside
 from nbkit.verify.answers.parse.structures import Leaf, Node
 from nbkit.verify.answers.values import Key, Values, equal, latex, proportion, short
 
 _PHRASE = re.compile(r"[^\W\d_]{2,}(?:[ '-]+[^\W\d_]+)*")
+_LISTED = re.compile(r"(?<=[0-9]) ?, (?=[0-9]{3}(?![0-9]))")
 _SYNONYMS = {"dne": "does not exist", "doesn't exist": "does not exist"}
 _OPPOSITE = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
 _TO_RADIANS = ("π", "mul", "180", "div")
@@ -22,8 +24,10 @@ _TO_RADIANS = ("π", "mul", "180", "div")
 
 @functools.lru_cache(8192)
 def plain_text(cleaned: str) -> str:
-    # Space between words or digits carries meaning ("1 1/2" is not "11/2"); around punctuation it does not.
-    text = re.sub(r" ?([^\w ]) ?", r"\1", cleaned)
+    # Space between words or digits carries meaning ("1 1/2" is not "11/2"); around punctuation it does not,
+    # but "12, 345" is a list and "12,345" a number.
+    text = _LISTED.sub(lambda comma: ";" if outside(cleaned, comma.start()) else ",", cleaned)
+    text = re.sub(r" ?([^\w ]) ?", r"\1", text)
     phrase = re.sub("^(?:the|an?) (?=..)", "", text.rstrip("!?").casefold().replace("-", " "))
     if _PHRASE.fullmatch(phrase):  # in formulas and units the case matters
         return _SYNONYMS.get(phrase, phrase)

@@ -14,12 +14,24 @@ from hypothesis import strategies as st
 
 from nbkit.verify import verdict
 from nbkit.verify.answers import compare, question, values
-from nbkit.verify.answers.extract import boxes, marks
+from nbkit.verify.answers.extract import (
+    bounds,
+    boxes,
+    clauses,
+    decoration,
+    equations,
+    marks,
+    markup,
+    numerals,
+    options,
+    statements,
+)
 from nbkit.verify.answers.parse import (
     clean,
     forms,
     formula,
     leaves,
+    named,
     names,
     reading,
     splitting,
@@ -165,17 +177,26 @@ def test_a_fault_of_ours_is_a_verdict(monkeypatch):
 
 
 MODULES = (
-    clean,
+    bounds,
     boxes,
+    clauses,
+    clean,
     compare,
+    decoration,
+    equations,
     formula,
     forms,
     leaves,
     marks,
+    markup,
+    named,
     names,
+    numerals,
+    options,
     question,
     reading,
     splitting,
+    statements,
     structures,
     units,
     values,

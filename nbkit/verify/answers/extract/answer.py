@@ -16,6 +16,7 @@ from nbkit.verify.answers.extract.bounds import behind_denial, starts_with_bound
 from nbkit.verify.answers.extract.boxes import inside, without_words
 from nbkit.verify.answers.extract.clauses import starts_with_value
 from nbkit.verify.answers.extract.marks import list_items
+from nbkit.verify.answers.extract.markup import plain, without_signs
 from nbkit.verify.answers.extract.statements import DENIED, Certainty, last_value, read_statement
 from nbkit.verify.answers.parse.clean import MAX_ANSWER
 
@@ -97,10 +98,10 @@ def extract_answer(text: str) -> str:
 
     Never raises, and takes time in proportion to the length, whatever the text is.
     """
-    text = _spoken(text).translate(_WIDE)
-    text = _own_part(text).strip()
+    text = plain(_spoken(text).translate(_WIDE))
+    text = without_signs(_own_part(text).strip())
     found = _marked(text)
-    answer = without_words(last_value(text) if found is None else found)
+    answer = without_signs(without_words(last_value(text) if found is None else found))
     return answer if len(answer) <= MAX_ANSWER else ""
 
 

@@ -19,12 +19,13 @@ _BOUND = (
 OPERATIONS = (
     r"(?:half|twice|thrice|double[ds]?|triple[ds]?|quadruple[ds]?|thirds?|quarters?|fourths?|fifths?|tenths?"
     r"|hundredths?|percent|per\scent|dozens?|times|mod(?:ulo)?"
-    r"|added\sto|subtracted\sfrom"
+    r"|added\sto|subtracted\sfrom|(?:number|value|something|somewhere|anywhere|anything)\snear"
     r"|(?:sqrt|log|ln)(?=[\s(])|out\sof|divisible\sby|(?:close|next)\sto|not\squite|(?:nothing|not)\slike"
-    r"|(?:prime|number|integer)\s(?:after|before)"
+    r"|(?:prime|number|integer|digit|one|value|term|square|cube|even|odd)\s(?:that\s\w{4,8}\s)?(?:\w{2,12}ly\s|right\s|just\s)?"
+    r"(?:after|before|following|preceding|above|below)"
     r"|(?:roots?|squares?|cubes?|powers?|reciprocals?|inverse|log(?:arithm)?s?|ln|factorials?|multiples?"
     r"|(?<!by\sa\s)(?<!scale\s)factors?|divisors?|sine|cosine|tangent|negative|opposite|complement"
-    r"|halves|predecessor|successor|digits?|(?:absolute\s)value)\sof"
+    r"|halves|negation|predecessor|successor|digits?|(?:absolute\s)value)\sof"
     r"|unlike|except(?:ing)?|excluding|besides|(?:other|different|apart|aside|far|away)\s(?:than|from)"
     r"|(?:any|every|all|no)(?:thing|one|body|where)?(?:\s\w{1,20}){0,2}\sbut)"
 )
@@ -36,6 +37,8 @@ _OPERATION_BEFORE = re.compile(
     rf"(?<![\w.,$\\])(?:(?:(?:{_AMOUNT}|one|two|three|four|five|six|seven|eight|nine|ten|an?|any|every|the)\s{{0,3}})?"
     rf"(?:(?:square|cube|fourth|[a-z0-9]{{1,3}}th|natural|positive|multiplicative|additive)\s)?{OPERATIONS}"
     rf"(?:\s(?:of|by|to|for|the|a|number)){{0,2}}"
+    r"|(?:fraction|part|piece|most|some|none|any|portion|percentage|share|proportion|sum|difference|product|quotient|average|mean)\sof"
+    rf"|(?:adding|subtracting|multiplying|dividing|raising)\s{_AMOUNT}\s(?:to|from|by)"
     r"|(?:[0-9][0-9.,]{0,20}(?:%|/[0-9]{1,9})|\$?\\frac\{?\w{1,9}\}?\{?\w{1,9}\}?\$?)\sof"
     rf"|{_AMOUNT}\s(?:plus|minus|(?:multiplied\s|divided\s)?by)){_OPENS}$",
     re.IGNORECASE,
@@ -53,21 +56,31 @@ _CORRECTION = re.compile(
     r"\s{1,3})?",
     re.IGNORECASE,
 )
-_DENIED_BEFORE = re.compile(
-    r"(?:\bnot|n['’]t|\bcannot|\bnever)\s{1,3}(?:(?:be|equal(?:\s{1,3}to)?|possibly)\s{1,3}){0,2}[$({*\\]{0,3}$",
-    re.IGNORECASE,
+_NOT = (  # what denies the value behind it
+    r"(?:(?:\bnot|n['’]t|\bcannot|\bnever|\bneither|\bno\slonger|\b(?:hardly|scarcely|barely|rarely|seldom|without)|\bnowhere\s(?:near|close\sto)"
+    r"|\bby\sno\smeans|\bin\sno\sway|\bdiffer(?:s|ent)?\sfrom)\s{1,3}"
+    r"(?:(?:be|equals?|to|even|at\sall|likely|exactly|quite|really|simply|just|actually|possibly|necessarily)\s{1,3}){0,3}"
+    r"|\b(?:no\sway|unlikely|improbable|impossible|doubt(?:ful|s)?)\s{1,3}"
+    r"(?:(?:be|equals?|to|that|it|is|even|ever|for|would|will|can|could|the|answer)\s{1,3}){0,6})"
 )
+_DENIED_BEFORE = re.compile(rf"(?:{_NOT}|\bno\s{{1,3}})[$({{*\\]{{0,3}}$", re.IGNORECASE)
 _CHOICE_BEFORE = re.compile(
     r"(?:\beither\s{1,3}[^.;!?\n]{1,40}?|(?<![\w.,/])-?[0-9][0-9.,/]{0,30}|\$[^$\n]{1,40}\$)"
     r"\s{1,3}or\s{1,3}(?:(?:maybe|perhaps|possibly|else)\s{1,3})?[$({*\\]{0,3}$",
+    re.IGNORECASE,
+)
+_RANGE_BEFORE = re.compile(  # "from 5 to 6", "about 5 to 6", but "it grows from 5 to 6"
+    rf"(?:\b(?:about|around|roughly|approximately|some|somewhere|anywhere|something|ranges?|ranging|between|within|lies|in|is|are|be|of|:)\s"
+    rf"(?:from\s|in\s|like\s)?|^(?:\w{{1,12}}\s)?from\s|^){_AMOUNT}"
+    r"(?:\s{1,3}(?:up\sto|to|through|until|till|thru)\s{1,3}|\s?(?:[-–—~|&]|\.{2,3}|…)\s?|\s[(\[]|\s{1,3}(?:and\/or|vs\.?|versus)\s{1,3})[$({*\\]{0,3}$",
     re.IGNORECASE,
 )
 _RELATION_BEFORE = re.compile(  # "so x <= 4" states the whole relation
     r"(?<!\w)[A-Za-z]\w{0,3}\s?(?:[<>!]=|=/=|/=|<>|[<>≤≥≠∉]|\\(?:[lg]eq?|neq?|not\s?(?:=|\\in)|notin|equiv))\s?$"
 )
 _DENIAL = re.compile(
-    r"\s{0,3}(?:n?['’]t|not|never|neither|no longer|different from)\s{1,3}"
-    r"(?:(?:be|equal(?: to)?|simply|just|actually|possibly)\s{1,3}){0,2}",
+    rf"\s{{0,3}}(?:(?:n?['’]t\s{{1,3}}(?:(?:be|equal(?: to)?|simply|just|actually"
+    rf"|possibly)\s{{1,3}}){{0,2}}|{_NOT})|no\s{{1,3}}(?=\$?[-−]?[0-9\\]))",
     re.IGNORECASE,
 )
 _INSTEAD = re.compile(r"[^.;!?\n]{0,60}?(?:\bbut(?: rather)?|[,;] (?:it is|it's|it’s))\s{1,3}", re.IGNORECASE)
@@ -95,7 +108,7 @@ def qualified_from(text: str, at: int) -> int:
     """Where the words begin that make the value at `at` a bound, another value or one of two, -1 for none."""
     start = max(0, at - _NEAR)
     near = text[start:at].rpartition("\n")[2]
-    patterns = (_BEFORE, _OPERATION_BEFORE, _CHOICE_BEFORE, _RELATION_BEFORE)
+    patterns = (_BEFORE, _OPERATION_BEFORE, _CHOICE_BEFORE, _RANGE_BEFORE, _RELATION_BEFORE)
     found = next(filter(None, (pattern.search(near) for pattern in patterns)), None)
     return at - len(near) + found.start() if found else -1
 

@@ -8,9 +8,10 @@ inside(r"5 \text{ or more}")  # r"5 \text{ or more}": words that change the valu
 import re
 
 from nbkit.verify.answers.extract.bounds import OPERATIONS, signed
-from nbkit.verify.answers.extract.clauses import starts_with_value
+from nbkit.verify.answers.extract.clauses import first_clause, starts_with_value
 from nbkit.verify.answers.extract.decoration import tidy
 from nbkit.verify.answers.extract.equations import chain, formulas
+from nbkit.verify.answers.extract.hedges import names_base, offers_another, takes_back
 from nbkit.verify.answers.extract.statements import value_in
 from nbkit.verify.answers.parse.unit_table import table
 from nbkit.verify.answers.parse.units import NO_LABEL
@@ -32,12 +33,16 @@ _TRAILING_WORDS = re.compile(
 )
 # Words in a formula, with the power of a unit behind them.
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm|sf|normal)?|mbox)\s?\{([^{}]{0,200})\}(\s?\^\s?\{?-?[0-9]\}?)?")
-_VALUE_FIRST = re.compile(r"(\$(?:[^$\\]|\\.){1,300}\$|[-+−]?(?:\\?[$€£])?[0-9][0-9.,/]{0,60}%?)(?=\s|$)")
-_REMARK = re.compile(
-    r"(?:is|are|was|were|has|have|had|can|could|will|would|left(?:\sover)?|more|remain\w{0,4}|altogether|overall|in\s(?:total"
-    r"|all)|out\sof|because|since|so|which|that|when\sdivided|each|every|who|after|before|when|on|at|during|from|in(?!\s(?:base|binary|hex|octal))"
-    r"|of\s[a-z]{3,20}|to\s(?!the\b)[a-z]{2,20})\b",
-    re.IGNORECASE,
+_OPERATOR = re.compile(r"\\text\w{0,6}\s?\{\s?[A-Za-z]{1,12}\}[_(\[]")  # \text{Var}(X) is no sentence
+_VALUE_FIRST = re.compile(r"(\$(?:[^$\\]|\\.){1,300}\$|[-+−]?(?:\\?[$€£])?[0-9][0-9.,/]{0,60}%?)(?=[\s;]|$)")
+_LABEL_WORDS = re.compile(r"(?:\s[a-zA-Z]{2,20}(?:\^\{?[0-9]\}?)?){0,3}")
+_MORE = re.compile(r"\s(?:left(?:\sover)?|more|remain\w{0,4}|out\sof|each|every)\b", re.IGNORECASE)
+# A remark that begins so explains the value, whatever words it holds, unless it says that it is wrong.
+_EXPLAINS = re.compile(
+    r"[\s,;(]{0,4}(?:which|because|since|as|that\sis|i\.e\.|where(?:as)?|while|(?:al)?though)\b"
+)
+_WRONG = re.compile(
+    r"\b(?:wrong|incorrect|false|impossible|undefined|not|or|else|otherwise)\b|n['’]t\b", re.IGNORECASE
 )
 _VERBS = re.compile(
     r"\b(?:is|are|was|were|be|equals?|has|have|had|gets?|got|needs?|takes?|took|costs?|gives?|receives?|earns?|makes?|made"
@@ -58,8 +63,12 @@ _NO_TURN = re.compile(
 _NAMED = re.compile(  # "Number of ways = ", "Value of $x$: "
     r"[A-Za-z][A-Za-z ]{1,80}(?:\$[A-Za-z]\$[A-Za-z ]{1,40})?[=:]\s{0,3}(?=\$|[-−]?[0-9])"
 )
-_YES_NO = re.compile(r"(yes|no|true|false)\b[,.;:]?\s{1,3}(?:because|since|as)\b", re.IGNORECASE)
-_ANSWERED = re.compile(r"(?:yes|no|true|false)\b", re.IGNORECASE)
+_YES_NO = re.compile(
+    r"(yes|no|true|false)\b[,.;:]?\s{1,3}(?:(?:because|since|as)\b"
+    r"|(?:it|they|that|this|there)\s(?:is|are|does|do|can|will|has)(?:n['’]t|\snot)?[.\s]{0,3}$)",
+    re.IGNORECASE,
+)
+_ANSWERED = re.compile(r"(?:yes|no|true|false)\b(?:\s?[,.;:]\s{0,3})?", re.IGNORECASE)
 
 
 def inside(content: str) -> str:
@@ -102,7 +111,13 @@ def without_words(answer: str) -> str:
 
 def _sentence(content: str) -> str:
     r"""Text groups as plain words, formulas between dollar signs; "" where no words are, or more."""
-    if len(content) > 1000 or "\\begin" in content or "&" in content or not _TEXT.search(content):
+    if (
+        len(content) > 1000
+        or "\\begin" in content
+        or "&" in content
+        or not _TEXT.search(content)
+        or _OPERATOR.match(content)
+    ):
         return ""
     parts, at = [], 0
     for words in _TEXT.finditer(content):
@@ -132,10 +147,16 @@ def _in_words(sentence: str) -> str:
     # Forms that say at once where the value is.
     if answer := _YES_NO.match(sentence):
         return answer[1]
+    if (yes := _ANSWERED.match(sentence)) and starts_with_value(sentence[yes.end() :]):
+        return _in_words(sentence[yes.end() :]) or _plain(sentence[yes.end() :])  # "Yes, 5"
+    letter = first_clause(sentence, cut=True)
+    if re.fullmatch(r"\(?[A-HJ]\)?", letter) and letter != sentence:  # "C, because it is largest"
+        return "" if offers_another(sentence[len(letter) :]) else letter
     if _VALUE_FIRST.fullmatch(sentence):  # of "minus 15"
         return _plain(sentence)
     if label := _LABEL.match(sentence):
-        return _plain(_cut(sentence[label.end() :]) or sentence[label.end() :])
+        rest = sentence[label.end() :]
+        return _in_words(rest) or _plain(_cut(rest) or rest)
     if _VALUE_FIRST.match(sentence):
         return _plain(_cut(sentence))
     if _TURNS.search(without_dollars(sentence)) or not re.match(r"[A-Za-z]{2,}\b", sentence):
@@ -166,19 +187,19 @@ def _cut(text: str) -> str:
     value = _VALUE_FIRST.match(text)
     if not value or not re.search(r"[0-9\\]", value[1]):
         return ""
-    label = re.match(
-        r"(?:\s[a-zA-Z]{2,20}(?:\^\{?[0-9]\}?)?){0,3}?(?=\s?[;,.]\s|\s(?:" + _REMARK.pattern + "))",
-        text[value.end() :],
-        re.IGNORECASE,
-    )
-    if not label:
+    # What is kept: the value and a label, up to a clause or one of the words that say what is left of it.
+    more = _MORE.search(text)
+    kept = min(first_clause(text, cut=True), text[: more.start()] if more else text, key=len)
+    label, remark = kept[value.end(1) :].rstrip(",;"), text[len(kept) :]
+    if not remark.strip(" .") or not _LABEL_WORDS.fullmatch(label):
         return ""
-    remark = text[value.end() + label.end() :]
-    words = set(re.findall("[a-z]+", label[0].casefold()))
-    remark = _NO_TURN.sub(" ", f"{label[0]}{remark}")[len(label[0]) :]
-    if words & NO_LABEL or _TURNS.search(without_dollars(remark)):
+    # What goes must not change the value.
+    if offers_another(remark) or takes_back(remark) or names_base(remark):
         return ""
-    return value[1] + label[0]
+    remark = _NO_TURN.sub(" ", f"{label}{remark}")[len(label) :]
+    changed = _WRONG if _EXPLAINS.match(remark) else _TURNS
+    words = set(re.findall("[a-z]+", label.casefold()))
+    return "" if words & NO_LABEL or changed.search(without_dollars(remark)) else value[1] + label
 
 
 def _plain(text: str) -> str:

@@ -6,16 +6,22 @@ tidy('**"42".**')  # "42"
 import re
 
 BOLD = re.compile(r"(?<!\S)\*\*([^\s*][^*]*)\*\*(?![\w(])")
-_CHEER = re.compile(r"(\*\*|\$)!(?=\s|$)")  # no factorial
+_CHEER = re.compile(r"(\*\*|\$)!{1,9}(?=\s|$)")  # no factorial
 _DECORATION = " \t\r\n*`\"'“”「」：:→➡✅☑✔🎉👉🏆💡🔹🟢•★☆\ufe0f"
+PICTURES = (
+    "\u2600-\u27bf\u2b00-\u2bff\ufe0f\u200d\U0001f000-\U0001faff∎▀-▟▮▯▰◆◇■□▪▢◼◻●"  # of a character class
+)
+END_OF_PROOF = (
+    r"(?:\\(?:blacksquare|square|Box|qed|qedsymbol|checkmark)(?![a-zA-Z])|\b[Qq]\.?[Ee]\.?[Dd]\b\.?)"
+)
 _QUOTED = re.compile(r"^\s*\n[ \t]*(?:>[ \t]*)+")  # Markdown's sign of a quotation, not "greater than"
 
 
 def undecorated(text: str) -> str:
-    """Without the emphasis, the quotation signs and the fence that a text begins with."""
+    """Without the emphasis and the quotation signs that a text begins with."""
     text = _QUOTED.sub("\n", text)
-    text = BOLD.sub(r"\1", _CHEER.sub(r"\1", text.lstrip()))
-    return re.sub(r"^```[a-z]{0,9}\n\s*", "", text.lstrip(_DECORATION))
+    text = BOLD.sub(r"\1", _CHEER.sub(r"\1.", text.lstrip()))
+    return text.lstrip(_DECORATION)
 
 
 def tidy(text: str) -> str:

@@ -84,7 +84,8 @@ def chain(formula: str) -> str:
             return formula
         formula = " ".join(_ENVIRONMENT.sub(" ", formula).split())
     # Behind an arrow stands what follows from what was before it.
-    formula = _ARROW.split(formula)[-1].strip() or formula
+    parts = [part.strip() for part in _ARROW.split(formula)]
+    formula = next((part for part in reversed(parts) if part and not part.isalpha()), formula)  # "5 => done"
     whole = formula
     if formula.startswith("(") and formula.endswith(")") and "=" in formula and "," not in formula:
         formula = formula[1:-1]

@@ -5,6 +5,10 @@ join_groups("1 200 people and 1 234 567")  # "1200 people and 1234567"
 
 import re
 
+NUMBER_WORDS = (
+    r"(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen"
+    r"|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|thousand|million)"
+)
 _SPACED = re.compile("(?<=[0-9])[\u2009\u202f\u00a0\u2007](?=[0-9]{3}(?![0-9]))")  # thin spaces in thousands
 # Ordinary spaces in thousands: of several groups (1 234 567), or of one before a unit (1 200 people).
 _GROUPED = re.compile(

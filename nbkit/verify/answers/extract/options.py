@@ -6,8 +6,10 @@ option_letter("so B is correct")  # "B"
 
 import re
 
+from nbkit.verify.answers.extract.bounds import denied_at, qualified_from
 from nbkit.verify.answers.extract.clauses import CJK, first_clause, starts_with_value
 from nbkit.verify.answers.extract.decoration import tidy
+from nbkit.verify.answers.extract.hedges import offers_another
 from nbkit.verify.answers.extract.marks import named_option, several_options
 
 _OPTION = re.compile(
@@ -22,6 +24,9 @@ _OPTION = re.compile(
 _LEADING_OPTION = re.compile(
     rf"\(?([A-HJ])(?:\)|[.:,。、](?=\s|$|[{CJK}])|"
     rf"(?=[{CJK}]|\s(?:because|since)\s|\s[-–—]\s[^\W\d_]{{1,20}}\s[a-z]{{2}}))"
+)
+_OR_BEFORE = re.compile(
+    r"(?:^|[\s(])[A-HJ]\)?,?\s(?:or|else|alternatively|otherwise|but\sit\s(?:could|might|may)|maybe|perhaps|possibly)\b[^.;!?\n]{0,20}$"
 )
 LABELLED_OPTION = re.compile(r"(?:\([A-HJ]\)|[A-HJ][.):])\s")
 
@@ -43,10 +48,23 @@ def stated_option(line: str) -> str:
 
 
 def option_letter(line: str) -> str:
-    """The option that a line names first or chooses last, a list of several as it stands; "" without one."""
+    """The option that a line names first or chooses last, a list of several as it stands; "" without one.
+
+    Where it offers another one as well ("B, or else C"), the whole line, which equals neither."""
     if several := several_options(line.rstrip(".! ")):
         return several
-    if leading := _LEADING_OPTION.match(line):
-        return leading[1]
-    affirmed = [found for found in _OPTION.finditer(line) if not found["no"] and not found["nor"]]
-    return (affirmed[-1][3] or affirmed[-1][4]) if affirmed else ""
+    found, group = _LEADING_OPTION.match(line), 1
+    if not found:
+        affirmed = [option for option in _OPTION.finditer(line) if _is_affirmed(option, line)]
+        if not affirmed:
+            return ""
+        found = affirmed[-1]
+        group = 3 if found[3] else 4
+    hedged = offers_another(line[found.end(group) :]) or _OR_BEFORE.search(line[: found.start(group)])
+    return line if hedged else found[group]
+
+
+def _is_affirmed(option: re.Match, line: str) -> bool:
+    at = option.start(3) if option[3] else option.start(4)
+    denied = option["no"] or option["nor"] or denied_at(line, at)
+    return not denied and qualified_from(line, at) < 0

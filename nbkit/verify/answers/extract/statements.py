@@ -20,22 +20,27 @@ from nbkit.verify.answers.extract.bounds import (
 from nbkit.verify.answers.extract.clauses import first_clause, starts_with_value
 from nbkit.verify.answers.extract.decoration import BOLD, tidy, undecorated
 from nbkit.verify.answers.extract.equations import TAIL, chain, formulas, has_words, without_formulas
+from nbkit.verify.answers.extract.hedges import names_base, offers_another, takes_back
+from nbkit.verify.answers.extract.last import is_name, last_in, qualified_at, several
 from nbkit.verify.answers.extract.marks import (
     chosen_option,
     first_labelled,
     list_items,
     option_above,
 )
-from nbkit.verify.answers.extract.numerals import BARE_LATEX, LIST_LABEL, MONEY, NUMBER, join_groups
+from nbkit.verify.answers.extract.numerals import MONEY, join_groups
 from nbkit.verify.answers.extract.options import LABELLED_OPTION, option_letter, stated_option
 from nbkit.verify.answers.parse.unit_table import table
 
-_EXCLAIMED = re.compile(r"([A-Za-z0-9])!(?=$|\s+[A-Z])")  # in a sentence no factorial either
+_EXCLAIMED = re.compile(r"([A-Za-z0-9])!{1,9}(?=$|\s+[A-Z])")  # in a sentence no factorial either
 _ADVERBS = re.compile(
-    r"(?:(?:either|maybe|perhaps|therefore|thus|hence|then|so|simply|just|indeed|obviously|clearly|definitely|certainly|surely"
+    r"(?:(?:either|maybe|perhaps|probably|presumably|therefore|thus|hence|then|so|simply|just|indeed|obviously|clearly|definitely|certainly|surely"
     r"|actually|now|also|of course|for sure|in fact|precisely|exactly|simplified to|equal to|equivalent to"
-    r"|given by|as follows|the following|found to be|the (?:number|value|integer|fraction|expression)"
+    r"|given by|as follows|the following|found to be|the (?:number|value|integer|fraction"
+    r"|expression)(?!\s(?:\w+ly\s|right\s|just\s)?(?:after|before|following|preceding|near|above|below"
+    r"|of)\b)"
     r"|of the form|donc|bien|daher|somit|por lo tanto|entonces|quindi"
+    r"|\((?:approximately|approx\.?|about|exactly|rounded|simplified)\)"
     r"|所以|因此|就是|为|是)(?![A-Za-z])[,:]?\s{0,9}){1,6}",
     re.IGNORECASE,
 )
@@ -63,7 +68,6 @@ _EQUALS = re.compile(
 )
 _WITHOUT_VALUE = re.compile(r"(?:\b(?:is|are|equals|be)|[:=])[\s*]{0,9}$")
 _CONNECTIVES = re.compile(r"\b(?:and|or|y|et|und|ou)\b|[,;.&\s]|和|或")
-_NAME_NOISE = re.compile(r"\\(?:triangle|angle)(?![a-z])|_\{?\w+\}?")
 
 
 class Certainty(IntEnum):
@@ -105,12 +109,17 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
     if later := _corrected(line):
         return later, Certainty.VALUE
     if not by_sign:
-        line = _EXCLAIMED.sub(r"\1", line)
+        line = _EXCLAIMED.sub(r"\1.", line)
     # From here on the first clause decides: a bound, a value, a value in it, or words.
     clause = first_clause(line, cut=starts_with_value(line))
     if starts_with_bound(line) and re.search(r"[0-9\\]", clause):
         return tidy(clause), Certainty.WORDS
     if starts_with_value(line):
+        behind = line[len(clause) :]
+        if takes_back(behind):
+            return DENIED
+        if offers_another(behind) or names_base(behind) or clause.endswith((" or", " and")):
+            return tidy(line), Certainty.SENTENCE
         plain = _is_plain(clause, line[len(clause) :])
         return tidy(chain(clause)), Certainty.VALUE if plain else Certainty.SENTENCE
     if value := value_in(clause):
@@ -145,7 +154,7 @@ def _is_plain(clause: str, behind: str) -> bool:
         return not value["unit"] or value["unit"].rstrip(".") in table()
     spans = formulas(clause)
     unit = without_formulas(clause).strip(" .*")
-    if len(spans) != 1 or _is_name(spans[0][2]) or re.match(r"[<>≤≥≠]|\\(?:[lg]e|[lg]t|ne|not)", spans[0][2]):
+    if len(spans) != 1 or is_name(spans[0][2]) or re.match(r"[<>≤≥≠]|\\(?:[lg]e|[lg]t|ne|not)", spans[0][2]):
         return False
     return spans[0][0] == 0 and (not unit or unit in table())
 
@@ -173,16 +182,20 @@ def value_in(sentence: str) -> str:
             continue
         rest = sentence[verb.end() :].lstrip("* ")
         if starts_with_value(rest) and re.search(r"[0-9\\$]", rest):
+            if denied_at(sentence, len(sentence) - len(rest)):
+                return ""
+            value = first_clause(rest, cut=True)
+            if offers_another(rest[len(value) :]) or names_base(rest[len(value) :]):
+                return tidy(rest)
             qualified = qualified_from(sentence, verb.end())
             before = sentence[qualified : verb.end()] if qualified >= 0 else ""
-            value = first_clause(rest, cut=True)
             return tidy(f"{before}{value}" if before else chain(value))
     # No verb gave a value: a sum of money is the likeliest answer of what is left.
     plain = without_formulas(sentence)
     amounts = list(MONEY.finditer(plain))
     if len(amounts) == 1 and qualified_from(plain, amounts[0].start()) < 0:
         return (amounts[0][1] or amounts[0][2]).rstrip(".,")
-    return _last_in(sentence)
+    return last_in(sentence)
 
 
 def last_value(text: str) -> str:
@@ -209,12 +222,14 @@ def last_value(text: str) -> str:
         return labelled
     if text.strip() == last_line and LABELLED_OPTION.match(line) and len(line.split()) <= 6:
         return line  # "(C) 12 km"
+    if values := several(last_line):
+        return values
     # What is set in bold, else the last value at all.
     for bold in reversed(list(BOLD.finditer(last_line))):
         if starts_with_value(bold[1]) and re.search(r"[0-9]", bold[1]):
-            changed = qualified_from(last_line, bold.start()) >= 0
-            return tidy(_last_in(last_line if changed else bold[1]))
-    return _last_in(text) or line
+            changed = qualified_at(last_line, bold.start(), bold.end()) >= 0
+            return tidy(last_in(last_line if changed else bold[1]))
+    return last_in(text) or line
 
 
 def _formula_line(line: str) -> str:
@@ -223,34 +238,3 @@ def _formula_line(line: str) -> str:
     if spans and not _CONNECTIVES.sub("", without_formulas(line)):
         return line if len(spans) > 1 else chain(spans[0][2])
     return "" if not line or has_words(line) else chain(line.strip("$ "))
-
-
-def _last_in(text: str) -> str:
-    """The last formula or number of a text; the bare name of a variable is neither."""
-    covered = formulas(text)
-    best = (-1, "", 0)
-    # The last formula that is no mere name; then numbers outside formulas, if they come later.
-    for start, end, content in covered:
-        if not _is_name(content):
-            best = (end, chain(content), start)
-    for pattern in (NUMBER, BARE_LATEX):
-        inner = 0
-        for number in pattern.finditer(text):
-            while inner < len(covered) and covered[inner][1] <= number.start():
-                inner += 1
-            in_formula = inner < len(covered) and covered[inner][0] < number.start()
-            if not in_formula and not LIST_LABEL.fullmatch(number[0]) and number.end() > best[0]:
-                best = (number.end(), number[0], number.start())
-    # "… is not 5" gives nothing; "at least 5" is the whole of it.
-    end, value, start = best
-    if denied_at(text, start):
-        return ""
-    qualified = qualified_from(text, start)
-    if qualified < 0:
-        return value
-    phrase = " ".join(text[qualified:end].split())
-    return phrase + ")" if phrase.count("(") > phrase.count(")") and text[end : end + 1] == ")" else phrase
-
-
-def _is_name(formula: str) -> bool:
-    return not re.search(r"^-|[0-9=<>≤≥∈\\]", _NAME_NOISE.sub("", formula))

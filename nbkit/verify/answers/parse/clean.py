@@ -25,7 +25,8 @@ SYMBOLS = {
     "Psi": "Ψ", "Omega": "Ω", "infty": "∞", "cup": "∪", "cap": "∩", "in": "∈", "le": "≤", "leq": "≤",
     "leqslant": "≤", "ge": "≥", "geq": "≥", "geqslant": "≥", "ne": "≠", "neq": "≠", "lt": "<", "gt": ">",
     "pm": "±", "mp": "∓", "cdot": "*", "times": "*", "ast": "*", "div": "/", "emptyset": "∅",
-    "varnothing": "∅", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lbrace": "⦃", "rbrace": "⦄",
+    "varnothing": "∅", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lVert": "|",
+    "rVert": "|", "lbrace": "⦃", "rbrace": "⦄",
     "langle": "⟨", "rangle": "⟩", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈", "rceil": "⌉", "sqrt": "√",
     "approx": "≈", "setminus": "∖", "backslash": "∖", "degree": "°", "circ": "°", "colon": ":", "ldots": "…",
     "dots": "…", "cdots": "…", "dotsc": "…", "dotsb": "…", "dotso": "…", "hdots": "…", "lor": " or ",
@@ -36,7 +37,9 @@ SYMBOLS = {
 _DROPPED = {
     "left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr",
     "Biggl", "Biggr", "displaystyle", "textstyle", "limits", "quad", "qquad", "rm", "bf", "it", "tiny",
-    "small", "large", "hspace", "hfill", "thinspace", "enspace", "angle",
+    "small", "large",
+    "Large", "LARGE", "huge", "Huge", "normalsize", "scriptsize", "footnotesize",
+    "hspace", "hfill", "thinspace", "enspace", "angle",
 }  # fmt: skip
 _COMMANDS = (
     FUNCTIONS
@@ -49,7 +52,7 @@ _SAME = str.maketrans(
         "−": "-", "–": "-", "—": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "⁄": "/",
         "∕": "/", "⩽": "≤", "≦": "≤", "⩾": "≥", "≧": "≥", "º": "°", "˚": "°", "、": ",", "。": ".",
         "“": '"', "”": '"', "‘": "'", "’": "'", "′": "'", "〈": "⟨", "〉": "⟩", "∣": "|", "ϕ": "φ", "ϵ": "ε",
-        "ø": "∅", "Ø": "∅", "∨": " or ", "∧": " and ",
+        "∠": " ", "△": "\\triangle ", "ø": "∅", "Ø": "∅", "∨": " or ", "∧": " and ",
     }
 )  # fmt: skip
 _RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "₀₁₂₃₄₅₆₇₈₉"
@@ -61,7 +64,7 @@ _THIN_SPACE = re.compile("(?<=[0-9])[\u2009\u202f\u00a0\u2006](?=[0-9]{3}(?![0-9
 # Relations behind \not, which some fonts write as a stroke before the sign.
 _NEGATED = {"=": "≠", "∈": "∉", "<": "≥", ">": "≤", "≤": ">", "≥": "<", "≡": "≢", "|": "∤"}
 _WRAPPER = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|cal|normal)|mbox|hbox|operatorname\*?|boldsymbol|bm"
+    r"\\(?:text(?:bf|it|rm|sf|tt|sc|up|md|normal)?|emph|math(?:rm|bf|it|sf|tt|cal|normal)|mbox|hbox|operatorname\*?|boldsymbol|bm"
     r"|vec|hat|widehat|boxed|fbox|underline)(?![a-zA-Z])\s*(?:\{((?:[^{}]|\{[^{}]*\})*)\})?"
 )
 # Between vectors a cross is no dot: it gets a sign of its own, with which nothing is computed.
@@ -102,7 +105,13 @@ _LAST = [
     (re.compile(r"\+\s*/\s*-"), "±"),
     (re.compile(r"百分之 ?([0-9.]+)"), r"\1%"),
     (re.compile(r"\s+"), " "),
-    (re.compile(r"(?<=[0-9}]) ?\((?!not\b|mod\b)[a-z]{3,}(?:[ -][a-z]{3,})*\)\.? ?$"), ""),  # 5 (five)
+    (
+        re.compile(
+            r"(?<=[0-9}]) ?\((?!(?:not|mod|base|binary|octal|hex|wrong|incorrect|false|maybe|perhaps"
+            r"|possibly|if|unless|else|otherwise)\b)[a-z]{3,}(?:[ -][a-z]{3,})*\)\.? ?$"
+        ),
+        "",
+    ),  # 5 (five)
     (re.compile(r"(?<![0-9.])([0-9]+) ?\^ ?\{? ?(st|nd|rd|th) ?\}?(?![a-zA-Z])"), r"\1\2"),  # an ordinal
     (  # thousands with spaces or apostrophes; "1 234/567" is a mixed number
         re.compile(
@@ -116,8 +125,11 @@ _LAST = [
 ]
 _SPREAD = 4  # normal forms of Unicode may be longer than what was written
 _LEAD = re.compile(
-    r"[≈=]\s*|(?:approximately|about|exactly|only|either|both|(?:the )?(?:final )?answer(?: is\b)?:?)"
-    r"\s+(?=\S)|(?:答案?[是为]?|[一总]?共有?|大?约|等于|[是为]) ?(?=[-$√π(]?\\?[0-9])",
+    r"[≈=]\s*|the\s(?=[0-9]{1,30}(?:st|nd|rd|th)\b)|(?:approximately|about|exactly|only|either|both"
+    r"|(?:the )?(?:final )?answer(?: is\b)?:?)"
+    r"\s+(?=\S)"
+    r"|(?:所以|因此|故|答案?|[一总合]?共[有计]?|合计|总计|大概|大?约|等于|即|[是为第]){1,4}[: ]?"
+    r"(?=[-$(]?(?:[0-9√π]|\\[a-z]))",
     re.IGNORECASE,
 )
 

@@ -14,7 +14,17 @@ from nbkit.verify.answers.parse.rational import exact
 from nbkit.verify.answers.parse.structures import Leaf
 
 _PERCENT = re.compile(r"(.*?) ?(?:%|per ?cent\b|pct\.?|percentage(?: points?)?)", re.IGNORECASE)
-_BASE = re.compile(r"(-?)((?=[A-F]*[0-9])[0-9A-F]+) ?_ ?\{? ?([0-9]{1,2}) ?\}?")
+_BASES = {
+    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
+    "eleven": 11, "twelve": 12, "sixteen": 16, "binary": 2,
+    "octal": 8, "decimal": 10, "hexadecimal": 16, "hex": 16,
+}  # fmt: skip
+_IN_BASE = rf"([0-9]{{1,2}}|{'|'.join(_BASES)})"
+_BASE = re.compile(  # 101_2, 101_{two}, 101 (base 2), 101 in binary
+    rf"(-?)\(?((?=[A-F]*[0-9])[0-9A-F]+)\)? ?(?:_ ?\{{? ?\(?(?: ?base)? ?{_IN_BASE} ?\)? ?\}}?"
+    rf"|,? ?\(? ?(?:in )?base[ -]?{_IN_BASE} ?\)?|,? ?\(? ?(?:in )?(binary|octal|hexadecimal|hex) ?\)?)"
+)
+_ORDINAL = re.compile(r"([0-9]{1,30})[ -]?(?:st|nd|rd|th)((?: [a-zA-Z]{2,20}){0,4})")
 _CLOCK = re.compile(r"([0-9]{1,2})(?: ?: ?([0-5][0-9]))?(?: ?([AaPp])\.? ?[Mm]\.?)?")
 
 
@@ -41,12 +51,16 @@ def read_leaf(text: str) -> Leaf:
     text = text.strip()
     if _is_phrase(text):
         return Leaf(text)
+    if (match := _ORDINAL.fullmatch(text)) and not units.NO_PLACE & set(match[2].casefold().split()):
+        return read_leaf(match[1] + match[2])  # the 7th place, but not the 7th prime
     # 5 ft 3 in, a number in a base, a time of day: each has one reading.
     if total := units.compound(text):
         return Leaf(text, (str(total[0]),), total[0], total[1])
     if match := _BASE.fullmatch(text):
         value = int(match[2], 10 if match[2].isdigit() else 36) * (-1 if match[1] else 1)
-        return _number(text, value, f"base {int(match[3])}" if int(match[3]) != 10 else "")
+        name = match[3] or match[4] or match[5]
+        base = _BASES.get(name) or int(name)
+        return _number(text, value, f"base {base}" if base != 10 else "")
     if match := is_clock(text):
         return _number(text, int(match[1]) * 60 + int(match[2] or 0), (match[3] or "").lower())
     # What is left is a formula, perhaps with a percent sign or a unit behind it.

@@ -10,7 +10,7 @@ import re
 from nbkit.verify.answers.parse import formula
 from nbkit.verify.answers.parse.rational import exact
 
-_APPLIED = re.compile(r"([a-zA-Z]+'*)\(([^()]+)\)")
+_APPLIED = re.compile(r"([a-zA-Z]+'*(?:\^\{?-?[0-9]\}?)?)[(\[]([^()\[\]]+)[)\]]")
 _COMPLEMENT = re.compile(r"\\(?:overline|bar)\{?([A-Z])\}?|([A-Z])(?:'|\^\{?[cC]\}?)")
 _LETTER = re.compile(r"([a-zA-Zα-ωΑ-Ω])(?:_(?:\{([^{}]*)\}|([a-zA-Z0-9])))?('*)")
 _WORDS = re.compile(r"[a-zA-Z]{3,}(?: ?[a-zA-Z]{2,})*")
@@ -18,6 +18,7 @@ _FIGURE = re.compile(r"\|?(?:\\overline ?\{?)?([A-Z]{2,4}'?)\}?\|?")
 _RATIO = re.compile(r"[/:]|\\frac")
 _DERIVATIVE = re.compile(r"d[a-z]/d[a-z]|\\frac ?\{d[a-z]?\} ?\{d[a-z]\}(?:\([a-z]\))?|[a-z]'(?:\([a-z]\))?")
 _FUNCTION = re.compile(r"(sin|cos|tan|cot|sec|csc)[ (]?(.*?)\)?")
+_DRESS = re.compile(r"\\(?:mathbb|triangle|overline|bar|overrightarrow|vec)(?![a-z])")
 _LITTLE = {"the", "an", "of", "for", "in", "answer", "value", "result", "total", "ans", "final", "solution"}
 
 
@@ -64,7 +65,13 @@ def _same(one: tuple, other: tuple) -> bool:
         return one[1] == other[1] and _same_arguments(one[2], other[2])
     if one[0] == "words":
         return not (one[1] and other[1]) or bool(one[1] & other[1])
-    return one[0] == "other" or one == other
+    return one[0] == "other" and _parts(one[1]) == _parts(other[1]) or one == other
+
+
+def _parts(name: str) -> list[str]:
+    """The operators, figures and numbers of a name: \\max f is not \\min f, and [ABC] is [CBA]."""
+    found = re.findall(r"\\[a-zA-Z]+|[A-Z]+|[0-9]+", _DRESS.sub("", name))
+    return ["".join(sorted(part)) if part.isalpha() else part for part in found]
 
 
 def _same_arguments(one: str, other: str) -> bool:

@@ -10,6 +10,7 @@ from fractions import Fraction
 from nbkit.verify.answers.parse.formula import Refused, Tokens
 
 _MAX_BITS = 8192
+_MOST = 10**30  # whose divisors are looked for
 
 
 def exact(tokens: Tokens) -> Fraction | float | None:
@@ -122,4 +123,6 @@ _BINARY = {
     "pow": _raise,
     "root": _take_root,
     "binom": _choose,
+    "gcd": lambda x, y: Fraction(math.gcd(_whole(x, _MOST), _whole(y, _MOST))),
+    "lcm": lambda x, y: Fraction(math.lcm(_whole(x, _MOST), _whole(y, _MOST))),
 }

@@ -17,6 +17,7 @@ from nbkit.verify.answers.parse.forms import (
     read_system,
 )
 from nbkit.verify.answers.parse.leaves import is_clock, read_leaf
+from nbkit.verify.answers.parse.named import is_constant, names_value
 from nbkit.verify.answers.parse.splitting import (
     CLOSE,
     DOMAIN,
@@ -36,6 +37,7 @@ _MAX_DEPTH = 8
 _EMPTY = re.compile(r"∅|⦃ ?⦄|no (?:real )?solutions?(?: exists?)?|none|empty set|无解", re.IGNORECASE)
 _REALS = re.compile(r"ℝ|all (?:real numbers|reals)|real numbers|实数|全体实数", re.IGNORECASE)
 _FLIP = dict(zip("<>≤≥", "><≥≤", strict=True))
+_REMAINDER = re.compile(r"(?:[0-9 +*/().^{}-]|mod(?:ulo)?\b)+")
 _WORD_SPLITS = re.compile(
     r"(?<![^\W\d_])(or|and)(?![a-z])|(?<=[0-9)}])(or|and)(?=[a-zA-Z] ?=)|(或者?|和|以及|且)"
 )
@@ -56,9 +58,8 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
     if "≈" in text:  # the exact value, where an approximation follows it
         left, _, right = text.partition("≈")
         return read(right if NAMED.fullmatch(left.strip()) else left, depth + 1)
-    if units.compound(text) or is_one_number(text):
-        return read_leaf(text)
-    if is_clock(text) or text == "…":
+    text = join_thousands(text)
+    if units.compound(text) or is_one_number(text) or is_clock(text) or text == "…":
         return read_leaf(text)
     if text[0] == "∈":  # x belongs to it, without the x
         return _region_first(read(text[1:], depth + 1))
@@ -99,14 +100,14 @@ def _read_list(text: str, depth: int) -> Node | Leaf | None:
     for match in _WORD_SPLITS.finditer(text):
         marked.append(match.span())
         joined.add("or" if match[0][0] in "o或" else "and")
-    if not marked and ";" in text and (groups := split(join_thousands(text), ";")) and len(groups) > 1:
+    if not marked and ";" in text and (groups := split(text, ";")) and len(groups) > 1:
         items = [read(group, depth) for group in groups if group.strip()]
         if any(getattr(item, "kind", "") == "list" for item in items):  # x = 1, y = 2; x = 3, y = 4
             return Node("list", tuple(_as_tuple(item) for item in items))
     plain = text
     for start, end in reversed(marked):
         plain = plain[:start] + ";" + plain[end:]
-    parts = split(join_thousands(plain), ",;")
+    parts = split(plain, ",;")
     if parts is None or len(parts) < 2:
         return None
     parts = [part.strip() for part in parts if part.strip()]
@@ -141,7 +142,8 @@ def _join_regions(items: list, either: bool) -> Node:
 
 def _read_union(text: str, depth: int) -> Node | None:
     text = re.sub(r"(?<=[\])⦄]) ?[Uu] ?(?=[\[(⦃])", "∪", text)
-    parts = split(text, "∪") if "∪" in text else None
+    counted = re.match(r"\|[^|]{1,60}\| ?=", text)  # |A ∪ B| = 7
+    parts = split(text, "∪") if "∪" in text and not counted else None
     if parts is None or len(parts) < 2:
         return None
     items = [_region_first(read(part, depth)) for part in parts]
@@ -205,16 +207,15 @@ def _read_relation(text: str, depth: int) -> Node | Leaf | None:
 def _read_equation(parts: list[str], depth: int) -> Node | Leaf:
     left, right = parts[0], parts[-1]
     value = formula.parse(right)
-    if len(parts) > 2 or (
-        value and not formula.variables(value) and re.fullmatch(r"(?:[0-9 +*/().^{}-]|mod(?:ulo)?\b)+", left)
-    ):  # a calculation that ends in its value
-        value = read(right, depth)
+    calculated = value and not formula.variables(value)
+    if len(parts) > 2 or (calculated and (_REMAINDER.fullmatch(left) or is_constant(left))):
+        value = read(right, depth)  # a calculation that ends in its value
         return Node("named", (value,), left) if NAMED.fullmatch(left) else value
     if re.fullmatch(rf"\( ?{NAME}(?: ?, ?{NAME})+ ?\)", left):
         return read(right, depth)
-    if NAMED.fullmatch(left):
+    if names_value(left):
         return Node("named", (read(right, depth),), _name(left))
-    if NAMED.fullmatch(right) and not re.search(rf"(?<![a-zA-Z\\]){re.escape(right)}(?![a-zA-Z])", left):
+    if names_value(right) and not re.search(rf"(?<![a-zA-Z\\]){re.escape(right)}(?![a-zA-Z])", left):
         return Node("named", (read(left, depth),), _name(right))
     return Node("relation", (read_leaf(left), read_leaf(right)), "=")
 
@@ -270,7 +271,7 @@ def _read_enclosed(text: str, depth: int) -> Node | Leaf | None:
     if first == "⦃" and (parts := split(content, "|:")) and len(parts) == 2:
         inner = read(parts[1], depth)
         return inner if is_region(inner) else Leaf(text)
-    parts = split(join_thousands(content), ",;")
+    parts = split(join_thousands(content, bracketed=True), ",;")
     if parts is None or (len(parts) < 2 and first != "⦃"):
         inner = read(content, depth) if content else Leaf(text)
         return inner if isinstance(inner, Node) else None if first != "{" else inner

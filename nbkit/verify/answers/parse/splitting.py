@@ -18,9 +18,8 @@ NAMED = re.compile(
     r"|\\overline ?\{[A-Z]+\}"
     rf"|(?:sin|cos|tan|cot|sec|csc) ?(?:{NAME}|\( ?{NAME} ?\))"
 )
-_THOUSANDS = re.compile(r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
 _GROUPS = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?!,?[0-9])")
-_SEPARATOR = re.compile(r"[;…]|,(?![0-9])|(?<![0-9]),")
+_SEPARATOR = re.compile(r"[;…=<>≤≥≠]|,(?![0-9])|(?<![0-9]),|(?<![a-zA-Z])(?:and|or)(?![a-zA-Z])|[或和]")
 _DOMAIN_WORDS = (
     rf"(?:where |for |with )?(?:(?:some |all |any |every )?{NAME} ?"
     r"(?:∈ ?[ℤℕ][^=]*|(?:is )?an(?:y)? integer|any integer)"
@@ -62,16 +61,15 @@ def closes_at_end(text: str) -> bool:
 
 
 def is_one_number(text: str) -> bool:
-    """1,234 or 1 234 567: no list."""
-    if re.fullmatch(r"[0-9]{1,3}(?: [0-9]{3})+", text):
-        return True
-    match = _THOUSANDS.search(text)
-    return bool(match) and match[0].count(",") == text.count(",") and outside(text, match.start())
+    """1 234 567: neither a list nor a product."""
+    return bool(re.fullmatch(r"[0-9]{1,3}(?: [0-9]{3})+", text))
 
 
-def join_thousands(text: str) -> str:
-    """Numbers such as 1,331 without their commas, outside brackets, where other separators are seen."""
-    if not _GROUPS.search(text) or not _SEPARATOR.search(text):
+def join_thousands(text: str, bracketed: bool = False) -> str:
+    """Numbers such as 1,331 without their commas, outside brackets: (1,331) is a point.
+
+    `bracketed`: the content of brackets, where one needs to see that something else separates."""
+    if not _GROUPS.search(text) or (bracketed and not _SEPARATOR.search(text)):
         return text
     return _GROUPS.sub(
         lambda match: match[0].replace(",", "") if outside(text, match.start()) else match[0], text

@@ -37,7 +37,15 @@ NO_LABEL = FUNCTIONS | {
     "seventh", "sevenths", "eighth", "eighths", "ninth", "ninths", "tenth", "tenths", "hundredth",
     "hundredths", "thousandth", "thousandths", "infinity", "undefined", "percent", "except", "but",
     "choose", "base", "with", "without", "when", "where", "for", "all", "from", "between", "at",
-    "through", "by", "negative", "wrong",
+    "through", "by", "negative", "wrong", "false",
+    "incorrect", "below", "above", "under", "else", "otherwise", "unless", "alternatively", "maybe",
+    "perhaps", "possibly",
+}  # fmt: skip
+# Of these the 9th is another number than 9.
+NO_PLACE = {
+    "prime", "composite", "number", "integer", "root", "power", "multiple", "square", "cube", "factorial",
+    "fibonacci", "triangular", "catalan", "even", "odd", "natural", "positive", "negative", "perfect",
+    "divisor", "factor", "derivative", "fraction", "decimal", "part", "of", "before", "after", "from",
 }  # fmt: skip
 _ANY = {("unit",), ("square", "unit"), ("cubic", "unit"), ("sq", "unit")}
 _IRREGULAR = {"people": "person", "men": "man", "women": "woman", "children": "child", "mice": "mouse"}

@@ -47,7 +47,7 @@ def evaluate(tokens: list[str], seed: int = 0, digits: int = 0) -> list:
 def _evaluate(tokens: list[str], names: list[str], seed: int, digits: int, real: bool) -> list:
     digits = digits or (_DIGITS_POINT if names else _DIGITS_CONSTANT)
     most, found = _MOST_DIGITS[bool(names)], []
-    for point in points(names, seed):
+    for point in points(names, seed, whole=not {"gcd", "lcm"}.isdisjoint(tokens)):
         shown = min(
             most,
             digits + 3 * max((abs(top // bottom).bit_length() for top, bottom in point.values()), default=0),

@@ -3,27 +3,29 @@
 points(["$x"], seed=1)[0]  # {"$x": (209, 331)}: as fractions; the same on every call
 """
 
+import math
 import random
 
 _POINTS = 24
 _COUNTS = {"n", "N"}  # whole and positive: identities such as cos(n pi) = (-1)^n hold for whole numbers
 _INTEGERS = {"k"}
+_DIVIDED = math.lcm(*range(1, 101))  # near 10^41: each number up to 100 divides it
 
 
-def points(names: list[str], seed: int) -> list[dict]:
-    """{name: (top, bottom)} at each point; one empty point where there are no names."""
-    columns = {name: _coordinates(name[1:], random.Random(f"{seed} {name}")) for name in names}
+def points(names: list[str], seed: int, whole: bool = False) -> list[dict]:
+    """{name: (top, bottom)} at each point; one empty point without names. `whole`: all names count."""
+    columns = {name: _coordinates(name[1:], random.Random(f"{seed} {name}"), whole) for name in names}
     return [{name: column[at] for name, column in columns.items()} for at in range(_POINTS if names else 1)]
 
 
-def _coordinates(name: str, draw: random.Random) -> list[tuple[int, int]]:
+def _coordinates(name: str, draw: random.Random, whole: bool) -> list[tuple[int, int]]:
     """Values of a variable as fractions: six ordinary ones, then of every size and kind, shuffled."""
-    if name in _COUNTS | _INTEGERS:
+    if whole or name in _COUNTS | _INTEGERS:
         # Counts and whole numbers: small ones, then of growing size.
         sizes = [(50, 99), (100, 400), (1000, 4000), (10**4, 10**5), (10**6, 10**7), (10**9, 10**10)]
-        sizes += [(10**13, 10**15), (10**13, 10**15), (10**30, 10**31)]  # of k, two of opposite signs
+        sizes += [(10**13, 10**15), (10**13, 10**15)]  # of k, two of opposite signs
         ordinary = draw.sample(range(13, 41), 6)
-        others = [*range(1, 10), *(draw.randint(*size) for size in sizes)]
+        others = [*range(1, 10), *(draw.randint(*size) for size in sizes), _DIVIDED * draw.randint(1, 9)]
         if name in _INTEGERS:
             others = [-other if at % 2 else other for at, other in enumerate(others)]
         draw.shuffle(others)
@@ -37,8 +39,8 @@ def _coordinates(name: str, draw: random.Random) -> list[tuple[int, int]]:
     ]
     others = others[1:]  # another ordinary one
     # Whole numbers, halves, 0 and 1, at which formulas often meet.
-    whole = draw.randint(2, 9)
-    others += [(whole, 1), (-whole, 1), (2 * whole + 1, 2), (0, 1), (1, 1)]
+    small = draw.randint(2, 9)
+    others += [(small, 1), (-small, 1), (2 * small + 1, 2), (0, 1), (1, 1)]
     draw.shuffle(others)
     return ordinary + others
 

@@ -1,4 +1,5 @@
-"""Sums and products with bounds, term by term, for the math jail (`jail_math.py`).
+"""Sums and products with bounds, term by term, and common divisors and multiples, for the math jail
+(`jail_math.py`).
 
 The tokens of one are its bounds, "[sum" or "[prod", the name that runs, its term, and "]":
 
@@ -8,12 +9,28 @@ A sum of polynomials has a closed form, so that its bounds may have any size; of
 are computed, and where there are more, it has no value.
 """
 
+import math
 import random
 
 from jail_balls import OPERATORS, Ball, Balls
 
 MOST_TERMS = 500  # at a point, of all the series in a formula
 _MOST_DEGREE = 12
+
+
+def _of_wholes(function):
+    """An operator that has a value for whole numbers only."""
+
+    def operate(balls: Balls, *args: Ball) -> Ball:
+        known = [balls.whole(arg) for arg in args]
+        if None in known:
+            raise ValueError("no whole numbers")
+        return balls.number(function(*known))
+
+    return operate
+
+
+OPERATORS |= {"gcd": (2, _of_wholes(math.gcd)), "lcm": (2, _of_wholes(math.lcm))}
 
 
 def end_of(tokens: list, at: int) -> int:

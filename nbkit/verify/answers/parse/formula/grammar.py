@@ -47,10 +47,8 @@ class Parser(TokenStream):
             elif self._accept("/"):
                 # 1/2x is (1/2)x, but a/bc is a/(bc).
                 numeric = plain and self._next()[0] == "number"
-                value, plain = (
-                    value + self._signed(self._power if numeric else self._product) + ["div"],
-                    False,
-                )
+                value = value + self._signed(self._power if numeric else self._product) + ["div"]
+                plain = False
             elif self._starts():
                 value = value + self._product()[0] + ["mul"]
             else:
@@ -233,13 +231,8 @@ class Parser(TokenStream):
                 self._expect("=")
                 low = self._sum()
                 self._expect("}")
-        if (
-            not re.fullmatch("[a-zA-Z]", name)
-            or not low
-            or not high
-            or "∞" in low + high
-            or name in self.running
-        ):
+        known = re.fullmatch("[a-zA-Z]", name) and low and high and name not in self.running
+        if not known or "∞" in low + high:
             raise Refused("bounds")
         # Inside the term the name is an index, no variable.
         self.running.append(name)
@@ -257,15 +250,27 @@ class Parser(TokenStream):
     def _read_command(self, text: str) -> list[str]:
         if text == "prod":
             return self._series("prod")
+        if text in ("gcd", "lcm"):
+            return self._divisor(text)
         if text not in ("frac", "binom"):
             raise Refused(text)
-        name = {"frac": "div", "binom": "binom"}[text]
         kind, digits, _ = self._next()
         if kind == "number" and len(digits) > 1:  # \\frac12, \\frac1{2}: one digit each
             if not digits.isdigit():
                 raise Refused(text)
             self.tokens[self.at : self.at + 1] = [("number", digits[0], False), ("number", digits[1:], False)]
-        return self._argument() + self._bottom() + [name]
+        return self._argument() + self._bottom() + ["div" if text == "frac" else text]
+
+    def _divisor(self, name: str) -> list[str]:
+        """gcd(a, b, …) or lcm."""
+        self._expect("(")
+        value = self._sum()
+        self._expect(",")
+        value = value + self._sum() + [name]
+        while self._accept(","):
+            value = value + self._sum() + [name]
+        self._expect(")")
+        return value
 
     def _bottom(self) -> list[str]:
         kind, digits, _ = self._next()

@@ -48,6 +48,8 @@ class TokenStream:
         """A run of letters: a function, a named constant, or a product of letters."""
         if run in FUNCTIONS:
             self.tokens.append(("function", run, space))
+        elif run in ("gcd", "lcm"):
+            self.tokens.append(("command", run, space))
         elif run in NAMED:
             self.tokens.append(("sign", NAMED[run], space))
         elif run[:-1] in FUNCTIONS:
