@@ -27,7 +27,7 @@ from nbkit.models.engine import (
 )
 from nbkit.models.load import load
 from nbkit.text.chat import END_THINK, THINK, split_thought
-from nbkit.text.conversations import printable
+from nbkit.text.characters import printable
 
 # How servers word a prompt (plus max_tokens) beyond the context: OpenAI, vLLM, SGLang, llama.cpp.
 OVERFLOW = re.compile(r"context[ _](length|window|size)|maximum model length|max_model_len", re.IGNORECASE)

@@ -8,10 +8,10 @@ is accepted beside it, and what becomes of it, stands in docs/formats.md. Whatev
 is a ValueError that names the row: str() of a list of parts or of None would be learned without a word.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nbkit.text.characters import printable
 from nbkit.text.tool_calls import whole
 
 ROLES = {
@@ -24,12 +24,6 @@ _REASONING = ("reasoning_content", "reasoning", "thinking")
 _BLOCKS = ("reasoning_details", "thinking_blocks")
 _TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 _THOUGHT_PARTS = ("thinking", "reasoning", "reasoning_text", "redacted_thinking")
-SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def printable(text: str) -> str:
-    """Half a character, which JSON can escape and no tokenizer or file can hold, becomes U+FFFD."""
-    return SURROGATE.sub("\ufffd", text)
 
 
 def conversation(row: Sequence | Mapping, name: str, prompt: bool = False) -> tuple[list[dict], list | None]:
