@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nbkit.text.characters import printable
-from nbkit.text.tool_calls import whole
+from nbkit.text.tool_calls import blank, whole
 
 ROLES = {
     "system": "system", "developer": "system", "user": "user", "human": "user", "assistant": "assistant",
@@ -195,7 +195,7 @@ def tool_calls(calls: Sequence, name: str) -> list[dict]:
             )
         # Arguments come as an object, as JSON, or not at all.
         arguments = inner.get("arguments")
-        if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
+        if arguments is None or blank(arguments):
             arguments = {}  # a tool without parameters
         if isinstance(arguments, str):
             arguments = _read(arguments, f"{where}.arguments", "an object as JSON")

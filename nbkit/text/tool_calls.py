@@ -61,15 +61,21 @@ _DECODERS = {
 
 
 def _call(value: object) -> dict:
-    """{"name": text, "arguments": object}; arguments may come as a JSON string. Raises ValueError."""
-    if not isinstance(value, dict) or set(value) != {"name", "arguments"}:
+    """{"name": text, "arguments": object}; arguments may come as a JSON string, or be absent where the tool
+    takes none. Raises ValueError."""
+    if not isinstance(value, dict) or not {"name"} <= set(value) <= {"name", "arguments"}:
         raise ValueError("wanted an object of name and arguments")
-    name, arguments = value["name"], value["arguments"]
+    name, arguments = value["name"], value.get("arguments", "")
     if isinstance(arguments, str):
-        arguments = whole(arguments, whole_floats=False)
+        arguments = {} if blank(arguments) else whole(arguments, whole_floats=False)
     if not isinstance(name, str) or not name or not isinstance(arguments, dict):
         raise ValueError("wanted a name and an object of arguments")
     return {"name": name, "arguments": arguments}
+
+
+def blank(arguments: object) -> bool:
+    """Are these arguments a text without anything in it? So servers write the call of a tool without any."""
+    return isinstance(arguments, str) and not arguments.strip()
 
 
 def whole(text: str, whole_floats: bool = True) -> object:
