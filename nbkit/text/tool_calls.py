@@ -13,9 +13,9 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from nbkit.text.chat import END_THINK, THINK, split_thought
+from nbkit.text.chat import CALL, END_THINK, THINK, behind_label, split_thought
 
-OPEN, CLOSE, ANSWER = "<tool_call>", "</tool_call>", "Answer:"
+OPEN, CLOSE = CALL, "</tool_call>"
 
 
 def tool_call(tool: str, /, **arguments) -> str:
@@ -136,13 +136,7 @@ def called(response: str) -> list[dict] | None:
     answers = [] if thinks else [text]
     if END_THINK in text:
         answers += [split_thought(text)[1], text.rpartition(END_THINK)[2]]
-    return next((calls for answer in answers if (calls := _only_calls(_unlabelled(answer)))), None)
-
-
-def _unlabelled(answer: str) -> str:
-    """Without what stands before the first call, where that ends in "Answer:"."""
-    head, opened, rest = answer.partition(OPEN)
-    return opened + rest if head.rstrip().endswith(ANSWER) else answer
+    return next((calls for answer in answers if (calls := _only_calls(behind_label(answer)))), None)
 
 
 def _only_calls(text: str) -> list[dict] | None:
