@@ -30,7 +30,7 @@ from nbkit.verify.answers.extract.answer import extract_answer
 from nbkit.verify.code.blocks import extract_code
 from nbkit.verify.code.grade import Call, grade
 from nbkit.verify.code.pieces import parse
-from nbkit.verify.errors import GraderError
+from nbkit.verify.errors import GraderError, settled
 
 __all__ = ["parse_tool_call", "tool_call"]  # they belong to what a task is, so they are offered here too
 DOMAINS = ("math", "science", "code", "general", "agent")
@@ -248,9 +248,7 @@ def verify(task: Task, response: str, jail=None) -> bool:
         # Code is right if it passes every test in the jail.
         calls = [Call(list(arguments), expected) for arguments, expected in task.calls]
         result = grade(jail, extract_code(program(response), task.entry), task.entry, calls)
-        if result.status == "infra":
-            raise GraderError(f"the jail could not grade a {task.skill} answer: {result.detail}")
-        return result.status == "pass"
+        return settled(result, f"grade a {task.skill} answer").status == "pass"
     # Words: spaces do not count.
     return final_answer(response).split() == task.answer.split()
 
