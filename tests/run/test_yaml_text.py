@@ -240,6 +240,8 @@ def test_keys_are_given_once_and_have_names():
         ("shuffle: yes", "write true or false"),
         ("fail: 2024-01-01", "is a date"),
         ("steps:", "steps=None is None, wanted int"),
+        ("fail: 1.10", "fail=1.10 is a float, wanted str; write one of ['no', 'raise'"),
+        ("fail: no", """for text write it in quotes, on the command line -p 'fail="no"'"""),  # a choice
         ("fail: /data/run #2/model", "fail: the value ends at '/data/run', since ' #' begins a comment"),
         ("fail: @main", "cannot start any token, line 2 column 7"),
         ("5: 6", "the key 5 is no name of a parameter"),

@@ -182,8 +182,11 @@ def _prepared(
 
 
 def _as_text(name: str, value: Any, choices: Sequence[Any] | None) -> str:
-    """What to write where text, or a list of it, is wanted: one of the choices, or what was given, quoted."""
-    return f"write one of {list(choices)}" if choices else yaml_text.in_quotes(name, value)
+    """What to write where text, or a list of it, is wanted: what was given, quoted, or one of the choices."""
+    items = value if isinstance(value, list) else [value]
+    if choices and not all(yaml_text.written(item) in choices for item in items):
+        return f"write one of {list(choices)}"
+    return yaml_text.in_quotes(name, value)
 
 
 def _check_range(name: str, value: Any, about: Mapping[str, Any]) -> None:
