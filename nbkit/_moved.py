@@ -1,14 +1,20 @@
-"""Modules under the names they had before the folders became those of the notebooks: they still import, with
-a DeprecationWarning that gives the new name. To be removed with version 0.2.
+"""Modules under the names they had before the folders became those of the notebooks, and functions with the
+arguments they had before these became a class: both still work, with a DeprecationWarning that gives the new
+form. To be removed with version 0.2.
 
     from nbkit.train.checkpoint import newest_valid  # nbkit.pretrain.checkpoint
+    filter_corpus("*.jsonl", folder, out, hq_tokens=200, mq_tokens=200)  # settings=FilterSettings(200, 200)
 """
 
+import dataclasses
+import functools
 import importlib
 import importlib.abc
 import importlib.machinery
+import inspect
 import sys
 import warnings
+from collections.abc import Callable
 from types import ModuleType
 
 FOLDERS = ("nbkit.data", "nbkit.train")  # packages that are gone
@@ -159,6 +165,32 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         """The module has run under its new name; the import system has only put our spec into it."""
         module.__spec__ = self.specs.get(module.__spec__.name, module.__spec__)
+
+
+def once_separate(parameter: str, cls: type) -> Callable[[Callable], Callable]:
+    """Lets the argument `parameter`, an instance of the dataclass `cls`, also come as the fields of `cls`: by
+    name, or one after another in its place."""
+    names = [field.name for field in dataclasses.fields(cls)]
+
+    def decorate(function: Callable) -> Callable:
+        place = list(inspect.signature(function).parameters).index(parameter)
+
+        @functools.wraps(function)
+        def call(*arguments, **named):
+            whole = parameter in named or isinstance(arguments[place] if arguments[place:] else None, cls)
+            if whole or not (arguments[place:] or set(names) & set(named)):
+                return function(*arguments, **named)
+            text = f"{function.__name__}: give {parameter}={cls.__name__}(...) in place of its fields"
+            warnings.warn(text, DeprecationWarning, stacklevel=2)
+            # What stands at the place are the first fields; the others have names.
+            in_order = arguments[place : place + len(names)]
+            given = {name: named.pop(name) for name in names[len(in_order) :] if name in named}
+            settings = cls(*in_order, **given)
+            return function(*arguments[:place], settings, *arguments[place + len(in_order) :], **named)
+
+        return call
+
+    return decorate
 
 
 def install() -> None:

@@ -33,7 +33,7 @@ def overrides(texts: Sequence[str]) -> dict[str, Any]:
         if name == "profile":
             raise ValueError(f"-p profile={text}: use --profile NAME for the profile")
         try:
-            found[name] = yaml_text.read_value(text)
+            found[name] = yaml_text.read_value(text, name)
         except ValueError as error:
             raise ValueError(f"-p {name}={text}: {error}") from None
     return found

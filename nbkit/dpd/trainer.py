@@ -33,6 +33,7 @@ from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 from trl.models.utils import _ForwardRedirection
 
+from nbkit._moved import once_separate
 from nbkit.dpd.loss import against_teacher, against_top_k
 from nbkit.dpd.pairs import SIDES, filter_pairs
 from nbkit.dpd.states import check_vocabularies, completion_states, plain_head, whole_head
@@ -245,6 +246,7 @@ class DPDSettings:
     stop: str = ""
 
 
+@once_separate("settings", DPDSettings)
 def dpd(
     model,
     tokenizer,
@@ -261,12 +263,8 @@ def dpd(
     Returns (history, seconds). Raises ValueError for pairs that nbkit.dpd.pairs would drop: empty, equal or
     truncated responses, more than max_length tokens."""
     # A pair that teaches nothing is refused here, not dropped: the caller decides what it trains on.
-    rules = dict(
-        stop=settings.stop,
-        length=lambda text: len(token_ids(tokenizer, text)),
-        max_length=settings.max_length,
-    )
-    kept, counts = filter_pairs(pairs, **rules)
+    limits = dict(length=lambda text: len(token_ids(tokenizer, text)), max_length=settings.max_length)
+    kept, counts = filter_pairs(pairs, stop=settings.stop, **limits)
     if len(kept) < len(pairs):
         raise ValueError(f"pairs: {dict(counts)} (rules: nbkit.dpd.pairs); filter_pairs before training")
     # The optimizer: a tenth of the steps warm-up, then a cosine to zero.

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nbkit.run import progress
+from nbkit.evals.evaluate import verdicts
 from nbkit.tasks.skills import Task, verify
 from nbkit.text.equations import equations
-from nbkit.verify.errors import GraderError
 
 _RESULT = re.compile(r"= ?(-?\d+(?:\.\d+)?)\D*$")
 
@@ -33,15 +32,13 @@ def leads(task: Task, chain: str, solution: str, jail=None) -> bool:
 
 
 def all_lead(tasks: Sequence[Task], chains: Sequence[tuple[str, str]], jail) -> np.ma.MaskedArray:
-    """`leads` for every (chain, solution), shape (n, 1); masked where the grader failed."""
-    found = np.ma.zeros((len(tasks), 1), dtype=bool)
-    pairs = zip(tasks, chains, strict=True)
-    for i, (task, (chain, solution)) in enumerate(progress.each(pairs, "checking chains", len(tasks))):
-        try:
-            found[i] = leads(task, chain, solution, jail)
-        except GraderError:
-            found[i] = np.ma.masked
-    return found
+    """`leads` for every (chain, solution), shape (n, 1); masked where the grader failed, however often: this
+    only measures, and the log says how often."""
+
+    def grade(task: Task, pair: tuple[str, str], jail) -> bool:
+        return leads(task, *pair, jail)
+
+    return verdicts(tasks, [[pair] for pair in chains], jail, infra_limit=1.0, grade=grade).astype(bool)
 
 
 def _valid(task: Task, step: str) -> bool:

@@ -17,6 +17,7 @@ from nbkit.models.engine import Completion, Engine
 from nbkit.run import progress
 from nbkit.tasks.skills import Task, verify
 from nbkit.tasks.world import base_prompt, prompt_of, worked
+from nbkit.text.characters import printable
 from nbkit.verify.errors import GraderError
 
 
@@ -153,8 +154,10 @@ def solution_loss(model, tokenizer, tasks: Sequence[Task], batch: int = 50) -> E
     for start in progress.each(range(0, len(tasks), batch), "loss on solutions"):
         chosen = tasks[start : start + batch]
         # Tokens of the question alone: loss is counted from there on.
-        known = [len(ids) for ids in tokenizer([base_prompt(t.question) for t in chosen]).input_ids]
-        full = tokenizer([worked(t) for t in chosen], padding=True, padding_side="right", return_tensors="pt")
+        questions = [printable(base_prompt(t.question)) for t in chosen]
+        solutions = [printable(worked(t)) for t in chosen]
+        known = [len(ids) for ids in tokenizer(questions).input_ids]
+        full = tokenizer(solutions, padding=True, padding_side="right", return_tensors="pt")
         ids_QT = full.input_ids[:, :limit].to(model.device)
         logits_QTV = model(
             input_ids=ids_QT, attention_mask=full.attention_mask[:, :limit].to(model.device)

@@ -7,6 +7,7 @@ import numpy as np
 
 from nbkit.evals.evaluate import Evaluation
 from nbkit.evals.score import Estimate, avg_at_k, estimate
+from nbkit.models.chat_ids import token_ids_of
 from nbkit.text.chat import END_THINK, THINK, split_thought
 from nbkit.text.equations import equations
 
@@ -32,7 +33,7 @@ def form(result: Evaluation, tokenizer) -> dict[str, Estimate]:
     its equations hold    share of true ones among them, mean over those answers; absent where none has any
     """
     shaped = [well_formed(t, e) for t, e in zip(result.texts, result.ended, strict=True)]
-    lengths = [len(tokenizer(chain(text), add_special_tokens=False).input_ids) for text in result.texts]
+    lengths = [len(ids) for ids in token_ids_of(tokenizer, [chain(text) for text in result.texts])]
     stated = [equations(text) for text in result.texts]
     found = {
         "right form": avg_at_k(np.array(shaped)),

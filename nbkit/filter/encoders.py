@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.decomposition import TruncatedSVD
 
+from nbkit.text.characters import printable
 from nbkit.text.ngrams import ngram_ids, word_ids
 
 _FEATURES = 2**16
@@ -98,4 +99,5 @@ class SentenceEncoder:
 
     def encode(self, texts: Sequence[str], _words: Words | None = None) -> np.ndarray:
         """Vectors (D, K) of length 1. Padding within a batch may move their last bits."""
-        return self._model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+        clean = [printable(text) for text in texts]
+        return self._model.encode(clean, normalize_embeddings=True, show_progress_bar=False)

@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from nbkit.text.characters import printable
+
 _FIRST_MARK, _LAST_MARK = 0xE001, 0xF8FF  # private use: one that is in no message shows the cuts meanwhile
 
 
@@ -41,14 +43,14 @@ def rendered(
     # The usual case, by far: nothing to cut, one plain call of the template.
     if not (every and every.search(given)):
         text, places = template(messages, tools)
-        return Rendered(text), places
+        return Rendered(printable(text)), places
     # A character that occurs nowhere stands at the cuts while the template rearranges the messages.
     mark = next(chr(c) for c in range(_FIRST_MARK, _LAST_MARK) if chr(c) not in given)
     marked = [_marked(m, control if m["role"] == "assistant" else every, mark) for m in messages]
     text, places = template(marked, _marked(tools, every, mark))
     # Without the marks again; each cut moves left by the marks before it, and so do the places.
     marks = [found.start() for found in re.finditer(mark, text)]
-    text = Rendered.of(text.replace(mark, ""), [at - count for count, at in enumerate(marks)])
+    text = Rendered.of(printable(text.replace(mark, "")), [at - count for count, at in enumerate(marks)])
     return text, [at - bisect.bisect_left(marks, at) for at in places]
 
 
@@ -93,7 +95,8 @@ def token_ids_of(tokenizer, texts: Sequence[str]) -> list[list[int]]:
     if any(getattr(text, "cuts", ()) for text in texts):
         return [token_ids(tokenizer, text) for text in texts]
     # A tokenizer is much faster on a list than text by text.
-    return tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
+    clean = [printable(text) for text in texts]
+    return tokenizer(clean, add_special_tokens=False)["input_ids"] if clean else []
 
 
 def ids_and_offsets(tokenizer, text: str) -> tuple[list[int], list[tuple[int, int]]]:
@@ -103,10 +106,10 @@ def ids_and_offsets(tokenizer, text: str) -> tuple[list[int], list[tuple[int, in
 
 
 def _pieces(tokenizer, text: str, offsets: bool):
-    start = 0
+    start, clean = 0, printable(text)
     # Adjacent pieces never form the spelling of a control token again: each is encoded by itself.
     for end in (*getattr(text, "cuts", ()), len(text)):
-        out = tokenizer(text[start:end], add_special_tokens=False, return_offsets_mapping=offsets)
+        out = tokenizer(clean[start:end], add_special_tokens=False, return_offsets_mapping=offsets)
         places = [(start + a, start + b) for a, b in out["offset_mapping"]] if offsets else []
         yield out["input_ids"], places
         start = end

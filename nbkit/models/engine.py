@@ -30,7 +30,8 @@ from nbkit.models.chat_ids import Rendered, rendered, token_ids_of
 from nbkit.models.decoding import Choice, decode
 from nbkit.run import progress
 from nbkit.run.precision import dtype
-from nbkit.text.conversations import conversation, printable
+from nbkit.text.characters import printable
+from nbkit.text.conversations import conversation
 
 _HERE = "\ue000"  # stands where a continued turn ends while it is rendered: private use, in no text
 Prompt = str | Sequence[Mapping[str, Any]] | Mapping[str, Any]  # text, messages, {"messages", "tools"}

@@ -26,8 +26,8 @@ from nbkit.models.engine import (
     stop_tokens,
 )
 from nbkit.models.load import load
+from nbkit.text.characters import printable
 from nbkit.text.chat import END_THINK, THINK, split_thought
-from nbkit.text.conversations import printable
 
 # How servers word a prompt (plus max_tokens) beyond the context: OpenAI, vLLM, SGLang, llama.cpp.
 OVERFLOW = re.compile(r"context[ _](length|window|size)|maximum model length|max_model_len", re.IGNORECASE)

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging as hf_logging
 
+from nbkit._moved import once_separate
 from nbkit.run import progress
 
 hf_logging.disable_progress_bar()  # one line per loaded model otherwise; downloads keep their own bar
@@ -44,6 +45,7 @@ class Shape:
             )
 
 
+@once_separate("shape", Shape)
 def new_model(tokenizer, shape: Shape, seed: int) -> LlamaForCausalLM:
     """A freshly initialised Llama (the report's architecture: GQA, SwiGLU, RMSNorm eps 1e-5, rotary
     positions), float32, for the vocabulary of `tokenizer`."""

@@ -18,7 +18,7 @@ from math import exp
 from nbkit.models.engine import Completion, Engine, user_turn
 from nbkit.refine.checklist import Item
 from nbkit.refine.draft_checks import CHECKS, last_number, parsed
-from nbkit.text.chat import split_thought
+from nbkit.text.chat import final_answer, split_thought
 from nbkit.verify.answers.extract.answer import extract_answer
 from nbkit.verify.code.blocks import extract_code
 
@@ -104,7 +104,7 @@ def committed(text: str, items: Sequence[Item]) -> str:
             return ast.unparse(tree)
         except (RecursionError, ValueError):  # too deep, or a number too long to be written
             return answer
-    return " ".join(answer.split())
+    return " ".join(final_answer(text).split())
 
 
 def inspect(items: Sequence[Item], draft: Completion, jail) -> list[Critique]:

@@ -19,7 +19,7 @@ from nbkit.verify.answers.extract.answer import extract_answer
 from nbkit.verify.code.blocks import extract_code
 from nbkit.verify.code.grade import grade
 from nbkit.verify.code.suites import mbpp_calls
-from nbkit.verify.errors import GraderError
+from nbkit.verify.errors import settled
 from nbkit.verify.jail.results import CallError
 
 _NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
@@ -137,10 +137,9 @@ def _runs(draft, chain, answer, value, jail) -> str:
     function = _function(answer, value[0])
     # The types of the arguments are unknown: numbers, a list and a text are tried in turn.
     count = len(function.args.args) if function else 1
-    results = [jail.call(extract_code(answer), value[0], [[sample] * count]) for sample in _SAMPLES]
+    code = extract_code(answer)
     # The jail's own failure must not count against the draft.
-    if any(r.status == "infra" for r in results):
-        raise GraderError(f"the jail could not run a draft: {results[0].detail}")
+    results = [settled(jail.call(code, value[0], [[sample] * count]), "run a draft") for sample in _SAMPLES]
     ran = any(r.status == "ok" and not isinstance(r.values[0], CallError) for r in results)
     return "" if ran else "does not run"
 
@@ -150,9 +149,11 @@ def _tests(draft, chain, answer, value, jail) -> str:
     if tests is None:
         return ""  # a test that cannot be run without trusting the program says nothing
     verdict = grade(jail, extract_code(answer), *tests)
-    if verdict.status == "infra":
-        raise GraderError(f"the jail could not test a draft: {verdict.detail}")
-    return "" if verdict.status == "pass" else f"fails: {verdict.detail[:80] or value[0]}"
+    return (
+        ""
+        if settled(verdict, "test a draft").status == "pass"
+        else f"fails: {verdict.detail[:80] or value[0]}"
+    )
 
 
 CHECKS = {

@@ -23,7 +23,7 @@ from nbkit.refine.checklist import Item, checklist
 from nbkit.refine.critique import Critique, Review, committed, inspect, judge, mean_opinion, sound, vote
 from nbkit.refine.prompts import TRAINED, Prompts, judge_request, revision_request
 from nbkit.run import progress
-from nbkit.text.conversations import printable
+from nbkit.text.characters import printable
 from nbkit.verify.errors import GraderError
 
 SAMPLING = {"temperature": 0.6, "top_p": 0.95}  # the report's

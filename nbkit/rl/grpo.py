@@ -19,6 +19,7 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from nbkit._moved import once_separate
 from nbkit.evals.evaluate import verdicts
 from nbkit.models.chat_ids import token_ids
 from nbkit.models.engine import Generator, sample_seed
@@ -133,6 +134,7 @@ class GRPOSettings:
     seed: int
 
 
+@once_separate("settings", GRPOSettings)
 def grpo(
     model,
     tokenizer,

@@ -39,10 +39,16 @@ _TEMP = (
 # the kit writes may match (a test looks); docs/data_conventions.md says where each comes from.
 _CLUTTER_FILES = (".ds_store", "._*", ".localized", "thumbs.db", "ehthumbs.db", "desktop.ini", ".directory")
 _CLUTTER_FILES += (".nfs*", ".fuse_hidden*", "*~", ".*.sw[a-p]", ".#*", "#*#")
-_CLUTTER_FILES += (".*.kate-swp", ".~lock.*#", "~$*")
+_CLUTTER_FILES += (".*.kate-swp", ".~lock.*#", "~$*", ".goutputstream-*", ".smbdelete*", ".afpdeleted*")
+# A Mac's icon of a folder: its name ends in a carriage return, which network drives show as U+F00D.
+_CLUTTER_FILES += ("icon\r", "icon\uf00d", ".volumeicon.icns", ".apdisk", "ehthumbs_vista.db")
+_CLUTTER_FILES += (".jupyter_ystore.db", ".dropbox", ".dropbox.attr")
 _CLUTTER_FOLDERS = (".ipynb_checkpoints", "__pycache__", "__macosx", ".appledouble", ".spotlight-v100")
 _CLUTTER_FOLDERS += (".trashes", ".trash-*", ".fseventsd", ".temporaryitems", "@eadir", "$recycle.bin")
-_CLUTTER_FOLDERS += (".idea", ".vscode")
+_CLUTTER_FOLDERS += (".documentrevisions-v100", ".appledb", ".appledesktop", "network trash folder")
+_CLUTTER_FOLDERS += ("temporary items", "system volume information", "lost+found", "#recycle")
+_CLUTTER_FOLDERS += (".virtual_documents", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".dropbox.cache")
+_CLUTTER_FOLDERS += (".idea", ".vscode", ".vs", ".spyproject", ".ropeproject")
 
 
 def is_clutter(name: str) -> bool:

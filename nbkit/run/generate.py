@@ -192,7 +192,7 @@ def python_text(value: Any) -> str:
         return f"[{', '.join(map(python_text, value))}]"
     if isinstance(value, str):
         return yaml_text.quoted(value)
-    return f"{value:_}" if type(value) is int and abs(value) >= 10_000 else repr(value)
+    return f"{value:_}" if isinstance(value, int) and abs(value) >= 10_000 else repr(value)
 
 
 def yaml_value(value: Any) -> str:

@@ -13,6 +13,7 @@ Unclear('010')
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Any
 
 import yaml
@@ -40,23 +41,62 @@ class Unclear(str):
     """A bare word that YAML 1.1 and 1.2 read differently, or nothing at all; `why` says how."""
 
     why: str
+    cut: bool  # only its beginning is kept
 
-    def __new__(cls, text: str, why: str = "") -> Unclear:
+    def __new__(cls, text: str, why: str = "", cut: bool = False) -> Unclear:
         self = super().__new__(cls, text)
-        self.why = why
+        self.why, self.cut = why, cut
         return self
 
     def __repr__(self) -> str:
         return f"Unclear({str(self)!r})"
 
-    def advice(self, name: str, wanted: str) -> str:
-        """What to write instead where `name` wants a "str", "bool", "int", "float" or "list"."""
-        plain = {"bool": "true or false", "int": "plain decimal digits", "list": "a list such as [a, b]"}
-        if wanted == "str":
-            return f"for text write it in quotes, on the command line -p '{name}={quoted(self)}'"
+    def advice(self, wanted: str) -> str:
+        """What to write instead where a "bool", "int", "float" or "list" is wanted."""
+        plain = {
+            "bool": "true or false",
+            "int": "plain decimal digits without leading zeros",
+            "list": "a list such as [a, b]",
+        }
         return f"write {plain.get(wanted, 'a plain decimal number')}" + (
             ", or leave it out" if not self else ""
         )
+
+
+class _Int(int):
+    """A whole number that was written in another way than Python writes it; `text` is that way."""
+
+    text: str
+
+
+class _Float(float):
+    """The same for other numbers: the text 1.10 must not become 1.1 in an error message."""
+
+    text: str
+
+
+def plain(value: Any) -> Any:
+    """The value without the way in which it was written."""
+    return int(value) if type(value) is _Int else float(value) if type(value) is _Float else value
+
+
+def written(value: Any) -> str:
+    """A scalar as it was written: 1.10, 0x1F, true, null."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return getattr(value, "text", str(value))
+
+
+def in_quotes(name: str, value: Any) -> str:
+    """How to give parameter `name` the text, or the list of texts, that `value` was written as: YAML's quotes
+    inside the shell's."""
+    items = value if isinstance(value, list) else [value]
+    # Neither a list in a list nor a number of hundreds of digits is known as it was written.
+    if any(isinstance(item, (list, dict)) or getattr(item, "cut", False) for item in items):
+        return "for text write each item in double quotes"
+    shown = ", ".join(quoted(written(item)) for item in items)
+    pair = f"{name}=[{shown}]" if isinstance(value, list) else f"{name}={shown}"
+    return f"for text write it in quotes, on the command line -p {shlex.quote(pair)}"
 
 
 class _Loader(yaml.SafeLoader):
@@ -83,7 +123,9 @@ def read_scalar(text: str) -> Any:
     """What a word without quotes means: None, bool, int, float, text; `Unclear` where YAML 1.1 disagrees."""
     # A number of hundreds of digits is damage, and slow to read.
     if len(text) > _DIGITS and re.fullmatch(r"[-+.0-9a-fA-FoOxX_]+", text):
-        return Unclear(text[:20] + "...", f"is a number of {len(text):,} digits, which no parameter takes")
+        return Unclear(
+            text[:20] + "...", f"is a number of {len(text):,} digits, which no parameter takes", True
+        )
     # The first pattern that fits, in the order of the YAML 1.2 core schema; else it is text.
     new = next((read(text) for pattern, read in _CORE if pattern.fullmatch(text)), text)
     old, kind = _yaml_1_1(text)
@@ -91,8 +133,17 @@ def read_scalar(text: str) -> Any:
         return text  # 1e-3: `coerce` makes it a number where one is wanted, as it does for papermill
     # Both versions agree in type and value: the word is clear.
     if type(new) is type(old) and (new == old or new != new):  # NaN is not equal to itself
-        return new
+        return _as_written(new, text)
     return Unclear(text, f"is {_shown(old, kind)} to YAML 1.1 and {_shown(new)} to YAML 1.2")
+
+
+def _as_written(value: Any, text: str) -> Any:
+    kind = {int: _Int, float: _Float}.get(type(value))
+    if kind is None or str(value) == text:
+        return value
+    number = kind(value)
+    number.text = text
+    return number
 
 
 def _yaml_1_1(text: str) -> tuple[Any, str]:
@@ -115,16 +166,15 @@ def _shown(value: Any, kind: str = "") -> str:
     return "text" if isinstance(value, str) else str(value).lower() if value in (True, False) else repr(value)
 
 
-def read_value(text: str) -> Any:
+def read_value(text: str, name: str = "KEY") -> Any:
     """The VALUE of `-p KEY=VALUE`: a list in brackets, text in quotes, else the whole as one bare word, in
-    which `#` and `: ` mean nothing. Raises ValueError, in one line, for what is none of these."""
+    which `#` and `: ` mean nothing. Raises ValueError, in one line, for what is none of these; `name` is the
+    KEY."""
     text = text.strip()
     if not text:
         return Unclear("", "is empty")
     if _NO_START.match(text):
-        raise ValueError(
-            f"starts with {text[0]!r}, which YAML keeps for itself; write the text in quotes: {quoted(text)}"
-        )
+        raise ValueError(f"starts with {text[0]!r}, which YAML keeps for itself; {in_quotes(name, text)}")
     # No bracket and no quote: the whole is one word, and `#` is part of it.
     if text[0] not in _OPENS:
         return read_scalar(text)
@@ -136,10 +186,11 @@ def read_value(text: str) -> Any:
         return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         wanted = {"[": "a list such as [a, b]", "{": "a mapping"}.get(text[0], "text in quotes")
-        raise ValueError(f"is not {wanted} ({_in_one_line(error)}); mind the shell: {_HINT}") from None
-
-
-_HINT = "put -p 'KEY=VALUE' in single quotes, and items that hold brackets, commas or # in double quotes"
+        hint = in_quotes(name, text)
+        if text[0] == "[":
+            example = shlex.quote(f'{name}=["a", "b"]')
+            hint = f"for a list write each item in quotes, -p {example}; {hint}"
+        raise ValueError(f"is not {wanted} ({_in_one_line(error)}); {hint}") from None
 
 
 def read_mapping(text: str) -> Any:

@@ -29,6 +29,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from trl import SFTConfig, SFTTrainer, pack_dataset
 from trl.chat_template_utils import has_generation_markers
 
+from nbkit._moved import once_separate
 from nbkit.models.chat_ids import ids_and_offsets, rendered
 from nbkit.models.load import load
 from nbkit.models.training import run_training, shared_arguments
@@ -211,6 +212,7 @@ def _packed(encoded: Sequence[dict], max_length: int) -> Dataset:
     return pack_dataset(Dataset.from_list(list(encoded)), max_length, "bfd")
 
 
+@once_separate("settings", SFTSettings)
 def sft(
     model,
     tokenizer,

@@ -20,17 +20,17 @@ the test only.
 
 import hashlib
 import random
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from nbkit.text.chat import split_thought
+from nbkit.text.chat import final_answer, split_thought
 from nbkit.text.tool_calls import called, parse_tool_call, same_calls, tool_call
 from nbkit.verify.answers.compare import equivalent
 from nbkit.verify.answers.extract.answer import extract_answer
 from nbkit.verify.code.blocks import extract_code
 from nbkit.verify.code.grade import Call, grade
-from nbkit.verify.errors import GraderError
+from nbkit.verify.code.pieces import parse
+from nbkit.verify.errors import GraderError, settled
 
 __all__ = ["parse_tool_call", "tool_call"]  # they belong to what a task is, so they are offered here too
 DOMAINS = ("math", "science", "code", "general", "agent")
@@ -212,20 +212,11 @@ def largest_remainder(total: int, shares: list[float]) -> list[int]:
     return counts
 
 
-def final_answer(response: str) -> str:
-    """What a response commits to: the text after the thought, or after the last 'Answer:' of a
-    document."""
-    text = split_thought(response)[1]
-    return text.rsplit("Answer:", 1)[-1].strip()
-
-
 def program(response: str) -> str:
-    """Where a response has its program: after the thought, and in a worked document without fences after the
-    line that begins with "Answer:". A program may print "Answer:" itself."""
-    text = split_thought(response)[1]
-    # In code fences "Answer:" belongs to the program.
-    label = None if "```" in text else re.search(r"^Answer:", text, re.MULTILINE)
-    return text[label.end() :].strip() if label else text.strip()
+    """Where a response has its program: after the thought, and in a worked document behind its label."""
+    text = split_thought(response)[1].strip()
+    # What is a program as it stands, or has one in fences, is left to `extract_code`.
+    return text if "```" in text or "~~~" in text or parse(text) is not None else final_answer(response)
 
 
 def checkable(task: Task) -> bool:
@@ -257,9 +248,7 @@ def verify(task: Task, response: str, jail=None) -> bool:
         # Code is right if it passes every test in the jail.
         calls = [Call(list(arguments), expected) for arguments, expected in task.calls]
         result = grade(jail, extract_code(program(response), task.entry), task.entry, calls)
-        if result.status == "infra":
-            raise GraderError(f"the jail could not grade a {task.skill} answer: {result.detail}")
-        return result.status == "pass"
+        return settled(result, f"grade a {task.skill} answer").status == "pass"
     # Words: spaces do not count.
     return final_answer(response).split() == task.answer.split()
 

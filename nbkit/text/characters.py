@@ -17,6 +17,7 @@ _INVISIBLE = re.compile(
     "\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
+SURROGATE = re.compile("[\ud800-\udfff]")
 _INVISIBLE_ASCII = re.compile("[\x00-\x08\x0e-\x1b\x7f]")
 _SOFT_BREAK = re.compile("\xad[ \t\r]*\n[ \t]*")
 # NFKC alone would make 2² the number 22, 1½ the fraction 11/2 and 101₂ the number 1012.
@@ -38,6 +39,12 @@ _SPELLING = (
 _SPELLED = re.compile(f"[{''.join(_SPELLING)}]")
 _NO_LATIN = re.compile("[^\x00-\u02ff]{31}")  # cheap to look for, and where a long run of marks must lie
 _ALSO_SYMBOLS = "·′‴⁗⌈⌉⌊⌋⟦⟧⟨⟩‰‱٪"  # punctuation to Unicode, signs to a reader
+
+
+def printable(text: str) -> str:
+    """Half a character, which JSON can escape and no tokenizer or file can hold, becomes U+FFFD: places in
+    the text stay what they were."""
+    return text if text.isascii() else SURROGATE.sub("\ufffd", text)
 
 
 def visible(text: str) -> str:

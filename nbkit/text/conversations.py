@@ -8,11 +8,11 @@ is accepted beside it, and what becomes of it, stands in docs/formats.md. Whatev
 is a ValueError that names the row: str() of a list of parts or of None would be learned without a word.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nbkit.text.tool_calls import whole
+from nbkit.text.characters import printable
+from nbkit.text.tool_calls import blank, whole
 
 ROLES = {
     "system": "system", "developer": "system", "user": "user", "human": "user", "assistant": "assistant",
@@ -24,12 +24,6 @@ _REASONING = ("reasoning_content", "reasoning", "thinking")
 _BLOCKS = ("reasoning_details", "thinking_blocks")
 _TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 _THOUGHT_PARTS = ("thinking", "reasoning", "reasoning_text", "redacted_thinking")
-SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def printable(text: str) -> str:
-    """Half a character, which JSON can escape and no tokenizer or file can hold, becomes U+FFFD."""
-    return SURROGATE.sub("\ufffd", text)
 
 
 def conversation(row: Sequence | Mapping, name: str, prompt: bool = False) -> tuple[list[dict], list | None]:
@@ -201,7 +195,7 @@ def tool_calls(calls: Sequence, name: str) -> list[dict]:
             )
         # Arguments come as an object, as JSON, or not at all.
         arguments = inner.get("arguments")
-        if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
+        if arguments is None or blank(arguments):
             arguments = {}  # a tool without parameters
         if isinstance(arguments, str):
             arguments = _read(arguments, f"{where}.arguments", "an object as JSON")

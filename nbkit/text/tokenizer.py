@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from nbkit.run import progress
 from nbkit.run.files import atomic_write
+from nbkit.text.characters import printable
 from nbkit.text.chat import END_THINK, THINK
 
 PAD, EOS, IM_START, IM_END = "<pad>", "<eos>", "<|im_start|>", "<|im_end|>"
@@ -87,7 +88,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    core.train_from_iterator(texts, trainer)
+    core.train_from_iterator(map(printable, texts), trainer)
     # As transformers saves and loads it, with the chat template.
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=_show_thinking(core),
@@ -115,7 +116,7 @@ def stop_ids(tokenizer: PreTrainedTokenizerFast) -> list[int]:
 
 
 def _texts(docs: Iterable[Mapping | str]) -> list[str]:
-    return [doc if isinstance(doc, str) else doc["text"] for doc in docs]
+    return [printable(doc if isinstance(doc, str) else doc["text"]) for doc in docs]
 
 
 def _ids(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, batch: int = 1024) -> Iterable[list[int]]:

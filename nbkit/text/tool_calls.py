@@ -13,9 +13,9 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from nbkit.text.chat import END_THINK, THINK, split_thought
+from nbkit.text.chat import CALL, END_THINK, THINK, behind_label, split_thought
 
-OPEN, CLOSE, ANSWER = "<tool_call>", "</tool_call>", "Answer:"
+OPEN, CLOSE = CALL, "</tool_call>"
 
 
 def tool_call(tool: str, /, **arguments) -> str:
@@ -61,15 +61,21 @@ _DECODERS = {
 
 
 def _call(value: object) -> dict:
-    """{"name": text, "arguments": object}; arguments may come as a JSON string. Raises ValueError."""
-    if not isinstance(value, dict) or set(value) != {"name", "arguments"}:
+    """{"name": text, "arguments": object}; arguments may come as a JSON string, or be absent where the tool
+    takes none. Raises ValueError."""
+    if not isinstance(value, dict) or not {"name"} <= set(value) <= {"name", "arguments"}:
         raise ValueError("wanted an object of name and arguments")
-    name, arguments = value["name"], value["arguments"]
+    name, arguments = value["name"], value.get("arguments", "")
     if isinstance(arguments, str):
-        arguments = whole(arguments, whole_floats=False)
+        arguments = {} if blank(arguments) else whole(arguments, whole_floats=False)
     if not isinstance(name, str) or not name or not isinstance(arguments, dict):
         raise ValueError("wanted a name and an object of arguments")
     return {"name": name, "arguments": arguments}
+
+
+def blank(arguments: object) -> bool:
+    """Are these arguments a text without anything in it? So servers write the call of a tool without any."""
+    return isinstance(arguments, str) and not arguments.strip()
 
 
 def whole(text: str, whole_floats: bool = True) -> object:
@@ -130,13 +136,7 @@ def called(response: str) -> list[dict] | None:
     answers = [] if thinks else [text]
     if END_THINK in text:
         answers += [split_thought(text)[1], text.rpartition(END_THINK)[2]]
-    return next((calls for answer in answers if (calls := _only_calls(_unlabelled(answer)))), None)
-
-
-def _unlabelled(answer: str) -> str:
-    """Without what stands before the first call, where that ends in "Answer:"."""
-    head, opened, rest = answer.partition(OPEN)
-    return opened + rest if head.rstrip().endswith(ANSWER) else answer
+    return next((calls for answer in answers if (calls := _only_calls(behind_label(answer)))), None)
 
 
 def _only_calls(text: str) -> list[dict] | None:

@@ -5,6 +5,7 @@ import pytest
 from test_retrieval import REFERENCE, SEEDS
 
 from nbkit.filter.retrieval import HybridIndex
+from nbkit.text.characters import printable
 
 NEAR = "What is the sum of 4 and 5? Solution: 4 + 5 = 9, count on from the first number."
 FAR = "omg my cat woke me up lol and the bus was late again honestly"
@@ -42,6 +43,8 @@ def test_a_sentence_transformers_folder(static_model, tmp_path):
         expected = max(np.mean(np.sort(seeds_MK @ mean(text))[-3:]), 0)
         assert index.signals([text])[1][0] == pytest.approx(expected, abs=1e-5)
     assert index.similarity([""])[0] == 0
+    broken = [f"{NEAR} \ud800", f"\udfff {FAR}"]  # half a surrogate pair, which no tokenizer can hold
+    assert np.array_equal(index.signals(broken)[1], index.signals([printable(x) for x in broken])[1])
     index.save(tmp_path / "index")
     texts = [NEAR, FAR, *SEEDS]
     assert np.array_equal(HybridIndex.load(tmp_path / "index").similarity(texts), index.similarity(texts))

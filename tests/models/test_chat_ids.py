@@ -1,5 +1,7 @@
 """Conversations as ids: no message spells a control token, and ordinary ones are encoded as ever."""
 
+import re
+
 import pytest
 import tiny
 
@@ -137,3 +139,20 @@ def test_rollouts_begin_with_the_same_ids(tmp_path, monkeypatch):
     )  # fmt: skip
     wanted = sorted(token_ids(tokenizer, p) for p in prompts for _ in range(2))
     assert sorted(read) == wanted and special(wanted[0]) == special(wanted[-1])
+
+
+@pytest.mark.parametrize(
+    "text", ["\ud800", "a\udfffb", "<eos>\ude00\ud83d", "日\udc80本", "<think>\udbff</think>", "x\udcff y"]
+)
+def test_half_a_surrogate_pair_is_read_and_learned_as_the_replacement_character(text):
+    whole = re.sub("[\ud800-\udfff]", "\ufffd", text)
+    tokenizer = tiny.tokenizer()
+    for make in (token_ids, lambda t, x: token_ids_of(t, [x]), ids_and_offsets):
+        assert make(tokenizer, text) == make(tokenizer, whole)
+    call = [{"name": "f", "arguments": {text: [text]}}]
+    for broken, right in zip(chats(text), chats(whole), strict=True):
+        assert encode([broken[0]], tokenizer, 10**6) == encode([right[0]], tokenizer, 10**6)
+    chat = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "", "tool_calls": call}]
+    (row,), _ = encode([chat], tokenizer, 10**6)
+    assert whole in tokenizer.decode(row["input_ids"])
+    assert "\ud800" not in render(tokenizer, {"messages": chat[:1], "tools": [{"name": "\ud800"}]})

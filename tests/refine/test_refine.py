@@ -14,7 +14,7 @@ from nbkit.refine import critique, prompts
 from nbkit.refine import loop as refine
 from nbkit.refine.critique import Critique
 from nbkit.run import files
-from nbkit.text.conversations import SURROGATE
+from nbkit.text.characters import SURROGATE
 from nbkit.verify.errors import GraderError
 
 GOOD = "<think>3 + 4 = 7</think>7"

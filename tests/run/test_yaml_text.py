@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 import yaml
 
@@ -104,7 +106,8 @@ def test_values_that_mean_one_thing(text, value):
         ("steps=", "Demo: steps= is empty"),
         ("limit= ", "Demo: limit= is empty"),
         ("shuffle=yes", "wanted bool; write true or false"),
-        ("sets=off", "wanted list; write a list such as [a, b]"),
+        ("sets=off", "wanted list; for text write it in quotes"),
+        ("sets=", "wanted list; write a list such as [a, b], or leave it out"),
         ("sets=[a, no]", "sets[1]=no is false to YAML 1.1"),
         ("model=5", "wanted str"),
         ("model=null", "wanted str"),
@@ -146,6 +149,77 @@ def test_what_yaml_cannot_read_is_code_2_and_one_line_that_names_the_key(capsys,
     assert told.startswith(f"nbkit: -p {text.partition('=')[0]}=") and len(told.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("sets=[no]", ["no"]),
+        ("sets=[gsm8k, on]", ["gsm8k", "on"]),
+        ("sets=[it's, 010]", ["it's", "010"]),
+        ("sets=[1.10, 2024, a b]", ["1.10", "2024", "a b"]),
+        ("sets=[true, 0x1F, 'x, y', $HOME]", ["true", "0x1F", "x, y", "$HOME"]),
+        ("sets=[2024-01-01]", ["2024-01-01"]),
+        ("sets=gsm8k", ["gsm8k"]),
+        ("sets=5", ["5"]),
+        ("sets=no", ["no"]),
+        ("sets=a`b", ["a`b"]),
+        ("model=1.10", "1.10"),
+        ("model=2024", "2024"),
+        ("model=007", "007"),
+        ("model=+1.50", "+1.50"),
+        ("model=.5", ".5"),
+        ("model=0x1F", "0x1F"),
+        ("model=true", "true"),
+        ("model=null", "null"),
+        ("model=off", "off"),
+        ("model=1_000", "1_000"),
+        ("model=12:30", "12:30"),
+        ("model=", ""),
+        ("model=@main", "@main"),
+        ("model='tis", "'tis"),
+        ('model="C:\\users"', '"C:\\users"'),
+        ("model=[v2] final", "[v2] final"),
+        ("model={name}.npy: it's", "{name}.npy: it's"),
+        ("model=- x", "- x"),
+        ("model=" + "9" * 60 + ".0", "9" * 60 + ".0"),
+    ],
+)
+def test_the_advice_for_text_works_as_it_stands(text, meant):
+    with pytest.raises(ValueError) as error:
+        given(text)
+    flag, pair = shlex.split(str(error.value).rpartition("on the command line ")[2])
+    assert flag == "-p" and given(pair) == {text.partition("=")[0]: meant}
+
+
+@pytest.mark.parametrize("value", ["1.10", "2024", "no", "0x10", "010", "[gsm8k, no, 1.10]"])
+def test_the_command_says_which_quotes_to_write(capsys, value):
+    name = "task_sets" if value[0] == "[" else "teacher_model"
+    assert main(["run", "--only", "05", "-p", f"{name}={value}"]) == 2
+    shown = '["gsm8k", "no", "1.10"]' if value[0] == "[" else f'"{value}"'
+    assert f"-p '{name}={shown}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["16", "no", "1.0", "true", "010", "null"])
+def test_of_a_few_choices_the_advice_is_one_of_them(capsys, value):
+    assert main(["run", "--only", "05", "-p", f"precision={value}"]) == 2
+    told = capsys.readouterr().err
+    assert "wanted str; write one of ['auto', 'bf16', 'fp32']" in told and "quotes" not in told
+
+
+@pytest.mark.parametrize("text", ["sets=[[a]]", "model=[a]", "model=[no]", "model={a: b}", "sets=[{a: 1}]"])
+def test_brackets_where_a_text_is_wanted(text):
+    with pytest.raises(ValueError, match="wanted str; write the text without brackets") as error:
+        given(text)
+    assert "Unclear" not in str(error.value)
+
+
+@pytest.mark.parametrize("number", ["1.10", "0x1F", "+7", "5.", "1e2", "2024"])
+def test_a_number_is_plain_once_it_is_a_parameter(number):
+    found = given(f"lr={number}")["lr"]
+    assert type(found) is float
+    if "." not in number and "e" not in number:
+        assert type(given(f"steps={number}")["steps"]) is type(given(f"limit={number}")["limit"]) is int
+
+
 def test_keys_are_given_once_and_have_names():
     with pytest.raises(ValueError, match="-p steps: given twice; keep one"):
         planning.overrides(["steps=1", "lr=2", "steps=1"])
@@ -166,6 +240,8 @@ def test_keys_are_given_once_and_have_names():
         ("shuffle: yes", "write true or false"),
         ("fail: 2024-01-01", "is a date"),
         ("steps:", "steps=None is None, wanted int"),
+        ("fail: 1.10", "fail=1.10 is a float, wanted str; write one of ['no', 'raise'"),
+        ("fail: no", """for text write it in quotes, on the command line -p 'fail="no"'"""),  # a choice
         ("fail: /data/run #2/model", "fail: the value ends at '/data/run', since ' #' begins a comment"),
         ("fail: @main", "cannot start any token, line 2 column 7"),
         ("5: 6", "the key 5 is no name of a parameter"),

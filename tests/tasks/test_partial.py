@@ -2,11 +2,13 @@
 
 import pytest
 
-from nbkit.tasks import partial
+from nbkit.refine import draft_checks
 from nbkit.tasks.partial import partial_credit
 from nbkit.tasks.skills import Task, verify
 from nbkit.text.tool_calls import tool_call
-from nbkit.verify.errors import GraderError
+from nbkit.verify import Call, JailResult, Verdict
+from nbkit.verify.code.grade import share_passed
+from nbkit.verify.errors import GraderError, settled
 
 CALLS = (((2,), 4), ((3,), 9), ((0,), 0), ((1,), 1))
 SQUARE = Task("square", "code", 1, "train", "Square x.", (), "", "code", CALLS, "f")
@@ -53,10 +55,40 @@ def test_one_job_runs_all_calls_so_that_what_one_breaks_stays_broken(jail):
     assert partial_credit(SQUARE, once, jail) == 0.25
 
 
-def test_an_endless_loop_scores_nothing_and_a_jail_that_fails_gives_no_score(jail, monkeypatch):
+class Broken:
+    """A jail that fails at everything."""
+
+    def call(self, *arguments, **options) -> JailResult:
+        return JailResult("infra", [], "no workers")
+
+    eval = call
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: verify(SQUARE, "def f(x): return x", Broken()),
+        lambda: partial_credit(SQUARE, "def f(x): return x", Broken()),
+        lambda: share_passed(Broken(), "def f(x): return x", "f", [Call([2], 4)]),
+        lambda: draft_checks._runs(None, "", "def f(x): return x", ("f",), Broken()),
+        lambda: draft_checks._tests(None, "", "def f(x): return x", ["assert f(2) == 4"], Broken()),
+        lambda: settled(JailResult("infra", [], "no workers"), "work"),
+        lambda: settled(Verdict("infra", "no workers"), "work"),
+    ],
+)
+def test_outside_of_the_graders_a_failure_is_always_the_one_error(read):
+    with pytest.raises(GraderError, match="the jail could not .*: no workers"):
+        read()
+
+
+@pytest.mark.parametrize("status", ["pass", "fail"])
+def test_what_is_graded_is_settled(status):
+    assert settled(Verdict(status, "so"), "grade") == Verdict(status, "so")
+
+
+def test_an_endless_loop_scores_nothing_and_a_jail_that_fails_gives_no_score(jail):
     assert partial_credit(SQUARE, "def f(x):\n    while True: pass", jail) == 0.0
-    monkeypatch.setattr(partial, "share_passed", lambda *args: None)
-    with pytest.raises(GraderError, match="could not grade a square answer"):
-        partial_credit(SQUARE, "def f(x): return x * 2", jail)
+    with pytest.raises(GraderError, match="the jail could not run the calls: no workers"):
+        partial_credit(SQUARE, "def f(x): return x * 2", Broken())
     with pytest.raises(ValueError, match="jail"):
         partial_credit(SQUARE, "def f(x): return x * 2", None)

@@ -110,7 +110,7 @@ def test_bad_requests_name_what_is_wanted():
     ("text", "call"),
     [
         ('<tool_call>{"name": "a", "arguments": {"x": 1}}</tool_call>', {"name": "a", "arguments": {"x": 1}}),
-        ('<tool_call>{"name": "a"}</tool_call>', None),
+        ('<tool_call>{"name": "a"}</tool_call>', {"name": "a", "arguments": {}}),
         ("<tool_call>not json</tool_call>", None),
         ('<tool_call>{"name": "a", "arguments": {}}', None),
         ("no call", None),

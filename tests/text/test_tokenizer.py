@@ -147,3 +147,32 @@ def test_pool_round_trip_and_damage(tmp_path):
     np.save(path, np.zeros(3))
     with pytest.raises(ValueError, match="float64"):
         tokens.load_pool(path)
+
+
+BROKEN = [
+    "\ud800",
+    "a\udfffb",
+    "\ude00\ud83d",
+    "日\udc80本",
+    "<eos>\ud800<think>",
+    "\udcff" * 50,
+    "é \udbff\n",
+]
+
+
+def repair(text: str) -> str:
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_half_a_surrogate_pair_is_encoded_as_the_replacement_character(tokenizer, text):
+    for docs in ([text], [{"text": text}], ["x", text, "y"]):
+        clean = [repair(doc if isinstance(doc, str) else doc["text"]) for doc in docs]
+        assert tokens.encode(docs, tokenizer).tolist() == tokens.encode(clean, tokenizer).tolist()
+        assert tokens.token_counts(docs, tokenizer).tolist() == tokens.token_counts(clean, tokenizer).tolist()
+    assert tokens.pack([text] * 40, tokenizer, 8).shape[1] == 8
+
+
+def test_a_tokenizer_is_trained_on_text_with_half_a_surrogate_pair():
+    trained, same = (tokens.train_tokenizer([*TEXTS, *texts], 300) for texts in (BROKEN, map(repair, BROKEN)))
+    assert trained.get_vocab() == same.get_vocab()

@@ -71,6 +71,47 @@ def test_the_same_arguments_in_other_words(wanted, given):
     assert verify(task(raw(wanted)), raw(given)) and verify(task(raw(given)), raw(wanted))
 
 
+NO_ARGUMENTS = [
+    '{"name": "f"}',
+    ' {"name":"f"} ',
+    '{"name": "f", "arguments": ""}',
+    '{"name": "f", "arguments": " \\n"}',
+    '{"arguments": "", "name": "f"}',
+    '{"name": "f", "arguments": "{}"}',
+    '{"name": "f", "arguments": {}}',
+]
+
+
+@pytest.mark.parametrize("body", NO_ARGUMENTS)
+def test_a_call_without_arguments_has_none(body):
+    text = f"<tool_call>{body}</tool_call>"
+    assert called(text) == parse_tool_calls(f"so: {text}") == [{"name": "f", "arguments": {}}]
+    assert parse_tool_call(text) == {"name": "f", "arguments": {}}
+    assert verify(task(raw("{}")), text) and verify(task(text), raw("{}"))
+    assert not verify(task(raw('{"a": 1}')), text) and not verify(task(raw("{}", "g")), text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{}",
+        '{"arguments": {}}',
+        '{"name": ""}',
+        '{"name": "f", "parameters": {}}',
+        '{"name": "f", "arguments": {}, "id": 1}',
+        '{"name": "f", "arguments": null}',
+        '{"name": "f", "arguments": 0}',
+        '{"name": "f", "arguments": false}',
+        '{"name": "f", "arguments": "null"}',
+        '{"name": null}',
+        '["f"]',
+        '"f"',
+    ],
+)
+def test_what_is_still_no_call(body):
+    assert parse_tool_calls(f"<tool_call>{body}</tool_call>") is None
+
+
 @pytest.mark.parametrize(
     ("wanted", "given"),
     [

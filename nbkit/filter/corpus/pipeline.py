@@ -24,6 +24,7 @@ from pathlib import Path
 
 from datatrove.pipeline.tokens import DocumentTokenizer
 
+from nbkit._moved import once_separate
 from nbkit.filter import dedup
 from nbkit.filter.contamination import Decontaminator
 from nbkit.filter.corpus.dedup import FindDuplicates, Sketch, buckets
@@ -64,6 +65,7 @@ class FilterSettings:
             raise ValueError(f"on_bad={self.on_bad!r}: want one of {ON_BAD}")
 
 
+@once_separate("settings", FilterSettings)
 def filter_corpus(
     inputs: str | Sequence[str],
     filter_folder: str | Path,

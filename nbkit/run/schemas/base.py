@@ -104,7 +104,7 @@ class Common(BaseModel):
             found: dict[Any, str] = {}
             for problem in error.errors(include_url=False):
                 name = problem["loc"][0] if problem["loc"] else None  # None: of `check`
-                found.setdefault(name, _in_words(cls, problem))  # of a list, the first wrong item
+                found.setdefault(name, _in_words(cls, problem, values))  # of a list, the first wrong item
             lines = [
                 found[name] for name in sorted(found, key=lambda n: order.index(n) if n in order else -1)
             ]
@@ -114,7 +114,7 @@ class Common(BaseModel):
     @classmethod
     def _read(cls, value: Any, info: ValidationInfo) -> Any:
         name = typing.cast("str", info.field_name)
-        return _prepared(name, value, cls.model_fields[name].annotation)
+        return _prepared(name, value, cls.model_fields[name].annotation, cls.about(name)["choices"])
 
     @field_validator("*")
     @classmethod
@@ -147,18 +147,27 @@ class Computing(Common):
     )
 
 
-def _prepared(name: str, value: Any, kind: Any) -> Any:
+def _prepared(
+    name: str, value: Any, kind: Any, choices: Sequence[Any] | None = None, whole: Any = None
+) -> Any:
     """`value` before pydantic sees it, strictly: a tuple as a list, and for a float an integer or a number
-    that YAML 1.1 reads as text (1e-3). A word that YAML 1.1 and 1.2 read differently is refused."""
+    that YAML 1.1 reads as text (1e-3). A word that YAML 1.1 and 1.2 read differently is refused. `whole`: the
+    list that it is an item of."""
     if isinstance(kind, types.UnionType):  # int | None
         # `int | None` is read as int where it is no None.
         kind = next(arm for arm in typing.get_args(kind) if arm is not type(None))
     if isinstance(value, yaml_text.Unclear):
-        wanted = kind.__name__
-        raise ValueError(f"{name}={value} {value.why}, wanted {wanted}; {value.advice(name, wanted)}")
+        wanted, given = kind.__name__, value if whole is None else whole
+        advice = value.advice(wanted)
+        if kind is str or kind == list[str] and value:
+            advice = _as_text(name.partition("[")[0], given if kind is str else [value], choices)
+        raise ValueError(f"{name}={value} {value.why}, wanted {wanted}; {advice}")
+    value = yaml_text.plain(value)
     if typing.get_origin(kind) is list and isinstance(value, list | tuple):
         (item,) = typing.get_args(kind)
-        return [_prepared(f"{name}[{i}]", element, item) for i, element in enumerate(value)]
+        return [
+            _prepared(f"{name}[{i}]", element, item, choices, list(value)) for i, element in enumerate(value)
+        ]
     # papermill hands 1e-3 over as text, since YAML 1.1 wants 1.0e-3.
     if kind is float and isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         return float(value)
@@ -170,6 +179,14 @@ def _prepared(name: str, value: Any, kind: Any) -> Any:
                 f"{name}: an integer of {value.bit_length():,} bits, too large for a float"
             ) from None
     return value
+
+
+def _as_text(name: str, value: Any, choices: Sequence[Any] | None) -> str:
+    """What to write where text, or a list of it, is wanted: what was given, quoted, or one of the choices."""
+    items = value if isinstance(value, list) else [value]
+    if choices and not all(yaml_text.written(item) in choices for item in items):
+        return f"write one of {list(choices)}"
+    return yaml_text.in_quotes(name, value)
 
 
 def _check_range(name: str, value: Any, about: Mapping[str, Any]) -> None:
@@ -186,7 +203,7 @@ def _check_range(name: str, value: Any, about: Mapping[str, Any]) -> None:
             raise ValueError(f"{name}={item!r} is out of range [{low}, {high}]: {about['doc']}")
 
 
-def _in_words(schema: type[Common], problem: Mapping[str, Any]) -> str:
+def _in_words(schema: type[Common], problem: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     """One error of pydantic as a line: the key, what was given, what is wanted, what to write instead."""
     kind, value = problem["type"], problem["input"]
     if kind == "value_error":  # raised here or by a schema, in words already
@@ -200,11 +217,32 @@ def _in_words(schema: type[Common], problem: Mapping[str, Any]) -> str:
         return f"{name}={value!r} is not finite; give a number"
     given = "None" if value is None else f"a {type(value).__name__}"
     if kind == "list_type":
-        return f"{name}={value!r} is {given}, wanted a list; write [{value!r}]"
+        return f"{name}={value!r} is {given}, wanted a list; {_as_list(first, values[first], schema)}"
     if kind not in _TYPE_ERRORS:
         return f"{name}={value!r}: {problem['msg']}"
     wanted = _TYPE_ERRORS[kind]
-    return f"{name}={value!r} is {given}, wanted {wanted.__name__}{_advice(value, wanted)}"
+    if wanted is str:
+        as_given = values[first][inside[0]] if inside else values[first]
+        advice = "write the text without brackets or braces, or in quotes where they belong to it"
+        if not isinstance(as_given, (list, dict)):
+            advice = _as_text(first, values[first], schema.about(first)["choices"])
+        return f"{name}={_shown(as_given)} is {given}, wanted str; {advice}"
+    return f"{name}={_shown(value)} is {given}, wanted {wanted.__name__}{_advice(value, wanted)}"
+
+
+def _shown(value: Any) -> str:
+    """A value as a user wrote it, as far as that is known."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    return repr(str(value)) if isinstance(value, str) else getattr(value, "text", repr(value))
+
+
+def _as_list(name: str, value: Any, schema: type[Common]) -> str:
+    if isinstance(value, dict):
+        return "write a list such as [a, b]"
+    if schema.model_fields[name].annotation == list[str]:
+        return _as_text(name, [value], schema.about(name)["choices"])
+    return f"write [{value!r}]"
 
 
 def _advice(value: Any, wanted: type) -> str:

@@ -12,7 +12,7 @@ import re
 import symtable
 from collections.abc import Sequence
 
-from nbkit.text.chat import split_thought
+from nbkit.text.chat import behind_label, split_thought
 from nbkit.verify.code.fences import PYTHON, Block, fences
 from nbkit.verify.code.own_imports import without_own_imports
 from nbkit.verify.code.pieces import (
@@ -29,7 +29,6 @@ from nbkit.verify.code.pieces import (
 )
 from nbkit.verify.code.unfenced import by_margin, indented, tagged
 
-_ANSWER = re.compile(r"^[ \t>#*]*+(?:final )?answer[ \t*]*+:[ \t*]*+", re.MULTILINE | re.IGNORECASE)
 _PROGRAM = re.compile(r"^(?:def|class|import|from|async|@\w|if __name__)", re.MULTILINE)
 # A line at the margin that is neither code nor a comment: a sentence.
 _PROSE = re.compile(
@@ -243,11 +242,8 @@ def _free(source: str) -> list[str]:
 def _unfenced(text: str, entry: str | None) -> str:
     """The program in a text without fences."""
     # The whole text may be a program, or what follows "Answer:".
-    whole = [text]
-    if marks := list(_ANSWER.finditer(text)):
-        text = text[marks[-1].end() :]
-        whole.append(text)
-    for source in map(by_margin, whole):
+    whole, text = text, behind_label(text)
+    for source in map(by_margin, dict.fromkeys((whole, text))):
         tree = parse(source)
         if tree is not None and any(not isinstance(node, ast.Expr) for node in tree.body):
             return without_own_imports([read_piece(source)])[0].source

@@ -24,6 +24,7 @@ from typing import Literal
 
 from nbkit.verify.code.pieces import IMPORT, parse
 from nbkit.verify.code.printed import same_output
+from nbkit.verify.errors import settled
 from nbkit.verify.jail.inside import jail_codec
 from nbkit.verify.jail.jail import OUTPUT_BYTES, Jail
 from nbkit.verify.jail.results import CallError, JailResult
@@ -131,14 +132,15 @@ def grade(jail: Jail, code: str, entry: str, calls: Sequence[Call], setup: str =
     return Verdict("pass")
 
 
-def share_passed(jail: Jail, code: str, entry: str, calls: Sequence[Call]) -> float | None:
-    """The share of the calls that return what is expected, in one job; 1 where `grade` passes. None where
-    the jail failed."""
+def share_passed(jail: Jail, code: str, entry: str, calls: Sequence[Call]) -> float:
+    """The share of the calls that return what is expected, in one job; 1 where `grade` passes. Raises
+    GraderError where the jail failed."""
     _some(calls, "calls")
     expected, room = _expected(calls)
     result = jail.call(code, entry, [call.args for call in calls], **room)
     if refused := _refused(result):
-        return None if refused.status == "infra" else 0.0
+        settled(refused, "run the calls")
+        return 0.0
     values = zip(result.values, expected, strict=True)
     return sum(not isinstance(got, CallError) and same(got, answer) for got, answer in values) / len(calls)
 
