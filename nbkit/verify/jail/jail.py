@@ -197,7 +197,7 @@ class Jail:
         return failed or read_calls(answer, len(message["args"]))
 
     def _run(self, code: str, stdin: bytes, limit: int) -> JailResult:
-        message = {"mode": "run", "code": code}
+        message = {"mode": "run", "code": code, "stdin": len(stdin)}
         answer, output, failed = self._talk(message, self.wall_s, limit, stdin)
         if failed:
             return failed
