@@ -18,6 +18,7 @@ from nbkit.verify.code.own_imports import without_own_imports
 from nbkit.verify.code.pieces import (
     DEFINES,
     DEFINITION,
+    FILE,
     FUNCTION,
     READS,
     UNREADABLE,
@@ -25,6 +26,7 @@ from nbkit.verify.code.pieces import (
     Piece,
     parse,
     read_piece,
+    silence,
     words,
 )
 from nbkit.verify.code.unfenced import by_margin, indented, tagged
@@ -223,8 +225,9 @@ def _before(main: Piece, parts: Sequence[str]) -> str:
 def _free(source: str) -> list[str]:
     """Names that a program reads and never gives a value, built-in ones apart; sorted."""
     # Python's own symbol table: scopes, globals and comprehensions are its business.
+    silence()
     try:
-        top = symtable.symtable(source, "<answer>", "exec")
+        top = symtable.symtable(source, FILE, "exec")
     except UNREADABLE:
         return []
     names, tables = set(), [top]

@@ -23,7 +23,7 @@ from fractions import Fraction
 from typing import Literal
 
 from nbkit.verify.code.pieces import IMPORT, parse
-from nbkit.verify.code.printed import same_output
+from nbkit.verify.code.printed import room, same_output
 from nbkit.verify.errors import settled
 from nbkit.verify.jail.inside import jail_codec
 from nbkit.verify.jail.jail import OUTPUT_BYTES, Jail
@@ -32,6 +32,7 @@ from nbkit.verify.jail.results import CallError, JailResult
 _RELATIVE = 1e-9
 _REAL = (int, float, Fraction, Decimal)
 _ENVELOPE = 64  # bytes around one answer
+_LONGER = 3  # a right answer may be so many times as long as the expected one: 1.0 or Fraction(1) for 1
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,8 @@ def grade(jail: Jail, code: str, entry: str, calls: Sequence[Call], setup: str =
     _some(calls, "calls")
     source = f"{code}\n{setup}" if setup else code
     # What is expected bounds what may come back: no answer needs more room than that.
-    expected, room = _expected(calls)
-    result = jail.call(source, entry, [call.args for call in calls], **room)
+    expected, limit = _expected(calls)
+    result = jail.call(source, entry, [call.args for call in calls], **limit)
     # A setup that fails by itself is the test's fault, not the program's.
     if result.status == "error" and setup and (lacking := _lacking(jail, setup)):
         return Verdict("infra", f"the setup of the test cannot be used: {lacking}")
@@ -136,8 +137,8 @@ def share_passed(jail: Jail, code: str, entry: str, calls: Sequence[Call]) -> fl
     """The share of the calls that return what is expected, in one job; 1 where `grade` passes. Raises
     GraderError where the jail failed."""
     _some(calls, "calls")
-    expected, room = _expected(calls)
-    result = jail.call(code, entry, [call.args for call in calls], **room)
+    expected, limit = _expected(calls)
+    result = jail.call(code, entry, [call.args for call in calls], **limit)
     if refused := _refused(result):
         settled(refused, "run the calls")
         return 0.0
@@ -150,7 +151,8 @@ def grade_program(jail: Jail, code: str, cases: Sequence[Case]) -> Verdict:
     when cases is empty."""
     _some(cases, "cases")
     for number, case in enumerate(cases, 1):
-        result = jail.run(code, case.stdin)
+        # As for calls, what is expected bounds what may come back.
+        result = jail.run(code, case.stdin, room(case.expected))
         if refused := _refused(result):
             return Verdict(refused.status, f"case {number} of {len(cases)}: {refused.detail}")
         if not same_output(result.values[0], case.expected):
@@ -175,12 +177,12 @@ def _some(tests: Sequence, name: str) -> None:
 
 def _expected(calls: Sequence[Call]) -> tuple[list, dict[str, int]]:
     """What is expected, by value as a job returns it, and the limit of the answers where that needs more than
-    the usual one; a right answer may be written in up to twice the space (a float of many digits for a short
-    one). Raises ValueError where a value is expected that no job can return: it would fail every program."""
+    the usual one. Raises ValueError where a value is expected that no job can return: it would fail every
+    program."""
     encoded = [jail_codec.encode(call.expected) for call in calls]
-    needed = 2 * sum(len(json.dumps(value)) for value in encoded) + _ENVELOPE * len(calls)
-    room = {"output_bytes": needed} if needed > OUTPUT_BYTES else {}
-    return [jail_codec.decode(value) for value in encoded], room
+    needed = _LONGER * sum(len(json.dumps(value)) for value in encoded) + _ENVELOPE * len(calls)
+    limit = {"output_bytes": needed} if needed > OUTPUT_BYTES else {}
+    return [jail_codec.decode(value) for value in encoded], limit
 
 
 def _lacking(jail: Jail, setup: str) -> str:

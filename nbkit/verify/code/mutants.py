@@ -9,6 +9,7 @@ import copy
 from collections.abc import Sequence
 
 from nbkit.verify.code.grade import Call, grade
+from nbkit.verify.code.pieces import tree_of
 from nbkit.verify.jail.jail import MAX_CODE, Jail
 
 # Each is written out whole: more places, or more characters in all, are thinned out first.
@@ -75,7 +76,7 @@ def mutants(code: str, limit: int) -> list[str]:
         return []
     try:
         # Too deep for the parser is no fault of the code.
-        tree = ast.parse(code)
+        tree = tree_of(code)
     except (RecursionError, MemoryError):
         return []
     except (SyntaxError, ValueError, OverflowError) as error:

@@ -7,6 +7,7 @@ import ast
 import functools
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,25 @@ USAGE = READS | WRITES | {"__name__"}
 _SWITCHES = {"setrecursionlimit", "set_int_max_str_digits", "stack_size"}
 # What reading hostile source may raise.
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
+FILE = "<answer>"  # the file name under which Python reads hostile source
+_SILENT = ("ignore", None, Warning, re.compile(FILE), 0)  # the entry in `warnings.filters` for that file
+
+
+def silence() -> None:
+    """No warnings about the source named FILE: of `1if x` Python warns while it reads, and with
+    PYTHONWARNINGS=error the program would not be read at all.
+
+    The entry stays. `warnings.catch_warnings` would not do: it is not safe with threads, and makes Python
+    forget which other warnings it has shown already.
+    """
+    if not warnings.filters or warnings.filters[0] != _SILENT:
+        warnings.filterwarnings("ignore", module=FILE)
+
+
+def tree_of(source: str) -> ast.Module:
+    """The tree of a source of any length, without warnings. Raises one of UNREADABLE."""
+    silence()
+    return ast.parse(source, FILE)
 
 
 def parse(source: str) -> ast.Module | None:
@@ -28,15 +48,16 @@ def parse(source: str) -> ast.Module | None:
     if len(source) > MAX_CODE:
         return None
     try:
-        return ast.parse(source)
+        return tree_of(source)
     except UNREADABLE:
         return None
 
 
 def compiles(source: str) -> bool:
     """Is it a program? Unlike `parse` this refuses a `return` outside a function. Nothing of it is run."""
+    silence()
     try:
-        return len(source) <= MAX_CODE and compile(source, "<answer>", "exec") is not None
+        return len(source) <= MAX_CODE and compile(source, FILE, "exec") is not None
     except UNREADABLE:
         return False
 

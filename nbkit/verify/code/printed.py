@@ -1,4 +1,4 @@
-"""Does a program print what it should? (used by `code.py`)
+"""Does a program print what it should? (used by `grade.py`)
 
 Text is compared exactly, space at the end of lines and empty lines at the end apart. Where the expected
 output has a decimal fraction (`0.5`, `1e-7`), any number that is within 1e-6 of it, absolute or relative,
@@ -21,6 +21,13 @@ def same_output(printed: str, expected: str) -> bool:
     """Are these the same output? Linear in the length of both."""
     ours, wanted = _lines(printed), _lines(expected)
     return len(ours) == len(wanted) and all(map(_same_line, ours, wanted))
+
+
+def room(expected: str) -> int:
+    """Bytes that right output may take: twice those of the expected text, and for each of its decimal
+    fractions the digits that a program may write."""
+    fractions = sum(any(mark in number for mark in ".eE") for number in _NUMBER.findall(expected))
+    return 2 * len(expected.encode("utf-8", "surrogatepass")) + _MOST_DIGITS * fractions
 
 
 def _lines(text: str) -> list[str]:

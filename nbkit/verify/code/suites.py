@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from nbkit.verify.code.blocks import complete
 from nbkit.verify.code.grade import Call, Verdict, grade, grade_check
-from nbkit.verify.code.pieces import IMPORT, compiles, parse
+from nbkit.verify.code.pieces import IMPORT, UNREADABLE, compiles, parse, tree_of
 from nbkit.verify.jail.inside import jail_codec
 from nbkit.verify.jail.jail import Jail
 
@@ -42,7 +42,10 @@ def grade_mbpp(jail: Jail, code: str, row: Mapping) -> Verdict:
     setup = parse(row.get("test_setup_code") or "")
     imports = [node for node in setup.body if isinstance(node, IMPORT)] if setup else []
     given = {alias.asname or alias.name for node in imports for alias in node.names}
-    names = {name for test in row["test_list"] for name in _called(ast.parse(test))} - given
+    try:
+        names = {name for test in row["test_list"] for name in _called(tree_of(test))} - given
+    except UNREADABLE as error:
+        return Verdict("infra", f"a test of the row is no Python that can be read: {type(error).__name__}")
     if len(names) != 1:
         return Verdict("infra", f"the tests call {sorted(names) or 'nothing'}, wanted one function")
     body = "\n    ".join(row["test_list"])
@@ -69,14 +72,14 @@ def mbpp_calls(test_list: Sequence[str]) -> tuple[str, list[Call]] | None:
 
 def _parse_assert(test: str) -> tuple[str, Call] | None:
     try:
-        match ast.parse(test).body:
+        match tree_of(test).body:
             case [
                 ast.Assert(test=ast.Compare(left=ast.Call() as call, ops=[ast.Eq()], comparators=[expected]))
             ]:
                 wanted, names = ast.literal_eval(expected), _called(call)
                 jail_codec.encode(wanted)
                 return (names[0], Call(_arguments(call, names[0]), wanted)) if names else None
-    except (SyntaxError, ValueError, TypeError, RecursionError):
+    except (*UNREADABLE, TypeError):
         pass
     return None
 
@@ -94,6 +97,6 @@ def _arguments(call: ast.Call, entry: str) -> list | str:
             args = [ast.literal_eval(arg) for arg in call.args]
             jail_codec.encode(args)
             return args
-        except (ValueError, TypeError):
+        except (*UNREADABLE, TypeError):
             pass
     return ast.unparse(call)

@@ -148,10 +148,12 @@ class Jail:
         limit = max(output_bytes, self.output_bytes)
         return self._guarded(code, lambda: self._call(message, self.wall_s, limit))
 
-    def run(self, code: str, stdin: str = "") -> JailResult:
-        """Run a whole program; `values` is [what it printed]. An exit code other than 0 is an error."""
+    def run(self, code: str, stdin: str = "", output_bytes: int = 0) -> JailResult:
+        """Run a whole program; `values` is [what it printed]. An exit code other than 0 is an error. Where
+        it is known to print much, `output_bytes` raises the limit of this jail for this job."""
         data = stdin.encode()  # a ValueError here: lone surrogates are no text
-        return self._guarded(code, lambda: self._run(code, data))
+        limit = max(output_bytes, self.output_bytes)
+        return self._guarded(code, lambda: self._run(code, data, limit))
 
     def check(self, code: str, entry: str, test: str) -> JailResult:
         """Run the source `test`, which defines `check(candidate)`, against `entry` of `code`; values
@@ -194,9 +196,9 @@ class Jail:
         answer, _, failed = self._talk(message, wall_s, limit)
         return failed or read_calls(answer, len(message["args"]))
 
-    def _run(self, code: str, stdin: bytes) -> JailResult:
-        message = {"mode": "run", "code": code}
-        answer, output, failed = self._talk(message, self.wall_s, self.output_bytes, stdin)
+    def _run(self, code: str, stdin: bytes, limit: int) -> JailResult:
+        message = {"mode": "run", "code": code, "stdin": len(stdin)}
+        answer, output, failed = self._talk(message, self.wall_s, limit, stdin)
         if failed:
             return failed
         if answer.get("exit") != 0:

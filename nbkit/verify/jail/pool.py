@@ -111,8 +111,8 @@ class JailPool:
     ) -> JailResult:
         return self.lend(Jail.call, code, entry, args_list, output_bytes)
 
-    def run(self, code: str, stdin: str = "") -> JailResult:
-        return self.lend(Jail.run, code, stdin)
+    def run(self, code: str, stdin: str = "", output_bytes: int = 0) -> JailResult:
+        return self.lend(Jail.run, code, stdin, output_bytes)
 
     def check(self, code: str, entry: str, test: str) -> JailResult:
         return self.lend(Jail.check, code, entry, test)

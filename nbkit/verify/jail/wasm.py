@@ -57,6 +57,7 @@ def start(self):
     self._is_stopped = True
 threading.Thread.start, threading.Thread.join = start, lambda self, timeout=None: None
 class Nowhere(io.RawIOBase):
+    name = "<stderr>"
     def writable(self): return True
     def write(self, data): return len(data)
 sys.stderr = io.TextIOWrapper(io.BufferedWriter(Nowhere()), write_through=True)  # 2 carries the answers
@@ -221,7 +222,7 @@ class WasmWorker:
         # The guest has no files: its modules travel as text in its command.
         sources = {
             f"jail_{name}": (_HERE / f"jail_{name}.py").read_text(encoding="utf-8")
-            for name in ("codec", "copies", "home", "job")
+            for name in ("codec", "copies", "idioms", "home", "job")
         }
         boot = f"SOURCES = {sources!r}\n{_BOOT}"
         settings = {"module": str(_module()), "boot": boot, "memory": (memory_mb + _BASE_MB) << 20}

@@ -15,18 +15,16 @@ import struct
 import sys
 import threading
 
+import jail_idioms
+
 _MAX_READ = 1 << 26  # os.read(0, 10**9) sets aside 10**9 bytes first, more than a job has
 _MAX_STACK = 1 << 26  # likewise threading.stack_size(2**29); pure Python needs little of it
-_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/proc/self/fd/0": 0, "/proc/self/fd/1": 1}
 # number of the system call fstat, and its struct stat: format, places of the ten first items of stat_result
 _STAT = {
     "x86_64": (5, "=QQQIIIIQqqqqqqqqq", (3, 1, 0, 2, 4, 5, 8, 11, 13, 15)),
     "aarch64": (80, "=QQIIIIQQqiiqqqqqqq", (2, 1, 0, 3, 4, 5, 8, 12, 14, 16)),
 }
-_REFUSALS = (
-    (PermissionError, "the jail allows a program no files, processes or network"),
-    (ModuleNotFoundError, "the jail has the standard library without what needs files, processes or network"),
-)
+_LONGEST = 300  # characters of a description
 
 
 def furnish() -> None:
@@ -38,11 +36,10 @@ def furnish() -> None:
     read, stack_size = os.read, threading.stack_size
     os.read = lambda fd, count, /: read(fd, min(count, _MAX_READ))
     threading.stack_size = lambda size=0, /: stack_size(min(size, _MAX_STACK))
-    # Standard input by its path: no other file can be opened.
-    plain = builtins.open
-    io.open = builtins.open = lambda file, *args, **keywords: plain(_descriptor(file), *args, **keywords)
+    sys.argv = ["main.py"]
     with contextlib.suppress(ImportError, KeyError, AttributeError, OSError):
         os.fstat = _fstat_of(os.uname().machine)
+    jail_idioms.furnish()
     with contextlib.suppress(ImportError):
         _loops_without_sockets()
     with contextlib.suppress(ImportError):
@@ -54,9 +51,10 @@ def furnish() -> None:
     atexit._clear()  # what the worker's own modules have registered
 
 
-def open_streams() -> None:
-    """Standard input and output of a program, with the attributes of the real ones."""
-    sys.argv = ["main.py"]
+def open_streams(size: int) -> None:
+    """Standard input, of so many bytes, and output of a program, with the attributes of the real ones."""
+    if sys.platform == "wasi":
+        jail_idioms.pipe_as_a_file(size)
     sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8", errors="surrogateescape"
@@ -80,19 +78,16 @@ def finish() -> None:
 def describe(error: BaseException) -> str:
     """One line about an exception; it says so where the jail is the reason."""
     try:
-        text = f"{type(error).__name__}: {error}"[:300]
-        reasons = [reason for kind, reason in _REFUSALS if type(error) is kind]
-        return f"{text} ({reasons[0]})" if reasons else text
+        text = f"{type(error).__name__}: {error}"
+        if why := jail_idioms.reason(error):
+            return f"{text[: _LONGEST - len(why) - 3]} ({why})"
+        return text[:_LONGEST]
     except BaseException:
         return "exception without a readable message"
 
 
 def _exit(code: object = None) -> None:
     raise SystemExit(code)
-
-
-def _descriptor(file: object) -> object:
-    return _STREAMS.get(file, file) if type(file) is str else file
 
 
 def _fstat_of(machine: str):
@@ -146,6 +141,16 @@ def _loops_without_sockets() -> None:
 
         def _write_to_self(self) -> None:
             self._selector.event.set()
+
+        async def connect_read_pipe(self, factory, pipe):
+            """Standard input is a file: all of it is there."""
+            transport, protocol = asyncio.ReadTransport(), factory()
+            protocol.connection_made(transport)
+            data = getattr(pipe, "buffer", pipe).read()
+            if data:
+                protocol.data_received(data)
+            protocol.eof_received()
+            return transport, protocol
 
     class Policy(asyncio.DefaultEventLoopPolicy):
         _loop_factory = Loop

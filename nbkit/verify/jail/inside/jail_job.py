@@ -5,7 +5,7 @@ Messages both ways are frames: eight hexadecimal digits of length, then JSON. A 
 answers it:
 
     {"mode": "call", "code", "entry", "args"}   every args (encoded, or source of an expression) -> its value
-    {"mode": "run", "code"}                     a whole program; its standard output is the result
+    {"mode": "run", "code", "stdin"}            a whole program, with so many bytes of input; it prints
     {"mode": "serve", "code", "entry"}          load, then one value per further message, until end of file
     {"mode": "check", "code", "entry"}          run `check(candidate)`; `candidate` asks the other side
 
@@ -14,6 +14,7 @@ value.
 """
 
 import json
+import linecache
 import os
 import re
 import sys
@@ -65,8 +66,11 @@ def perform(job: dict, channel: Channel, inside: types.SimpleNamespace) -> int:
 
 
 def _load(code: str, name: str = "candidate") -> dict:
-    """Names of the program after running it; dataclasses and typing look its module up by name."""
+    """Names of the program after running it; dataclasses and typing look its module up by name, `inspect` its
+    source by that of its file."""
     module = sys.modules[name] = types.ModuleType(name)
+    module.__file__ = "/main.py"
+    linecache.cache[f"<{name}>"] = (len(code), None, code.splitlines(keepends=True), f"<{name}>")
     exec(compile(code, f"<{name}>", "exec", dont_inherit=True), module.__dict__)
     return module.__dict__
 
@@ -115,7 +119,7 @@ def _call(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict | 
 
 def _run(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
     """Run a program as __main__ on descriptors 0 and 1; {"exit": code, "error": text}."""
-    inside.home.open_streams()
+    inside.home.open_streams(job["stdin"])
     code, error = 0, ""
     try:
         _load(job["code"], "__main__")

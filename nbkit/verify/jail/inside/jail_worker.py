@@ -26,6 +26,7 @@ import struct
 import sys
 import threading
 import types
+from resource import getrlimit, setrlimit  # the real ones: programs get others (`jail_idioms.py`)
 from typing import NamedTuple
 
 _JOB_FD = 3
@@ -80,11 +81,11 @@ def _run_job(parent: int, tools: _Tools) -> None:
 
 def _limit(kind: int, soft: int, hard: int | None = None) -> None:
     """Lower a limit, respecting a stricter one that is already there."""
-    ceiling = resource.getrlimit(kind)[1]
+    ceiling = getrlimit(kind)[1]
     hard = soft if hard is None else hard
     if ceiling != resource.RLIM_INFINITY:
         soft, hard = min(soft, ceiling), min(hard, ceiling)
-    resource.setrlimit(kind, (soft, hard))
+    setrlimit(kind, (soft, hard))
 
 
 def _load(file: str) -> types.ModuleType:
@@ -110,6 +111,7 @@ def _prepare(settings: dict) -> tuple[_Tools, list[str]]:
         sys.path.pop()
     # From here on no file of ours is needed again.
     job, confine = _load("jail_job.py"), _load("jail_confine.py")
+    _load("jail_idioms.py")  # imported by the home
     inside = types.SimpleNamespace(
         codec=_load("jail_codec.py"), copies=_load("jail_copies.py"), home=_load("jail_home.py")
     )
