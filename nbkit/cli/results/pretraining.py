@@ -69,7 +69,7 @@ def _today(reference: Reference) -> str:
         cells.append([words, sampled["seeds"], points(sampled), per_seed(sampled), points(greedy), interval])
     about = (
         f"Today's world, 3.2M tokens, {found['questions']} questions with unseen operands or of the training "
-        "split, asked in base form. Planted pools have the sizes of the filter's and hold the same documents, "
+        "split, in base form. Planted pools hold the same documents as the filter's, in the same sizes, "
         "sorted by the quality they were made with. The gentle decay ends at a third of the peak learning "
         "rate and takes the mean of the last five checkpoints (arXiv 2511.18903):"
     )
