@@ -133,7 +133,7 @@ class Distil(Computing):
     max_length: int = par(256, "tokens per response with its prompt", lo=32)
     max_new_tokens: int = par(96, "generation limit, tokens", lo=1)
     against: list[str] = par(
-        ["dpo", "kl_positive", "kl_both"],
+        ["dpo"],
         "what DPD is compared with besides SFT continued, at equal samples and steps",
         choices=["dpo", "kl_positive", "kl_both"],
     )
