@@ -7,8 +7,8 @@ The inputs are varied from the arguments in the mirror's own tests, the expected
 solution returns. Integers stay within twice the largest one of the mirror's own arguments: some references
 take twice as long for each one more. Inputs are left out on which the reference raises, takes longer than
 `--seconds`, or returns an integer that Python does not write out; after a minute of one task it gets no more.
-Each task is graded at the defaults of `Jail` twice: as calls, and as a check in EvalPlus' form, which compares
-with numpy. Prints every task that is refused, then JSON.
+Each task is graded at the defaults of `Jail` twice: as calls, and as a check in EvalPlus' form, which
+compares with numpy. Prints every task that is refused, then JSON.
 """
 
 import argparse
