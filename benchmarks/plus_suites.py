@@ -4,9 +4,11 @@
     NBKIT_DATA_DIR=... .venv/bin/python benchmarks/plus_suites.py mbpp --tasks 0-20  # the first twenty
 
 The inputs are varied from the arguments in the mirror's own tests, the expected values are what the reference
-solution returns. Inputs are left out on which it raises, takes longer than `--seconds`, or returns an integer
-that Python does not write out. Each task is graded at the defaults of `Jail` twice: as calls, and as a check
-in EvalPlus' form, which compares with numpy. Prints every task that is refused, then JSON.
+solution returns. Integers stay within twice the largest one of the mirror's own arguments: some references
+take twice as long for each one more. Inputs are left out on which the reference raises, takes longer than
+`--seconds`, or returns an integer that Python does not write out; after a minute of one task it gets no more.
+Each task is graded at the defaults of `Jail` twice: as calls, and as a check in EvalPlus' form, which
+compares with numpy. Prints every task that is refused, then JSON.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import json
 import os
 import random
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +27,7 @@ from nbkit.verify.code.variations import vary
 
 FILES = {"humaneval": "humaneval/test.jsonl.gz", "mbpp": "mbpp/mbpp.jsonl.gz"}
 LONGEST = 3000  # characters of one input as written
+TASK_S = 60  # of asking the reference of one task
 CHECK = """
 import numpy as np
 from math import nan, inf
@@ -64,14 +68,14 @@ def literal_arguments(test: str, entry: str) -> list[list]:
 
 def varied(own: list[list], count: int, rng: random.Random) -> list[list]:
     """Up to `count` different inputs, each one to three changes away from an earlier one."""
-    pool, seen, found = list(own), set(), []
+    pool, seen, found, most = list(own), set(), [], max(10, 2 * largest(own))
     for _ in range(12 * count):
         args = list(rng.choice(pool))
         for _ in range(rng.choice((1, 1, 2, 3))):
             place = rng.randrange(len(args))
             args[place] = vary(args[place], rng)
         text = repr(args)
-        if text in seen or len(text) > LONGEST:
+        if text in seen or len(text) > LONGEST or largest(args) > most:
             continue
         seen.add(text)
         found.append(args)
@@ -81,10 +85,21 @@ def varied(own: list[list], count: int, rng: random.Random) -> list[list]:
     return found
 
 
+def largest(value: object) -> int:
+    """The largest integer in a value, without its sign."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list | tuple | set | frozenset):
+        return max(map(largest, value), default=0)
+    return abs(value) if isinstance(value, int) else 0
+
+
 def expected(jail: Jail, code: str, entry: str, inputs: list[list]) -> list[Call]:
     """The inputs with what the reference returns, in jobs of twenty; alone where one of them fails."""
-    calls = []
+    calls, end = [], time.monotonic() + TASK_S
     for start in range(0, len(inputs), 20):
+        if time.monotonic() > end:
+            break
         batch = inputs[start : start + 20]
         values = jail.call(code, entry, batch, 1 << 24).values
         if not values:

@@ -13,6 +13,7 @@ from nbkit.verify.jail.inside import jail_codec
 from nbkit.verify.jail.link import START_S, Cut, Job
 from nbkit.verify.jail.text import printable
 
+_DEEPEST, _LONGEST_TEXT = 10, 10_000  # exceptions within exceptions, and what one says
 _SIGKILL, _SIGXCPU = 9, 24  # the module signal does not name them on Windows
 
 
@@ -144,11 +145,27 @@ class Conversation:
             answer = json.loads(self.ours.receive(self.clock.deadline()))
             if "error" not in answer:
                 return {"value": self._again(answer["value"])}
-            kinds = [str(kind)[:200] for kind in answer.get("kinds") or []][:20]
-            args = answer.get("args") and self._again(answer["args"])
-            return {"error": str(answer["error"])[:300], "kinds": kinds, "args": args}
+            return self._error(answer)
         except jail_codec.MALFORMED:
             raise Cut("garbage") from None
+
+    def _error(self, answer: dict, depth: int = 0) -> dict:
+        """What the program says about an exception, and about those that it holds: by value, all of it."""
+        if type(answer) is not dict or depth > _DEEPEST:
+            raise ValueError("malformed exception")
+        cause, text = answer.get("cause"), answer.get("text")
+        state = self._again(answer.get("state") or ["d", []])
+        if state[0] != "d" or any(name[0] != "s" for name, _ in state[1]):
+            raise ValueError("malformed exception")
+        return {
+            "error": str(answer["error"])[:300],
+            "kinds": [str(kind)[:200] for kind in answer.get("kinds") or []][:20],
+            "args": answer.get("args") and self._again(answer["args"]),
+            "text": None if text is None else str(text)[:_LONGEST_TEXT],
+            "state": state,
+            "group": [self._error(part, depth + 1) for part in answer.get("group") or []],
+            "cause": cause and self._error(cause, depth + 1),
+        }
 
     def _again(self, data: object) -> list:
         """Encoded anew by us: what a program wrote goes no further as it is."""

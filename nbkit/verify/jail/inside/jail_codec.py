@@ -15,6 +15,7 @@ import array
 import dataclasses
 import datetime
 import enum
+import functools
 import itertools
 import re
 import sys
@@ -38,12 +39,32 @@ _DTYPE = re.compile(r"[<>|=]([biufcSUMm])\d{1,9}(?:\[[\w ]{1,9}\])?")
 
 numpy_crosses = False  # set in a job whose other side has numpy as well
 
+# Of a defaultdict only a factory of these crosses: calling one does nothing but make an empty value.
+_FACTORIES = (
+    int,
+    float,
+    complex,
+    bool,
+    str,
+    bytes,
+    list,
+    tuple,
+    set,
+    frozenset,
+    dict,
+    deque,
+    Counter,
+    OrderedDict,
+)
+_DEFAULTS = {f"defaultdict {factory.__name__}": factory for factory in _FACTORIES}
 _SEQUENCES = {"l": list, "t": tuple, "S": set, "F": frozenset}
 _MAPPINGS = {
     "Counter": Counter,
     "OrderedDict": OrderedDict,
-    "defaultdict": lambda items: defaultdict(None, items),
+    "defaultdict": functools.partial(defaultdict, None),
+    **{label: functools.partial(defaultdict, factory) for label, factory in _DEFAULTS.items()},
 }
+_LABELLED = (Counter, OrderedDict, defaultdict)
 _VIEWS = {type({}.keys()): "keys", type({}.values()): "values", type({}.items()): "items"}
 
 
@@ -102,12 +123,15 @@ def encode(value: object, depth: int = 0, rich: bool = False) -> list:
         # exact classes of the library keep an order of their own; a subclass may say anything
         items = value.items() if kind in (dict, OrderedDict) else dict.items(value)
         pairs = [[encode(key, depth + 1, rich), encode(item, depth + 1, rich)] for key, item in items]
-        return (
-            ["m", kind.__name__, pairs]
-            if rich and kind in (Counter, OrderedDict, defaultdict)
-            else ["d", pairs]
-        )
+        return ["m", _label(value), pairs] if rich and kind in _LABELLED else ["d", pairs]
     return _encode_library(value, kind, depth, rich)
+
+
+def _label(value: dict) -> str:
+    """The name of its class; of a defaultdict with the factory, if that one crosses."""
+    name, factory = type(value).__name__, getattr(value, "default_factory", None)
+    known = any(factory is one for one in _FACTORIES)
+    return f"{name} {factory.__name__}" if known else name
 
 
 def _encode_library(value: object, kind: type, depth: int, rich: bool) -> list:

@@ -6,19 +6,27 @@ a class made for it. Equality is then always that of a class which the other sid
 """
 
 import collections
+import contextlib
 import dataclasses
 import enum
 import sys
+import types
 
-# These would end a loop of a test early and quietly, as in all(map(candidate, …)).
+# These would end a loop of a test early and quietly, as in all(map(candidate, …)), and those of a test runner
+# would end the test itself: "skipped" is no failure.
 _QUIET = (StopIteration, StopAsyncIteration)
+_RUNNERS = ("unittest", "doctest", "bdb")
+_KEPT = (types.MemberDescriptorType, types.GetSetDescriptorType)
+_LONGEST_TEXT, _LONGEST_STATE = 10_000, 1 << 20
+_DEEPEST, _MOST_PARTS = 8, 100  # of exceptions within an exception
 
 
 class Copies:
-    """Makes what is `Held`, for a job with these `names`: copies(tag, parts)."""
+    """Makes what is `Held`, for a job with these `names`: copies(tag, parts). `raised` holds all exceptions
+    that it made; `decode` is that of `jail_codec`."""
 
-    def __init__(self, names: dict) -> None:
-        self.names, self.made = names, {}
+    def __init__(self, names: dict, decode) -> None:
+        self.names, self.made, self.raised, self._decode = names, {}, [], decode
 
     def __call__(self, tag: str, parts: tuple) -> object:
         makers = {"N": self._named_tuple, "R": self._dataclass, "E": self._member, "I": _iterator, "V": _view}
@@ -65,29 +73,123 @@ class Copies:
         kind = self._class(("E", name, member), lambda _: False, lambda: enum.Enum(name, {member: value}))
         return kind[member]
 
-    def error(self, answer: dict, args: tuple | None) -> Exception:
-        """The exception that the program raised: of the most special of its classes that is known here too,
+    def error(self, answer: dict) -> Exception:
+        """The exception that the program raised: of the most special of its classes that are known here too,
         our own ones and those of the standard library, else a RuntimeError that names it."""
+        found = self._error(answer)
+        self.raised.append(found)
+        return found
+
+    def _error(self, answer: dict) -> Exception:
         names = [kind.rpartition(".")[2] for kind in answer["kinds"]]
-        if args is not None and not any(quiet.__name__ in names for quiet in _QUIET):
-            for name, kind in zip(names, answer["kinds"], strict=True):
-                found = self._error_class(*kind.rpartition(".")[::2])
-                try:
-                    if found:
-                        own = found if name == names[0] else type(names[0], (found,), {})
-                        error = own.__new__(own, *args)
-                        error.args = args
-                        return error
-                except Exception:  # instances of this class cannot be made so; its parent may do
-                    continue
+        args = answer["args"] and self._decode(answer["args"], build=self)
+        if args is None or any(quiet.__name__ in names for quiet in _QUIET):
+            return RuntimeError(answer["error"])
+        group = [self.error(part) for part in answer["group"]]
+        for bases in self._bases(answer["kinds"]):
+            try:
+                error = _exception(names[0], bases, args, group, answer["text"])
+            except Exception:  # instances of this class cannot be made so; its parent may do
+                continue
+            for name, value in self._decode(answer["state"], build=self).items():
+                _remember(error, name, value)
+            error.__cause__ = answer["cause"] and self.error(answer["cause"])
+            return error
         return RuntimeError(answer["error"])
 
+    def _bases(self, kinds: list[str]) -> list[tuple[type, ...]]:
+        """What the class of an exception may be derived from, the best choice first: all of its classes that
+        are known here, then each of them alone."""
+        known = [self._error_class(*kind.rpartition(".")[::2]) for kind in kinds]
+        special: list[type] = []
+        for kind in filter(None, known):
+            if not any(issubclass(other, kind) for other in special):
+                special.append(kind)
+        return [tuple(special), *((kind,) for kind in known if kind)] if special else []
+
     def _error_class(self, module: str, name: str) -> type | None:
-        if module.partition(".")[0] in sys.stdlib_module_names:
-            found = getattr(sys.modules.get(module), name, None)
+        root = module.partition(".")[0]
+        if root in sys.stdlib_module_names:
+            found = None if root in _RUNNERS else getattr(sys.modules.get(module), name, None)
         else:
             found = self.names.get(name)
         return found if isinstance(found, type) and issubclass(found, Exception) else None
+
+
+def _exception(name: str, bases: tuple, args: tuple, group: list, text: str | None) -> Exception:
+    """An exception of the class `name`: the base itself where it has that name, else one made of them all."""
+    own = bases[0]
+    if len(bases) > 1 or own.__name__ != name:
+        own = type(name, bases, {})
+    error = own.__new__(own, args[0], group) if issubclass(own, ExceptionGroup) else own.__new__(own, *args)
+    error.args = (args[0], group) if group else args
+    if own not in bases and text is not None and str(error) != text:
+        own.__str__ = lambda self: text
+    return error
+
+
+def _remember(error: Exception, name: str, value: object) -> None:
+    """Give an exception an attribute: one that its built-in class keeps, or one of its own."""
+    if _is_special(name):
+        return
+    if any(isinstance(vars(kind).get(name), _KEPT) for kind in type(error).__mro__):
+        with contextlib.suppress(Exception):
+            setattr(error, name, value)
+    else:
+        vars(error)[name] = value
+
+
+def parts_of(error: BaseException, encode, describe, depth: int = 0) -> dict:
+    """What the test's side needs to make the same exception again, by value. What it carries and cannot cross
+    becomes text (arguments) or is left out (attributes)."""
+
+    def crossing(value: object) -> object:
+        try:
+            encode(value, rich=True)
+        except BaseException:
+            return str(value)[:1000]
+        return value
+
+    try:
+        carried = error.args[:1] if isinstance(error, BaseExceptionGroup) else error.args
+        args = encode(tuple(map(crossing, carried)), rich=True)
+    except BaseException:
+        args = None
+    try:
+        text = str.__str__(str(error))[:_LONGEST_TEXT]
+    except BaseException:
+        text = None
+    deeper = depth < _DEEPEST
+    group = error.exceptions[:_MOST_PARTS] if deeper and isinstance(error, BaseExceptionGroup) else ()
+    cause = error.__cause__ if deeper else None
+    return {
+        "error": describe(error),
+        "kinds": kinds_of(error),
+        "args": args,
+        "text": text,
+        "state": _state(error, encode),
+        "group": [parts_of(part, encode, describe, depth + 1) for part in group],
+        "cause": cause and parts_of(cause, encode, describe, depth + 1),
+    }
+
+
+def _is_special(name: str) -> bool:
+    return name == "args" or (name.startswith("__") and name != "__notes__")
+
+
+def _state(error: BaseException, encode) -> list:
+    """Attributes of an exception, its classes' included, as far as they are plain values."""
+    names = {name for kind in type(error).__mro__ for name in vars(kind)} | set(vars(error))
+    pairs, room = [], _LONGEST_STATE
+    for name in sorted(name for name in names if type(name) is str and not _is_special(name)):
+        try:
+            pair = [encode(name), encode(getattr(error, name), rich=True)]
+        except BaseException:  # a method, or an object
+            continue
+        if (room := room - len(str(pair))) < 0:
+            break
+        pairs.append(pair)
+    return ["d", pairs]
 
 
 def kinds_of(error: BaseException) -> list[str]:

@@ -141,7 +141,7 @@ def _serve(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
     if isinstance(found, str):
         return {"error": found}
     names, function = found
-    copies = inside.copies.Copies(names)
+    copies = inside.copies.Copies(names, inside.codec.decode)
     # The first answer says that the code has loaded.
     channel.write(json.dumps({"value": inside.codec.encode(None)}).encode())
     try:
@@ -152,28 +152,10 @@ def _serve(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
                 args, keywords = inside.codec.decode(data, build=copies)
                 answer = {"value": inside.codec.encode(function(*args, **keywords), rich=True)}
             except BaseException as error:
-                answer = _raised(error, inside)
+                answer = inside.copies.parts_of(error, inside.codec.encode, inside.home.describe)
             channel.write(json.dumps(answer).encode())
     except EOFError:
         return {}
-
-
-def _raised(error: BaseException, inside: types.SimpleNamespace) -> dict:
-    """What the test's side needs to raise the same again. An argument that cannot cross by value, such as
-    another exception or a class, crosses as its text."""
-    try:
-        args = inside.codec.encode(tuple(_crossing(arg, inside) for arg in error.args), rich=True)
-    except BaseException:
-        args = None
-    return {"error": inside.home.describe(error), "kinds": inside.copies.kinds_of(error), "args": args}
-
-
-def _crossing(value: object, inside: types.SimpleNamespace) -> object:
-    try:
-        inside.codec.encode(value, rich=True)
-    except BaseException:
-        return str(value)[:1000]
-    return value
 
 
 class _Unusable(BaseException):
@@ -182,7 +164,7 @@ class _Unusable(BaseException):
 
 def _check(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
     """{"passed": bool, "detail": text}, or {"broken": text} when the test itself cannot be used."""
-    answers, names, raised = 0, {}, []
+    answers, names = 0, {}
     codec, describe = inside.codec, inside.home.describe
     codec.numpy_crosses = job["numpy"]
 
@@ -201,15 +183,14 @@ def _check(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
         answers += 1
         if "value" in answer:
             return codec.decode(answer["value"], build=copies)
-        raised.append(copies.error(answer, answer["args"] and codec.decode(answer["args"], build=copies)))
-        raise raised[-1]
+        raise copies.error(answer)
 
     for module in _SOLUTIONS:  # a test may import the file of the answer
         sys.modules[module] = types.ModuleType(module)
         setattr(sys.modules[module], job["entry"], candidate)
     try:
         names = _load(job["code"], "test")
-        copies = inside.copies.Copies(names)
+        copies = inside.copies.Copies(names, inside.codec.decode)
         check = names["check"]
         names[job["entry"]] = candidate  # tests also call the function by its name
     except BaseException as error:
@@ -220,7 +201,7 @@ def _check(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
         return {"broken": str(error)}
     except BaseException as error:
         # An error of the test's own, not one that the program raised: perhaps it lacks a module.
-        if not any(error is other for other in raised) and (why := _lacks(error, job["code"])):
+        if not any(error is other for other in copies.raised) and (why := _lacks(error, job["code"])):
             return {"broken": why}
         return {"passed": False, "detail": describe(error)}
     return {"passed": True, "detail": ""}
