@@ -1,7 +1,7 @@
 # Needs python3 and make; every target makes .venv by itself (install.py, which works without make too).
 #   make smoke                              01 to 07 at toy size, then the report
 #   make run PROFILE=small                  01 to 07, skipping what is up to date
-#   make claims                             01 to 04 and 07 with five seeds: the ladder and its claims (about 75 minutes)
+#   make claims                             01 to 04 and 07 with five seeds: the ladder and its claims (about 90 minutes)
 #   make teacher                            the teacher that comes with the kit, from nothing (about an hour)
 #   make test PYTEST="-m slow"              the slow tests
 #   make test PYTHON=python3.12             another interpreter
