@@ -18,12 +18,10 @@ from nbkit.verify.answers.extract import (
     bounds,
     boxes,
     clauses,
-    decoration,
     equations,
     marks,
     markup,
     numerals,
-    options,
     statements,
 )
 from nbkit.verify.answers.parse import (
@@ -182,7 +180,6 @@ MODULES = (
     clauses,
     clean,
     compare,
-    decoration,
     equations,
     formula,
     forms,
@@ -192,7 +189,6 @@ MODULES = (
     named,
     names,
     numerals,
-    options,
     question,
     reading,
     splitting,

@@ -9,9 +9,9 @@ import re
 
 from nbkit.verify.answers.extract.bounds import OPERATIONS, signed
 from nbkit.verify.answers.extract.clauses import first_clause, starts_with_value
-from nbkit.verify.answers.extract.decoration import tidy
 from nbkit.verify.answers.extract.equations import chain, formulas
 from nbkit.verify.answers.extract.hedges import names_base, offers_another, takes_back
+from nbkit.verify.answers.extract.markup import tidy
 from nbkit.verify.answers.extract.statements import value_in
 from nbkit.verify.answers.parse.unit_table import table
 from nbkit.verify.answers.parse.units import NO_LABEL

@@ -6,8 +6,8 @@ first_clause("2, 3, and 5 are prime", cut=True)  # "2, 3, and 5"
 
 import re
 
-from nbkit.verify.answers.extract.decoration import END_OF_PROOF, PICTURES
 from nbkit.verify.answers.extract.equations import formulas
+from nbkit.verify.answers.extract.markup import END_OF_PROOF, PICTURES
 from nbkit.verify.answers.extract.numerals import NUMBER_WORDS
 from nbkit.verify.answers.parse import formula
 from nbkit.verify.answers.parse.clean import clean

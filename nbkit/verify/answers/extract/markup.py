@@ -1,5 +1,7 @@
-r"""Markup that is no part of an answer (for `answer.py`): code fences, HTML, colours, empty boxes.
+r"""Markup and typography that are no part of an answer (for `answer.py`, `statements.py`): code fences, HTML,
+colours, empty boxes, emphasis, quotation marks.
 
+tidy('**"42".**')  # "42"
 plain("```math\n42\n```")  # "\n42\n"
 plain("Answer: <b>7</b> ∎")  # "Answer: 7"
 plain(r"Answer: \textcolor{red}{460}")  # "Answer: {460}"
@@ -8,7 +10,16 @@ plain(r"Answer: \textcolor{red}{460}")  # "Answer: {460}"
 import html
 import re
 
-from nbkit.verify.answers.extract.decoration import END_OF_PROOF, PICTURES
+BOLD = re.compile(r"(?<!\S)\*\*([^\s*][^*]*)\*\*(?![\w(])")
+_CHEER = re.compile(r"(\*\*|\$)!{1,9}(?=\s|$)")  # no factorial
+_DECORATION = " \t\r\n*`\"'“”「」：:→➡✅☑✔🎉👉🏆💡🔹🟢•★☆\ufe0f"
+PICTURES = (
+    "\u2600-\u27bf\u2b00-\u2bff\ufe0f\u200d\U0001f000-\U0001faff∎▀-▟▮▯▰◆◇■□▪▢◼◻●"  # of a character class
+)
+END_OF_PROOF = (
+    r"(?:\\(?:blacksquare|square|Box|qed|qedsymbol|checkmark)(?![a-zA-Z])|\b[Qq]\.?[Ee]\.?[Dd]\b\.?)"
+)
+_QUOTED = re.compile(r"^\s*\n[ \t]*(?:>[ \t]*)+")  # Markdown's sign of a quotation, not "greater than"
 
 _TAGS = (
     r"b|strong|i|em|u|a|output|big|small|mark|font|span|code|pre|center|div|p|h[1-6]|tt|kbd|samp|math|li|ul|ol"
@@ -71,3 +82,22 @@ def without_fences(text: str) -> str:
 def without_signs(answer: str) -> str:
     """Without the pictures and the signs for the end of a proof at its end: `60 ∎` is 60."""
     return _LAST_SIGNS.sub(r"\1", _SIGN_ALONE.sub("", answer)).strip() or answer
+
+
+def undecorated(text: str) -> str:
+    """Without the emphasis and the quotation signs that a text begins with."""
+    text = _QUOTED.sub("\n", text)
+    text = BOLD.sub(r"\1", _CHEER.sub(r"\1.", text.lstrip()))
+    return text.lstrip(_DECORATION)
+
+
+def tidy(text: str) -> str:
+    r"""Without emphasis, quotation marks and the full stop around it."""
+    text = text.strip().strip(_DECORATION).removesuffix("\\")
+    if "{" not in text:
+        text = text.rstrip("}")  # of a JSON object
+    return (
+        re.sub(r"(?<![.])(?<!\\right)(?<!\\right )[.。]$", "", text.strip(_DECORATION))
+        .strip(_DECORATION)
+        .rstrip(">")
+    )

@@ -18,18 +18,20 @@ from nbkit.verify.answers.extract.bounds import (
     starts_with_bound,
 )
 from nbkit.verify.answers.extract.clauses import first_clause, starts_with_value
-from nbkit.verify.answers.extract.decoration import BOLD, tidy, undecorated
 from nbkit.verify.answers.extract.equations import TAIL, chain, formulas, has_words, without_formulas
 from nbkit.verify.answers.extract.hedges import names_base, offers_another, takes_back
 from nbkit.verify.answers.extract.last import is_name, last_in, qualified_at, several
 from nbkit.verify.answers.extract.marks import (
+    LABELLED_OPTION,
     chosen_option,
     first_labelled,
     list_items,
     option_above,
+    option_letter,
+    stated_option,
 )
+from nbkit.verify.answers.extract.markup import BOLD, tidy, undecorated
 from nbkit.verify.answers.extract.numerals import MONEY, join_groups
-from nbkit.verify.answers.extract.options import LABELLED_OPTION, option_letter, stated_option
 from nbkit.verify.answers.parse.unit_table import table
 
 _EXCLAIMED = re.compile(r"([A-Za-z0-9])!{1,9}(?=$|\s+[A-Z])")  # in a sentence no factorial either

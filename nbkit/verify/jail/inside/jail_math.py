@@ -21,7 +21,7 @@ import mpmath
 import sympy
 from antlr4 import Token
 from jail_balls import OPERATORS, Ball, Balls, Coarse, imaginary, size
-from jail_points import points
+from jail_series import points
 from latex2sympy2_extended import latex2sympy
 from latex2sympy2_extended.latex2sympy2 import _Latex2Sympy
 from mpmath import mp

@@ -118,7 +118,7 @@ def _prepare(settings: dict) -> tuple[_Tools, list[str]]:
     inside.home.furnish()
     if settings["math"] is not None:
         sys.path += settings["math"]
-        for file in ("jail_balls.py", "jail_points.py", "jail_series.py"):  # imported by the next
+        for file in ("jail_balls.py", "jail_series.py"):  # imported by the next
             _load(file)
         _load("jail_math.py").warm_up()
     # Limits that jobs inherit, then privileges, then the kernel's filters: the order matters.
