@@ -12,7 +12,8 @@ gentle    pools of the filter, decay to a third of the peak, then the mean of th
 Both arms of a pair read the same rows. Accuracy (greedy), avg@3 (sampled as in 07) and loss in base form, on
 the held-out questions of 02 with unseen operands and on questions of the training split; `gentle` on the
 latter alone, since a decay may be chosen by it. Rows that --out holds already are kept as long as 02's
-manifest is the same.
+manifest is the same; rows of other machines come by --join, alone where no seed is named. A seed that was run
+again carries "again": it counts for planted pools, and on the filter's only as what they are compared with.
 """
 
 import argparse
@@ -172,7 +173,8 @@ def effects(rows: Sequence[Mapping], questions: int) -> dict:
             for key in row["fg"][split]:
                 name = f"{condition}, {split}, {key}"
                 gap = row["fg"][split][key] - row["vanilla"][split][key]
-                values.setdefault(f"FG-WSD minus vanilla: {name}", {})[seed] = gap
+                if condition != "filter" or not row.get("again"):
+                    values.setdefault(f"FG-WSD minus vanilla: {name}", {})[seed] = gap
                 for which in ARMS if condition != "filter" else ():
                     change = row[which][split][key] - plain[which][split][key]
                     values.setdefault(f"{which} minus filter: {name}", {})[seed] = change
@@ -183,22 +185,28 @@ def effects(rows: Sequence[Mapping], questions: int) -> dict:
     }
 
 
+def keep(out: Path, rows: Sequence[Mapping], questions: int) -> None:
+    files.write_json(out, {"questions": questions, "rows": rows, "effects": effects(rows, questions)})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--study", type=Path, default=files.outputs_root() / "claims" / "fresh")
     parser.add_argument("--profile", default="claims", help="of the study (default: claims)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3, 4, 5])
     parser.add_argument("--conditions", nargs="+", default=["planted", "gentle"])
     parser.add_argument("--questions", type=int, default=600)
+    parser.add_argument("--join", type=Path, nargs="*", default=[], help="files whose rows are put in")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     questions = {
         "operands": world.eval_tasks(options.questions, "operands"),
         "train": sample(options.questions, "train", seed=990_001),
     }
-    rows = files.read_json(options.out)["rows"] if options.out.exists() else []
+    parts = [*options.join, *([options.out] if options.out.exists() else [])]
+    rows = [row for part in parts for row in files.read_json(part)["rows"]]
     with Jail() as jail:
         for seed in options.seeds:
             root = options.study / f"seed-{seed}" / options.profile
@@ -211,9 +219,9 @@ def main() -> None:
                     continue
                 found = pair(condition, root, manifests, questions, jail)
                 rows.append({"condition": condition, **key, **found})
-                result = {"rows": rows, "effects": effects(rows, options.questions)}
-                files.write_json(options.out, {"questions": options.questions, **result})
+                keep(options.out, rows, options.questions)
                 print(rows[-1], flush=True)
+    keep(options.out, rows, options.questions)
     for name, one in effects(rows, options.questions).items():
         low, high = (one["mean"] if one[end] is None else one[end] for end in ("low", "high"))
         print(f"{name:<60}{one['mean']:+.3f} [{low:+.3f}, {high:+.3f}], {one['seeds']} seeds")

@@ -4,6 +4,7 @@ import ast
 import importlib
 import json
 import re
+import runpy
 import shutil
 from pathlib import Path
 
@@ -159,3 +160,9 @@ def test_files_and_modules_named_in_pages_exist(page):
             for suffix in ("", ".py")
             if end > 1
         ), module
+
+
+def test_the_lead_of_fg_wsd_follows_from_the_rows_beside_it():
+    effects = runpy.run_path(str(ROOT / "benchmarks" / "fg_wsd.py"))["effects"]
+    kept = REFERENCE.read("claims/fg_wsd.json")
+    assert effects(kept["rows"], kept["questions"]) == kept["effects"]
