@@ -18,7 +18,7 @@ class ColdStart(Computing):
     samples: int = par(10_000, "conversations in total", lo=10)
     shares: list[float] = par([0.5, 0.3, 0.2], "math, science, code", source="report")
     compare: list[str] = par(
-        ["student_vanilla", "baseline_10x"],
+        ["student_vanilla"],
         "other models of 02 that get the same fine-tuning",
         choices=["student_vanilla", "baseline_10x"],
     )

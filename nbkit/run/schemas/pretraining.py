@@ -9,11 +9,11 @@ from nbkit.run.schemas.base import Common, Computing, par
 
 class DataMix(Common):
     sources: list[str] = par(["embedded"], "corpora: 'embedded', registry names, paths, or hub ids")
-    web_docs: int = par(16_500, "raw web documents of the embedded world", lo=20, hi=10_000_000)
-    natural_chars: int = par(200_000, "characters of standard-library text", lo=0)
-    synthetic_docs: int = par(1_900, "synthetic Q&A documents before packing", lo=1)
+    web_docs: int = par(39_000, "raw web documents of the embedded world", lo=20, hi=10_000_000)
+    natural_chars: int = par(450_000, "characters of standard-library text", lo=0)
+    synthetic_docs: int = par(4_500, "synthetic Q&A documents before packing", lo=1)
     long_docs: int = par(
-        40, "long documents (a register, then look-ups in it) added to the synthetic ones", lo=0
+        60, "long documents (a register, then look-ups in it) added to the synthetic ones", lo=0
     )
     real_docs: int = par(300, "documents taken from each real corpus", lo=1)
     annotator: str = par(
@@ -41,7 +41,7 @@ class DataMix(Common):
     )
     vocab_size: int = par(1024, "tokens of the byte-level BPE that is trained", lo=300, hi=200_000)
     seq_len: int = par(256, "tokens per training sequence", lo=32)
-    total_tokens: int = par(1_000_000, "training tokens of a student", lo=10_000)
+    total_tokens: int = par(2_400_000, "training tokens of a student", lo=10_000)
     hq_share: float = par(
         0.2, "share of the filtered tokens in the upper pool (the report: 0.52)", lo=0.01, hi=0.99
     )
@@ -79,7 +79,7 @@ class Pretrain(Computing):
     baseline_mlp: int = par(640, "10x baseline MLP width", lo=16)
     tied_embeddings: bool = par(True, "share input and output embeddings")
     arms: list[str] = par(
-        ["student_fg", "student_vanilla", "baseline_10x", "student_no_abf", "student_short"],
+        ["student_fg", "student_vanilla", "student_no_abf", "student_short"],
         "what to train; the first two always",
         choices=[
             "student_fg",
@@ -122,7 +122,7 @@ class Pretrain(Computing):
     validations: int = par(10, "how often the loss on them is measured; 0: never", lo=0)
     save_every: int = par(500, "steps between checkpoints; 0: none", lo=0)
     compile_steps: int = par(4_000, "torch.compile runs of at least this many steps; 0: never", lo=0)
-    eval_questions: int = par(500, "held-out questions per split", lo=10)
+    eval_questions: int = par(300, "held-out questions per split", lo=10)
     long_questions: int = par(40, "pass keys and look-ups per length", lo=10)
 
     def check(self) -> None:
