@@ -1,4 +1,4 @@
-"""The ladder: accuracy stage by stage on questions with unseen operands, beside the 10x baseline.
+"""The ladder: accuracy stage by stage on unseen operands, and the 10x baseline where one was trained.
 
 Two of them: over the seeds of `nbkit claims` (claims-fresh/claims.json), with the stages that every seed ran,
 and of the whole pipeline in one seed (small/07_eval.json). Bases complete a document, the others answer in
@@ -28,15 +28,15 @@ class Step(NamedTuple):
     high: float
 
 
-def steps(reference: Reference) -> tuple[list[Step], Step]:
-    """The student's checkpoints in one seed, in order of training, and the baseline."""
+def steps(reference: Reference) -> tuple[list[Step], Step | None]:
+    """The student's checkpoints in one seed, in order of training, and the baseline, if one was trained."""
     results = reference.read(SOURCE)["results"]
 
     def step(name: str) -> Step:
         found = results[name]["by_split"][SPLIT]
         return Step(name, found["mean"], found["low"], found["high"])
 
-    return [step(name) for name in STEPS], step(BASELINE)
+    return [step(name) for name in STEPS], step(BASELINE) if BASELINE in results else None
 
 
 def over_seeds(reference: Reference) -> dict[str, dict[str, Any]]:
@@ -55,10 +55,10 @@ def summary(reference: Reference) -> str:
     own, baseline = steps(reference)
     last = [step for step in own if step.name in ("overall SFT", "DPD", STEPS[-1])]
     whole = ", ".join(f"{step.name} {100 * step.mean:.0f}%" for step in last)
+    beside = f"; a baseline of ten times the size {100 * baseline.mean:.0f}%" if baseline else ""
     return (
         f"**The ladder {way}** (means of {seeds} seeds): {', '.join(rungs)}. In one seed of the whole "
-        f"pipeline ({reference.commit(SOURCE)}): {whole}; a baseline of ten times the size "
-        f"{100 * baseline.mean:.0f}%."
+        f"pipeline ({reference.commit(SOURCE)}): {whole}{beside}."
     )
 
 
