@@ -134,7 +134,8 @@ def _parser() -> argparse.ArgumentParser:
     planning.add_overrides(run)
     add("status", _status, "show each stage: complete, stale, missing or corrupt, and why")
     add("verify", _verify, "hash every published artifact again; exit code 1 if one differs")
-    add("report", _report, "write outputs/<profile>/report/index.html")
+    report = add("report", _report, "write outputs/<profile>/report/index.html")
+    report.add_argument("--play", action="store_true", help="and play.html, a page that runs the checkpoints")
     add("plan", _plan, "print the stage plan of 02 for a profile: steps, tokens, epochs, learning rates")
     about = "run stages once per seed, then judge the claims over the seeds"
     claims_command.add(add("claims", claims_command.run, about))
@@ -188,16 +189,11 @@ def _run(arguments: argparse.Namespace) -> int:
             if not outcome.ok:
                 print(f"nbkit: {stage} failed\n{outcome.trouble}", file=sys.stderr)
                 return 1
-            _print_headline(profile, stage)
+            runner.print_headline(profile, stage)
     # A whole run ends with its report; parts of one do not.
     if not arguments.only and not arguments.first:
         return _report(arguments)
     return 0
-
-
-def _print_headline(profile: str, stage: str) -> None:
-    for name, value in provenance.load_manifest(profile, stage)[2]["headline"].items():
-        print(f"    {name}: {value:.3g}" if isinstance(value, float) else f"    {name}: {value}")
 
 
 def _known_profile(profile: str) -> None:
@@ -275,6 +271,10 @@ def _report(arguments: argparse.Namespace) -> int:
         return 2
     _look_at_formats(arguments.profile)
     print(f"report: {report.build(arguments.profile)}")
+    if getattr(arguments, "play", False):  # `nbkit run`, which ends here too, has no such option
+        from nbkit.cli.play import page  # noqa: PLC0415 (imports torch)
+
+        print(f"play: {page.build(arguments.profile)}")
     return 0
 
 
