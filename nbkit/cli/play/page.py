@@ -43,7 +43,7 @@ def build(profile: str) -> Path:
     data = {"checkpoints": described, "tokenizers": tokenizers, "examples": _examples(models, evaluation)}
     path = files.outputs_root() / profile / "report" / "play.html"
     parts = {"profile": html.escape(profile), "most": str(evaluation.most), "data": _json(data)}
-    files.atomic_write(path, _filled(parts, [checkpoints.weights(model) for model in models]).encode())
+    files.atomic_write(path, _filled(parts, [checkpoints.weights(model) for model in models]))
     return path
 
 
@@ -58,7 +58,7 @@ def _shared(specs: Sequence[dict]) -> tuple[list[dict], list[int]]:
 
 def _about(model: Checkpoint, counted: Sequence[tuple[str, int]], metrics: Mapping[str, Any]) -> str:
     """One line under the name: size, form, and what 07 measured."""
-    size = f"{sum(count for _, count in counted) / 1e6:.1f}M parameters"
+    size = f"{sum(count for _, count in counted) / 1e6:.2g}M parameters"
     form = "completes a document" if model.form == "base" else "answers in chat"
     if not (result := metrics.get("results", {}).get(model.label)):
         return f"{size}, {form}"
