@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import LlamaConfig
 
 from nbkit.run import files, provenance
@@ -99,7 +100,7 @@ def shape(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _unsupported(checkpoint: Checkpoint, key: str, given: Any, wanted: Any) -> ValueError:
     return ValueError(
-        f"--play: {checkpoint.label} ({checkpoint.folder}) has {key} {given!r}, the page computes {wanted!r} "
+        f"--play: {checkpoint.label} ({checkpoint.folder}) has {key} {given!r}, the page takes {wanted!r} "
         f"only; {_HINT}"
     )
 
@@ -136,7 +137,10 @@ def weights(checkpoint: Checkpoint) -> str:
         for name, _ in counts(checkpoint):
             half = stored.get_tensor(name).to(torch.float16)
             if not torch.isfinite(half).all():
-                raise _unsupported(checkpoint, name, "values beyond 65,504", "what half precision holds")
+                raise ValueError(
+                    f"--play: {checkpoint.label} ({checkpoint.folder}): {name} has values that half precision "
+                    f"does not hold (beyond 65,504); {_HINT}"
+                )
             halves.append(half.numpy().astype("<f2").tobytes())
     return base64.b64encode(b"".join(halves)).decode("ascii")
 
@@ -166,6 +170,8 @@ def _differing(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     kept = [{k: v for k, v in (step or {}).items() if k != "trim_offsets"} for step in steps]
     if kept != _SPLITS:
         yield "pre_tokenizer", json.dumps(kept), json.dumps(_SPLITS)
+    if missing := set(ByteLevel.alphabet()) - set(spec["model"]["vocab"]):
+        yield "vocab, characters of bytes it lacks", sorted(missing), []
     for key, wanted in _BPE.items():
         if (given := spec["model"].get(key, wanted)) not in (wanted, wanted or ""):
             yield key, given, wanted

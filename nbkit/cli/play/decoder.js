@@ -69,10 +69,10 @@ class Tokenizer {
   decode(ids) {
     const bytes = [];
     for (const id of ids) {
-      const chars = Array.from(this.tokens[id]);
+      const token = this.tokens[id] ?? "", chars = Array.from(token); // a model may know more ids than its tokenizer
       // An added token may hold characters that stand for no byte: then it is its own text.
       const plain = chars.every((char) => CHAR_TO_BYTE.has(char));
-      const own = plain ? chars.map((c) => CHAR_TO_BYTE.get(c)) : new TextEncoder().encode(this.tokens[id]);
+      const own = plain ? chars.map((c) => CHAR_TO_BYTE.get(c)) : new TextEncoder().encode(token);
       bytes.push(...own);
     }
     return new TextDecoder("utf-8", {ignoreBOM: true}).decode(new Uint8Array(bytes));

@@ -26,8 +26,15 @@ def base_form() -> dict[str, Any]:
 
 def chat_form(tokenizer, task: Task) -> dict[str, Any]:
     """The text around the question of `task` in the chat template of `tokenizer`, with its tools. Guarded:
-    no question can spell a control token. Raises ValueError for a template that repeats the question."""
-    pieces = str(render(tokenizer, prompt_of(replace(task, question=MARK)))).split(MARK)
+    no question can spell a control token. Raises ValueError for a template that repeats the question, and for
+    tools that spell a control token."""
+    text = render(tokenizer, prompt_of(replace(task, question=MARK)))
+    if getattr(text, "cuts", ()):  # the page guards the question alone
+        raise ValueError(
+            f"--play: the tools of {task.question!r} spell an added token, wanted plain text; "
+            "rename what spells it"
+        )
+    pieces = str(text).split(MARK)
     if len(pieces) != 2:
         raise ValueError(
             f"--play: the chat template shows the question {len(pieces) - 1} times, wanted once; "

@@ -75,7 +75,8 @@ def test_the_page_holds_everything_and_fetches_nothing(outputs, asked):
     assert [c["tokenizer"] for c in data["checkpoints"]] == [0, 0, 0]
     # What 07 measured stands under the name, where it did.
     assert data["checkpoints"][1]["about"].endswith("in 07 right in 50% [25%, 75%] of 30 questions")
-    assert data["checkpoints"][0]["about"] == "0.041M parameters, completes a document"
+    values = sum(count for _, count in data["checkpoints"][0]["tensors"])
+    assert data["checkpoints"][0]["about"] == f"{values / 1e6:.2g}M parameters, completes a document"
     # The weights and the decoder are the files'.
     for i, checkpoint in enumerate(checkpoints.found("smoke")):
         assert found.scripts[f"weights-{i}"] == checkpoints.weights(checkpoint)
@@ -139,6 +140,12 @@ def test_a_template_that_repeats_the_question_is_refused():
     tokenizer.chat_template = "{{ messages[0].content }}{{ messages[0].content }}"
     with pytest.raises(ValueError, match="shows the question 2 times, wanted once"):
         questions.chat_form(tokenizer, Task("", "", 1, "", "x", (), ""))
+
+
+def test_tools_that_spell_a_token_are_refused():
+    task = Task("", "", 1, "", "x", (), "", tools=('{"name": "<think>"}',))
+    with pytest.raises(ValueError, match="the tools of 'x' spell an added token"):
+        questions.chat_form(tiny.tokenizer(), task)
 
 
 def test_a_refusal_is_one_line_and_no_page(outputs, capsys, monkeypatch):
