@@ -138,8 +138,8 @@ def weights(checkpoint: Checkpoint) -> str:
             half = stored.get_tensor(name).to(torch.float16)
             if not torch.isfinite(half).all():
                 raise ValueError(
-                    f"--play: {checkpoint.label} ({checkpoint.folder}): {name} has values that half precision "
-                    f"does not hold (beyond 65,504); {_HINT}"
+                    f"--play: {checkpoint.label} ({checkpoint.folder}): {name} has values that half "
+                    f"precision does not hold (beyond 65,504); {_HINT}"
                 )
             halves.append(half.numpy().astype("<f2").tobytes())
     return base64.b64encode(b"".join(halves)).decode("ascii")

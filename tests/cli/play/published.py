@@ -14,6 +14,8 @@ from nbkit.models.load import Shape, new_model
 from nbkit.run import files, provenance
 
 PROFILE = "smoke"
+LABELS = ("FG-WSD base", "cold start", "RL: + preference")
+SEEDS = (7, 1, 14)  # with these weights the three answer the tests' question in visible characters
 # A context long enough for an answer that is still being written when it is stopped.
 SHAPE = Shape(hidden=32, layers=2, heads=4, kv_heads=2, mlp=64, context=8192, tied=True)
 ANSWERED = {"FG_WSD_base": [[True], [False]], "cold_start": [[True], [True]]}
@@ -39,12 +41,12 @@ def publish(stage: str, outputs: list[str], values: dict[str, Any] | None = None
     return folder
 
 
-def checkpoints(labels: tuple[str, ...] = ("FG-WSD base", "cold start", "RL: + preference")) -> None:
-    """Publish these of PUBLISHED, each with random weights of its own."""
-    chosen = [row for row in PUBLISHED if row[0] in labels]
+def checkpoints() -> None:
+    """Publish LABELS of PUBLISHED, each with random weights of its own."""
+    chosen = [row for row in PUBLISHED if row[0] in LABELS]
     for stage in {row[1] for row in chosen}:
         publish(stage, [name for _, at, name, _ in chosen if at == stage])
-    for seed, (_, stage, name, _) in enumerate(chosen):
+    for seed, (_, stage, name, _) in zip(SEEDS, chosen, strict=True):
         folder = provenance.run_dir(PROFILE, stage) / name
         new_model(tiny.tokenizer(), SHAPE, seed).save_pretrained(folder)
         tiny.tokenizer().save_pretrained(folder)
