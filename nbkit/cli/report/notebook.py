@@ -39,7 +39,7 @@ def source_of(run: str, stage: str) -> Path | None:
 
 
 def cells_of(path: Path | None) -> list[dict[str, Any]]:
-    """The cells of a notebook file; [] where it is absent or broken, which must not hide the other results."""
+    """The cells of a notebook file; [] where it is absent or broken, which must not hide other results."""
     try:
         found = files.read_json(path)["cells"] if path else []
     except (OSError, ValueError, KeyError, TypeError):
