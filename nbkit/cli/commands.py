@@ -19,14 +19,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import select
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from nbkit.cli import claims_command, filter_command, init_command, planning
+from nbkit.cli import claims_command, filter_command, init_command, live, planning
 from nbkit.cli.results import command as results_command
 from nbkit.run import files, params, provenance
 
@@ -72,26 +71,13 @@ def _main(argv: Sequence[str] | None) -> int:
         )
         return 2
     except OSError as error:
-        if isinstance(error, BrokenPipeError) and (_unread(sys.stdout) or _unread(sys.stderr)):
+        if isinstance(error, BrokenPipeError) and (live.unread(sys.stdout) or live.unread(sys.stderr)):
             raise
         print(f"nbkit: {_with_remedy(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         print("\nnbkit: stopped; what is saved is kept, the same command goes on from there", file=sys.stderr)
         return 143 if isinstance(stop, Terminated) else 130
-
-
-def _unread(stream: TextIO) -> bool:
-    """Is this a pipe that nobody reads any more? A BrokenPipeError may also be another pipe's."""
-    try:
-        descriptor = stream.fileno()
-    except (OSError, ValueError):  # no file, as in a test
-        return False
-    if not hasattr(select, "poll"):  # Windows
-        return True
-    poll = select.poll()
-    poll.register(descriptor, 0)  # an end that went away is always told
-    return any(state & (select.POLLERR | select.POLLHUP) for _, state in poll.poll(0))
 
 
 def _with_remedy(error: OSError) -> str:
@@ -134,7 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     planning.add_overrides(run)
     add("status", _status, "show each stage: complete, stale, missing or corrupt, and why")
     add("verify", _verify, "hash every published artifact again; exit code 1 if one differs")
-    add("report", _report, "write outputs/<profile>/report/index.html")
+    report = add("report", _report, "write outputs/<profile>/report/index.html")
+    about = "instead, one page of two runs, each a profile's name or a run folder"
+    report.add_argument("--compare", nargs=2, metavar="RUN", help=about)
     add("plan", _plan, "print the stage plan of 02 for a profile: steps, tokens, epochs, learning rates")
     about = "run stages once per seed, then judge the claims over the seeds"
     claims_command.add(add("claims", claims_command.run, about))
@@ -269,6 +257,9 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     from nbkit.cli import report  # noqa: PLC0415 (each command loads what it needs)
 
+    if getattr(arguments, "compare", None):  # `nbkit run`, which ends here too, has no such option
+        print(f"report: {report.compare(*arguments.compare)}")
+        return 0
     _known_profile(arguments.profile)
     if arguments.profile not in _with_outputs():
         _look_at_outputs(arguments.profile)
