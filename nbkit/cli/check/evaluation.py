@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from nbkit.cli.check.places import Place, Stage
 from nbkit.cli.check.records import SCORE, Derived, difference, marks, read_log, rebuilt, scores
 from nbkit.cli.results.ladder import STEPS
