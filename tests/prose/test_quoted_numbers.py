@@ -58,7 +58,7 @@ def unsupported(page: str, place: str, text: str, measured: Measured) -> list[st
                 f"{page}, {place}line {quote.line}: {quote.number} ({quote.unit}) is in no file of "
                 f"outputs/reference/ that this page tells of ({FILES.get(page, 'all')}) and not in LOG.md. "
                 "Correct or remove it; or publish the measurement (`nbkit results --publish`) or write it "
-                f"into LOG.md; a limit or setting goes into {LISTS[0]}, a figure of the report into {LISTS[1]}"
+                f"into LOG.md; a setting goes into {LISTS[0]}, a figure of the report into {LISTS[1]}"
             )
     return told
 
