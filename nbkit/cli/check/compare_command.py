@@ -18,7 +18,7 @@ from nbkit.cli.check import places, settings, tolerances, trees
 from nbkit.run import files, params
 
 if TYPE_CHECKING:
-    from nbkit.cli.check.places import Place
+    from nbkit.cli.check.places import Place, Stage
     from nbkit.cli.check.settings import Setting
     from nbkit.cli.check.tolerances import Judged
 
@@ -61,9 +61,12 @@ def run(arguments: argparse.Namespace) -> int:
     a, b = places.find(arguments.run_a), places.find(arguments.run_b)
     if a.home == b.home and a.stages == b.stages:
         raise ValueError(f"RUN_A and RUN_B are both {a.home}; give two different runs")
+    for place in (a, b):
+        if all(place.read(stage).state == "missing" for stage in place.stages):
+            raise ValueError(
+                f"{place.home} holds no published stage; make one with `nbkit run`, or name another"
+            )
     found = compare(a, b)
-    if not found.judged and not found.missing:
-        raise ValueError(f"{a.home} and {b.home} hold no published stage; run `nbkit status` to see why")
     print(f"A  {a.home}\nB  {b.home}\n")
     print(*text(found), sep="\n")
     if arguments.json:
@@ -79,12 +82,9 @@ def compare(a: Place, b: Place) -> Comparison:
         one, other = a.read(name), b.read(name)
         if one.state == other.state == "missing":
             continue
-        if {one.state, other.state} != {"complete"}:
-            told = [
-                "published" if stage.state == "complete" else f"{stage.state}: {stage.reason}"
-                for stage in (one, other)
-            ]
-            found.missing.append((name, *told))
+        told = [_trouble(stage) for stage in (one, other)]
+        if any(told):
+            found.missing.append((name, *(trouble or "published" for trouble in told)))
             continue
         found.settings.extend(settings.differing(name, one.manifest, other.manifest))
         # Data is no result: its content must be equal, whatever else differs.
@@ -94,6 +94,16 @@ def compare(a: Place, b: Place) -> Comparison:
         judged = tolerances.judge(one.metrics, other.metrics, same)
         found.judged.extend((name, number) for number in judged)
     return found
+
+
+def _trouble(stage: Stage) -> str:
+    """Why the numbers of a stage cannot be compared; "" when they can."""
+    if stage.state != "complete":
+        return f"{stage.state}, {stage.reason}"
+    path, wanted = stage.folder / "metrics.json", stage.manifest["outputs"]["metrics.json"]["sha256"]
+    if not path.is_file() or files.sha256(path) != wanted:
+        return "metrics.json is not what was published; `nbkit verify` says more"
+    return ""
 
 
 def text(found: Comparison) -> list[str]:

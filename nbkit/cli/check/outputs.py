@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from nbkit.run import files, params, provenance
@@ -31,8 +32,11 @@ def with_outputs() -> list[str]:
 
 def look_at_formats(profile: str) -> None:
     """One line, on stderr, that names the stages another nbkit made, which this one does not read."""
-    loaded = {stage: provenance.load_manifest(profile, stage) for stage in params.schemas()}
-    if unread := [stage for stage, (state, _, _) in loaded.items() if state == "stale"]:
+    unread = []
+    for stage in params.schemas():
+        with contextlib.suppress(ValueError):  # a manifest that is no JSON: told with its stage
+            unread += [stage] if provenance.load_manifest(profile, stage)[0] == "stale" else []
+    if unread:
         numbers = ",".join(stage.partition("_")[0] for stage in unread)
         told = f"another nbkit made {', '.join(unread)}, which cannot be read"
         print(

@@ -93,7 +93,7 @@ def _numbers(place: Place, stage: Stage) -> Iterator[tuple[str, int, int]]:
     try:
         found, notes = derive(stage, place)
         metrics, seen = trees.by_id(stage.metrics), set()
-    except (ValueError, OSError, KeyError, IndexError, TypeError) as error:
+    except (ValueError, OSError, KeyError, IndexError, TypeError, ArithmeticError) as error:
         told = f"no {error}" if isinstance(error, KeyError) else error
         yield f"records: DIFFERS: cannot be read: {told}", 0, 1
         return
