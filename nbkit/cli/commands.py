@@ -128,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     report = add("report", _report, "write outputs/<profile>/report/index.html")
     about = "instead, one page of two runs, each a profile's name or a run folder"
     report.add_argument("--compare", nargs=2, metavar="RUN", help=about)
+    report.add_argument("--play", action="store_true", help="and play.html, a page that runs the checkpoints")
     add("plan", _plan, "print the stage plan of 02 for a profile: steps, tokens, epochs, learning rates")
     about = "run stages once per seed, then judge the claims over the seeds"
     claims_command.add(add("claims", claims_command.run, about))
@@ -181,16 +182,11 @@ def _run(arguments: argparse.Namespace) -> int:
             if not outcome.ok:
                 print(f"nbkit: {stage} failed\n{outcome.trouble}", file=sys.stderr)
                 return 1
-            _print_headline(profile, stage)
+            runner.print_headline(profile, stage)
     # A whole run ends with its report; parts of one do not.
     if not arguments.only and not arguments.first:
         return _report(arguments)
     return 0
-
-
-def _print_headline(profile: str, stage: str) -> None:
-    for name, value in provenance.load_manifest(profile, stage)[2]["headline"].items():
-        print(f"    {name}: {value:.3g}" if isinstance(value, float) else f"    {name}: {value}")
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -219,6 +215,10 @@ def _report(arguments: argparse.Namespace) -> int:
         return 2
     outputs.look_at_formats(arguments.profile)
     print(f"report: {report.build(arguments.profile)}")
+    if getattr(arguments, "play", False):  # `nbkit run`, which ends here too, has no such option
+        from nbkit.cli.play import page  # noqa: PLC0415 (imports torch)
+
+        print(f"play: {page.build(arguments.profile)}")
     return 0
 
 

@@ -227,6 +227,12 @@ def _read(path: Path) -> str:
         return ""
 
 
+def print_headline(profile: str, stage: str) -> None:
+    """The headline that a stage published, one line each, floats to three significant digits."""
+    for name, value in provenance.load_manifest(profile, stage)[2]["headline"].items():
+        print(f"    {name}: {value:.3g}" if isinstance(value, float) else f"    {name}: {value}")
+
+
 def _trouble(code: int, folder: Path, target: Path) -> str:
     """The failing cell's last words and where to look."""
     failed = target.with_suffix(".failed.ipynb")
