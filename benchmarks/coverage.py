@@ -89,8 +89,8 @@ def summary(rows: list[dict]) -> dict:
 
 
 def price(rows: list[dict]) -> list[dict]:
-    """How much wider than the t-interval: in the middle of the scale, for few and many samples of equally hard
-    questions and of unlike ones."""
+    """How much wider than the t-interval: in the middle of the scale, for few and many samples of equally
+    hard questions and of unlike ones."""
     keys = ("spread", "questions", "k", "width_ours", "width_t")
     return [
         {key: row[key] for key in keys} | {"times": row["width_ours"] / row["width_t"]}
