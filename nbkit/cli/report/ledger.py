@@ -94,7 +94,7 @@ def _unjudged(profile: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str,
 def _held(rows: Sequence[Mapping[str, Any]], measured: int) -> str:
     """The sentence about the claims with an effect above zero."""
     if not rows:
-        return f"None of the {measured} claims of the report measured here shows an effect above zero."
+        return f"None of the report's claims measured here ({measured}) shows an effect above zero."
     sure = sum(row["verdict"] == "reproduced" for row in rows)
     kinds = ((sure, "reproduced"), (len(rows) - sure, "only as a trend"))
     how = ", ".join(f"{'all' if count == len(rows) else count} {word}" for count, word in kinds if count)
@@ -118,12 +118,12 @@ def _unknown(rows: Sequence[Mapping[str, Any]], unmeasured: Sequence[Mapping[str
     if unmeasured:
         verb = "was" if len(unmeasured) == 1 else "were"
         said = f"{_claims(len(unmeasured))} of the report {verb} not measured in this run"
-    if any(row["verdict"] == "trend" for row in rows):
+    if any(row["group"] == "held" and row["verdict"] == "trend" for row in rows):
         said += "; one run has one seed, which makes a trend at best"
     own = [row for row in rows if row["of"] == "kit" and row["group"] not in ("unmeasured", "unjudged")]
     if own:
         held = sum(row["group"] == "held" for row in own)
-        said += f"; of our own {len(own)} ablations and controls measured here {held} held"
+        said += f"; of our own ablations and controls, {held} of {len(own)} measured here held"
     return said + "."
 
 

@@ -43,7 +43,7 @@ def gathered(first: str, second: str) -> dict[str, Any]:
     found = [{stage: stage_facts.facts(place, stage) for stage in stages} for place in places]
     metrics = [stage_facts.metrics(place, stages[-1]) for place in places]
     used = [{s: one["manifest"]["params"] for s, one in run.items() if one["manifest"]} for run in found]
-    about = [_about(*each) for each in zip((first, second), places, found, metrics, "AB", strict=True)]
+    about = [_about(*each) for each in zip(places, found, metrics, "AB", strict=True)]
     return {
         "runs": about,
         "facts": _facts(*found),
@@ -53,13 +53,11 @@ def gathered(first: str, second: str) -> dict[str, Any]:
     }
 
 
-def _about(
-    given: str, place: str, found: Mapping[str, Any], metrics: Mapping[str, Any], label: str
-) -> dict[str, Any]:
+def _about(place: str, found: Mapping[str, Any], metrics: Mapping[str, Any], label: str) -> dict[str, Any]:
     folder = provenance.run_dir(place, "x").parent
     manifests = [stage["manifest"] for stage in found.values() if stage["manifest"]]
     return {
-        "run": given if not Path(given).is_absolute() else folder.name,
+        "run": folder.name,
         "folder": str(folder),
         "label": label,
         "profile": manifests[-1]["profile"] if manifests else MISSING,

@@ -65,7 +65,7 @@ def test_three_sentences_count_the_claims_of_the_report():
         "1 claim went the other way: “c < d & e”, -5.0 points [-9.0, -1.0]; 1 claim stays open (its interval "
         "holds zero): “f helps”, 0.0 points [-10.0, +10.0].",
         "1 claim of the report was not measured in this run; one run has one seed, which makes a trend at "
-        "best; of our own 1 ablations and controls measured here 1 held.",
+        "best; of our own ablations and controls, 1 of 1 measured here held.",
     ]
 
 
@@ -82,7 +82,7 @@ def test_what_several_claims_add_up_to():
 
 def test_nothing_held_and_nothing_failed():
     nothing, *_ = ledger.gathered({"ledger": [claim("inconclusive", -0.1, 0.1)]}, "small")["sentences"]
-    assert nothing["text"] == "None of the 1 claims of the report measured here shows an effect above zero."
+    assert nothing["text"] == "None of the report's claims measured here (1) shows an effect above zero."
     _, failed, _ = ledger.gathered({"ledger": [claim("trend", 0.1, 0.2)]}, "small")["sentences"]
     assert failed["text"] == "No claim measured here failed."
 
