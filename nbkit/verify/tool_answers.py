@@ -4,9 +4,9 @@ turns with Python functions (`nbkit eval --tasks bfcl`).
     accepted = [{"area": {"base": [10], "unit": ["units", ""]}}]      # "" : may be left out
     calls_match([{"name": "area", "arguments": {"base": 10}}], accepted, functions)   # True
 
-Names count exactly, and so does every required parameter; a value must be one of those listed, of the type that
-the function's schema names. In texts, case, spaces and the signs , . / - _ * ^ do not count; several calls
-may come in any order. A whole number stands for a float, as in Python; 2.0 was read as 2 before
+Names count exactly, and so does every required parameter; a value must be one of those listed, of the type
+that the function's schema names. In texts, case, spaces and the signs , . / - _ * ^ do not count; several
+calls may come in any order. A whole number stands for a float, as in Python; 2.0 was read as 2 before
 (nbkit.text.tool_calls), so it passes for an integer, which the leaderboard refuses.
 """
 
@@ -59,7 +59,7 @@ def _value_fits(value: Any, accepted: Sequence, about: Mapping) -> bool:
     kind = _TYPES.get(about["type"], str)
     if about["type"] == "float" and type(value) is int:
         value = float(value)
-    inner = _TYPES.get(about.get("items", {}).get("type", ""), None) if kind is list else None
+    inner = _TYPES.get(about.get("items", {}).get("type", "")) if kind is list else None
     listed = next((type(one) for one in accepted if one != ""), None)
     if type(value) is not kind:
         return type(value) is listed and value in accepted

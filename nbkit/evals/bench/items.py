@@ -1,7 +1,7 @@
 """The questions of a benchmark, from a mirror, the hub or a file, each one checked. Used by run.py.
 
-    questions = load(benchmark("gsm8k"), limit=50)
-    questions.items, questions.source, questions.left_out
+questions = load(benchmark("gsm8k"), limit=50)
+questions.items, questions.source, questions.left_out
 """
 
 import os
@@ -64,7 +64,9 @@ def shots(bench: Benchmark, number: int | None = None) -> list[Item]:
     read = READERS[bench.reads]
     # BBH has one text with all examples of a task.
     if "{prompt}" in plan.text:
-        return [Item(row["task"], {"prompt": _without_canary(row["prompt"])}, group=row["task"]) for row in rows]
+        return [
+            Item(row["task"], {"prompt": _without_canary(row["prompt"])}, group=row["task"]) for row in rows
+        ]
     items = [item for place, row in enumerate(rows) if (item := _read(read, row, place, source["from"]))]
     wanted, taken, count = plan.number if number is None else number, [], Counter()
     for item in items:

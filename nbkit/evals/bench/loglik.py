@@ -52,7 +52,9 @@ def encode_pair(tokenizer, context: str, continuation: str) -> tuple[list[int], 
         whole, alone = tokenizer.encode(context + continuation), tokenizer.encode(context)
         pair = (alone, whole[len(alone) :])
     if not pair[1]:
-        raise ValueError(f"choices: {continuation!r:.60} is no token of its own after its question, so it has no score")
+        raise ValueError(
+            f"choices: {continuation!r:.60} is no token of its own after its question, so it has no score"
+        )
     return pair
 
 
@@ -85,8 +87,7 @@ def choice_scores(model, tokenizer, context: str, choices: Sequence[str], delimi
 
 
 def _shared(contexts: Sequence[Sequence[int]]) -> int:
-    """How many first tokens all contexts share. Each context ends before the token that predicts the first
-    one of its choice, so that at least that one is left to be read."""
+    """How many first tokens all contexts share: all of the context, but where it was cut for each choice."""
     shortest = min(map(len, contexts))
     for place in range(shortest):
         if len({context[place] for context in contexts}) > 1:

@@ -1,7 +1,7 @@
 """What a model is asked: a chat, or a document to complete. Used by run.py.
 
-    asker = Asker(benchmark("gsm8k"), "base", shots)
-    asker.prompt(item)                    # five worked examples, then "Question: ...\\nAnswer:"
+asker = Asker(benchmark("gsm8k"), "base", shots)
+asker.prompt(item)                    # five worked examples, then "Question: ...\\nAnswer:"
 """
 
 import json
@@ -86,7 +86,10 @@ def schema(tool: dict) -> dict:
 
     def renamed(value):
         if isinstance(value, dict):
-            return {key: own.get(v, v) if key == "type" and isinstance(v, str) else renamed(v) for key, v in value.items()}
+            return {
+                key: own.get(v, v) if key == "type" and isinstance(v, str) else renamed(v)
+                for key, v in value.items()
+            }
         return [renamed(part) for part in value] if isinstance(value, list) else value
 
     return renamed(dict(tool))

@@ -67,7 +67,9 @@ def _index(value: Any, options: Sequence[str], name: str) -> int:
         return LETTERS.index(value.strip().upper())
     number = int(value) if str(value).lstrip("-").isdigit() else -1
     if isinstance(value, bool) or not 0 <= number < len(options):
-        raise ValueError(f"{name} is {value!r:.40}, wanted the place or letter of one of {len(options)} choices")
+        raise ValueError(
+            f"{name} is {value!r:.40}, wanted the place or letter of one of {len(options)} choices"
+        )
     return number
 
 
@@ -75,7 +77,9 @@ def lettered(options: Sequence[str], form: str = "({}) {}") -> str:
     return "\n".join(form.format(letter, text) for letter, text in zip(LETTERS, options, strict=False))
 
 
-def _multiple(row_id: str, question: str, options: Sequence[str], gold: int, group: str = "", **more: Any) -> Item:
+def _multiple(
+    row_id: str, question: str, options: Sequence[str], gold: int, group: str = "", **more: Any
+) -> Item:
     """A question that is answered by a letter."""
     about = {"question": question, "options": lettered(options), "letter": LETTERS[gold], "group": group}
     about["plain_options"] = lettered(options, "{}. {}")
@@ -94,7 +98,9 @@ def problem(row: Mapping, number: int) -> Item:
     question = _text(first(row, "problem", "question", "Problem"), "problem")
     answer = str(first(row, "answer", "expected_answer", "Answer"))
     group = str(row.get("subject") or "")
-    return Item(_id(row, number, "unique_id", "id"), {"question": question}, _text(answer, "answer"), group=group)
+    return Item(
+        _id(row, number, "unique_id", "id"), {"question": question}, _text(answer, "answer"), group=group
+    )
 
 
 def cmath(row: Mapping, number: int) -> Item:
@@ -108,7 +114,9 @@ def gpqa(row: Mapping, number: int) -> Item:
     options = [right, *(str(row[f"Incorrect Answer {i}"]).strip() for i in (1, 2, 3))]
     random.Random(f"gpqa/{row['Question']}").shuffle(options)
     group = str(row.get("High-level domain") or "")
-    return _multiple(_id(row, number, "Record ID"), row["Question"].strip(), options, options.index(right), group)
+    return _multiple(
+        _id(row, number, "Record ID"), row["Question"].strip(), options, options.index(right), group
+    )
 
 
 def options(row: Mapping, number: int) -> Item:
@@ -117,7 +125,9 @@ def options(row: Mapping, number: int) -> Item:
     gold = _index(first(row, "answer_letter", "answer_index", "answer"), given, "answer")
     group = str(row.get("category") or row.get("discipline") or "")
     steps = str(row.get("cot_content") or "").removeprefix("A: Let's think step by step. ")
-    return _multiple(_id(row, number, "question_id", "uuid"), row["question"], given, gold, group, steps=steps)
+    return _multiple(
+        _id(row, number, "question_id", "uuid"), row["question"], given, gold, group, steps=steps
+    )
 
 
 def bbh(row: Mapping, number: int) -> Item:
@@ -200,8 +210,13 @@ def fullstack(row: Mapping, number: int) -> Item | None:
     labels, tests = _object(row["labels"]), _object(row["test"])
     if str(labels.get("programming_language", "")).lower() != "python":
         return None
-    key = {"test": _text(tests.get("code"), "test.code"), "solution": _text(row["canonical_solution"], "solution")}
-    return Item(_id(row, number, "id"), {"question": row["content"]}, key, group=str(labels.get("category", "")))
+    key = {
+        "test": _text(tests.get("code"), "test.code"),
+        "solution": _text(row["canonical_solution"], "solution"),
+    }
+    return Item(
+        _id(row, number, "id"), {"question": row["content"]}, key, group=str(labels.get("category", ""))
+    )
 
 
 def _object(value: Any) -> Mapping:
@@ -230,7 +245,9 @@ def bfcl(row: Mapping, number: int) -> Item | None:
 def ifeval(row: Mapping, number: int) -> Item:
     ids, kwargs = list(row["instruction_id_list"]), [dict(k or {}) for k in row["kwargs"]]
     if len(ids) != len(kwargs) or not ids:
-        raise ValueError(f"{len(ids)} instructions and {len(kwargs)} kwargs, wanted as many of each, one at least")
+        raise ValueError(
+            f"{len(ids)} instructions and {len(kwargs)} kwargs, wanted as many of each, one at least"
+        )
     key = {"instructions": ids, "kwargs": kwargs, "prompt": row["prompt"]}
     return Item(_id(row, number, "key"), {"question": _text(row["prompt"], "prompt")}, key, group=ids[0])
 
@@ -260,7 +277,10 @@ def multi_challenge(row: Mapping, number: int) -> Item:
     wanted = str(first(row, "PASS_CRITERIA", "pass_criteria")).strip().upper()
     if wanted not in ("YES", "NO"):
         raise ValueError(f"PASS_CRITERIA is {wanted!r:.40}, wanted YES or NO")
-    key = {"asked": _text(first(row, "TARGET_QUESTION", "target_question"), "TARGET_QUESTION"), "wanted": wanted}
+    key = {
+        "asked": _text(first(row, "TARGET_QUESTION", "target_question"), "TARGET_QUESTION"),
+        "wanted": wanted,
+    }
     before = tuple({"role": m["role"], "content": m["content"]} for m in talk[:-1])
     group = str(row.get("AXIS") or row.get("axis") or "")
     name = _id(row, number, "QUESTION_ID", "question_id")

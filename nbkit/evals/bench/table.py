@@ -1,7 +1,7 @@
 """The table of benchmarks: benchmarks.yaml, read and checked. Used by the modules beside it and the docs.
 
-    benchmark("gsm8k").decoding           # Decoding(temperature=0.0, top_p=1.0, max_new_tokens=1024, k=1)
-    benchmark("aime24").decoding.k        # 8
+benchmark("gsm8k").decoding           # Decoding(temperature=0.0, top_p=1.0, max_new_tokens=1024, k=1)
+benchmark("aime24").decoding.k        # 8
 """
 
 import difflib
@@ -64,8 +64,9 @@ class Benchmark:
     `Shots`. `reads`: the reader of its rows (readers.py). `answers`: "generate" text, "choose" by
     log-likelihood, or "judge" (generated text that another model marks). `chat`, `base`: the question as a
     user's turn, and as a document to complete; `head` stands before the worked examples of the latter, `stop`
-    ends its answer. `verifier`: what marks an answer (grading.py, judge.py), or the metric of "choose". `also`:
-    regular expressions of other harnesses, whose matches are scored beside it.
+    ends its answer. `verifier`: what marks an answer (grading.py, judge.py), or the metric of "choose".
+    `also`: regular expressions of lm-evaluation-harness, whose matches are scored beside it; `pick`: 0 for
+    the first match, -1 for the last.
     """
 
     name: str
@@ -82,7 +83,7 @@ class Benchmark:
     head: str = ""
     stop: tuple[str, ...] = ()
     shots: Shots | None = None
-    also: Mapping[str, str] = field(default_factory=dict)
+    also: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     note: str = ""
     decoding: Decoding = field(default_factory=Decoding)
 
@@ -107,8 +108,8 @@ def _made(name: str, row: Mapping[str, Any]) -> Benchmark:
     own = {key: value for key, value in row.items() if key not in _SAMPLING}
     if own["suite"] not in SUITES or own["answers"] not in ANSWERS:
         raise ValueError(
-            f"{_FILE.name}: {name}: got suite {own['suite']!r} and answers {own['answers']!r}, wanted some of "
-            f"{SUITES} and {ANSWERS}"
+            f"{_FILE.name}: {name}: got suite {own['suite']!r} and answers {own['answers']!r}, wanted some "
+            f"of {SUITES} and {ANSWERS}"
         )
     own["stop"] = tuple(own.get("stop", ()))
     if own.get("shots"):
@@ -123,6 +124,7 @@ def benchmark(name: str) -> Benchmark:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
         raise ValueError(
-            f"tasks: got {name!r}, which is no benchmark; did you mean {near!r}? `nbkit eval --list` shows all"
+            f"tasks: got {name!r}, which is no benchmark; did you mean {near!r}? `nbkit eval --list` "
+            "shows all"
         )
     return known[name]

@@ -1,6 +1,6 @@
 """Does a response follow IFEval's instructions? One function per instruction, strict and loose verdicts.
 
-    follow = strict(response, row["instruction_id_list"], row["kwargs"], row["prompt"])
+    follow = strict(response, row["instruction_id_list"], row["kwargs"])
     all(follow)          # the prompt counts as followed where every instruction is
 
 The rules are those of the published program (google-research/instruction_following_eval, in the form that
@@ -18,17 +18,13 @@ from nbkit.verify.instructions.sentences import capital_words, count_sentences
 _MOST_CHARACTERS = 20_000  # characters that a language is told from; its beginning says it
 
 
-def strict(
-    response: str, instructions: Sequence[str], kwargs: Sequence[Mapping], prompt: str = ""
-) -> list[bool]:
+def strict(response: str, instructions: Sequence[str], kwargs: Sequence[Mapping]) -> list[bool]:
     """Which of the instructions the response follows. `kwargs`: the values of each; those that are None are
     absent. An empty response follows none."""
     return [_follows(response, name, own) for name, own in zip(instructions, kwargs, strict=True)]
 
 
-def loose(
-    response: str, instructions: Sequence[str], kwargs: Sequence[Mapping], prompt: str = ""
-) -> list[bool]:
+def loose(response: str, instructions: Sequence[str], kwargs: Sequence[Mapping]) -> list[bool]:
     """As `strict`, where the response may also be taken without its first line, its last, or both, and
     without asterisks."""
     lines = response.split("\n")

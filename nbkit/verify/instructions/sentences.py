@@ -8,24 +8,27 @@ ones. benchmarks/eval_agreement.py measures how often the two agree.
 
 import re
 
+
+def _listed(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 # Words that end in a point inside a sentence. Lower case, without the last point.
-_ABBREVIATIONS = frozenset(
+_ABBREVIATIONS = _listed(
     "a.m adm al apr apt assn aug ave b.c bros c.f ca capt cf cie co col conn corp d.c dec dept dr e.g est etc"
     " feb fig fla fri ft ga gen gov hon i.e inc jan jr lt ltd maj mass mich minn mon mr mrs ms mt nev nov"
     " oct okla ore p.m pa ph.d pp prof r.i rep rev s.c sat sen sep sept sgt sr st tenn tex u.k u.n u.s u.s.a"
-    " va vol vs vt wash wed wis".split()
+    " va vol vs vt wash wed wis"
 )
 # Common words, which begin with a capital only at the start of a sentence.
-_COMMON = frozenset(
+_COMMON = _listed(
     "a about after all also although an and another any are as at because before but by can do each even"
     " every finally first for from furthermore he her here his how however i if in instead is it its let"
     " many moreover most my next no not now of on once one or our overall please remember second several she"
     " since so some such that the their then there these they third this those though through to today"
-    " together under until was we what when where whether which while who why will with without you your".split()
+    " together under until was we what when where whether which while who why will with without you your"
 )
-_END = re.compile(
-    r"""\S*[.?!](?=(?P<closed>[)";}\]*:@'({\[!?])|\s+(?P<next>\S+))"""
-)
+_END = re.compile(r"""\S*[.?!](?=(?P<closed>[)";}\]*:@'({\[!?])|\s+(?P<next>\S+))""")
 _WORD = re.compile(
     r"""-{2,}|\.{2,}|(?:\.\s){2,}\.|(?=[^("`{\[:;&#*@)}\]\-,])\S+?"""
     r"""(?=\s|$|[)";}\]*:@'({\[!?]|-{2,}|\.{2,}|(?:\.\s){2,}\.|,(?=$|\s|[)";}\]*:@'({\[!?]|-{2,}|\.{2,}))|\S"""
