@@ -1,4 +1,4 @@
-"""The command line: init, run, status, verify, compare, report, plan, claims, filter, params, results.
+"""The command line: init, run, status, verify, compare, report, plan, claims, filter, eval, params, results.
 
     nbkit init my-run                         a folder with the notebooks and their parameters
     nbkit run --profile smoke                 all stages; what is up to date is skipped
@@ -9,6 +9,7 @@
     nbkit plan --profile full                 stages, steps, tokens and learning rates of 02, without training
     nbkit claims --seeds 0-4 --stages 01,02   the claims over seeds, with intervals and verdicts
     nbkit filter --help                       the filter of notebook 01 over a corpus of your own
+    nbkit eval MODEL --tasks gsm8k,ifeval     any model on public benchmarks
     nbkit results                             the committed measurements as docs/results.md
     nbkit params --sync                       after a change of nbkit/run/schemas/ or params/<profile>.yaml
 
@@ -27,9 +28,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from nbkit.cli import claims_command, filter_command, init_command, live, planning
+from nbkit.cli import eval_command, filter_command, init_command, live, planning
 from nbkit.cli.check import compare_command, outputs, verify_command
 from nbkit.cli.results import command as results_command
+from nbkit.cli.study import command as claims_command
 from nbkit.run import files, params, provenance
 
 
@@ -116,9 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     chosen.add_argument("--only", metavar="NN[,NN]", help="this stage alone, or these, such as 03,04")
     run.add_argument(
-        "--force",
-        action="store_true",
-        help="run even what is up to date; trainings whose inputs are the same are used again",
+        "--force", action="store_true", help="run what is up to date too; equal trainings are kept"
     )
     planning.add_overrides(run)
     add("status", _status, "show each stage: complete, stale, missing or corrupt, and why")
@@ -130,10 +130,9 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--compare", nargs=2, metavar="RUN", help=about)
     report.add_argument("--play", action="store_true", help="and play.html, a page that runs the checkpoints")
     add("plan", _plan, "print the stage plan of 02 for a profile: steps, tokens, epochs, learning rates")
-    about = "run stages once per seed, then judge the claims over the seeds"
-    claims_command.add(add("claims", claims_command.run, about))
-    filter_command.add(commands)
-    results_command.add(commands)
+    claims_command.add(add("claims", claims_command.run, claims_command.ABOUT))
+    for command in (filter_command, eval_command, results_command):
+        command.add(commands)
     about = "generate parameters cells and params/<profile>/ from the schemas and params/<profile>.yaml"
     generated = commands.add_parser("params", help=about, description=about)
     chosen = generated.add_mutually_exclusive_group(required=True)
