@@ -26,7 +26,6 @@ CHIEF = (
     "fg-wsd-base",
     "fg-wsd-planted",
     "fg-wsd-sft",
-    "cold-start-equal-steps",
     "reconstruction",
     "dpd-against-sft",
     "rl",
