@@ -18,10 +18,12 @@ from nbkit.cli.results.ladder import STEPS
 from nbkit.cli.study.seed_stats import BASELINE
 from nbkit.evals.claims import ledger
 from nbkit.evals.score import Estimate
+from nbkit.evals.significance import holm, paired_p
 from nbkit.run import files
 
 STAGE = "07_eval"
-LEDGER = (*SCORE, "evals/claims.py", "evals/claims.yaml")
+CHANCE = (*SCORE, "evals/significance.py")
+LEDGER = (*CHANCE, "evals/claims.py", "evals/claims.yaml")
 TAUGHT = ("math", "science", "code")  # the domains of the cold start, all that the baseline learned
 
 
@@ -46,6 +48,7 @@ def derive(stage: Stage, place: Place) -> tuple[list[Derived], list[str]]:
         own = _compared(right, about)
         sources = "the marks of the same questions"
         found += [Derived(("stage_gain", n), e, sources) for n, e in own["stage_gain"].items()]
+        found += [Derived(("stage_p", n), p, sources, CHANCE) for n, p in _p_values(right, about).items()]
         found += [Derived((n,), e, sources) for n, e in own.items() if n != "stage_gain"]
         rows, note = _ledger(stage, place, own)
         how = ("the metrics of all stages", LEDGER, frozenset())
@@ -93,11 +96,8 @@ def _about(stage: Stage, logs: Mapping[str, list[dict]]) -> tuple[list[dict[str,
 
 def _compared(right: Mapping[str, np.ma.MaskedArray], about: Sequence[Mapping]) -> dict[str, Any]:
     """Each checkpoint minus the one before on unseen operands; the last one minus the baseline."""
-    operands = [i for i, row in enumerate(about) if row["split"] == "operands"]
-    gains = {}
-    for before, after in pairwise(STEPS):
-        if operands and before in right and after in right:
-            gains[after] = difference(right[after], right[before], operands)
+    pairs, operands = _steps(right, about)
+    gains = {after: difference(right[after], right[before], operands) for before, after in pairs}
     found: dict[str, Any] = {"stage_gain": gains}
     order = [label for label in STEPS if label in right]
     if len(order) > 1 and BASELINE in right:
@@ -106,6 +106,23 @@ def _compared(right: Mapping[str, np.ma.MaskedArray], about: Sequence[Mapping]) 
         found["final_minus_baseline"] = difference(last, right[BASELINE], trained)
         found["pipeline_minus_baseline"] = difference(last, right[BASELINE], everything)
     return found
+
+
+def _steps(
+    right: Mapping[str, np.ma.MaskedArray], about: Sequence[Mapping]
+) -> tuple[list[tuple[str, str]], list[int]]:
+    """The checkpoints that follow each other, (before, after), and the questions with unseen operands."""
+    operands = [i for i, row in enumerate(about) if row["split"] == "operands"]
+    pairs = [(before, after) for before, after in pairwise(STEPS) if {before, after} <= set(right)]
+    return (pairs if operands else []), operands
+
+
+def _p_values(right: Mapping[str, np.ma.MaskedArray], about: Sequence[Mapping]) -> dict[str, Any]:
+    """The p-value of each gain, and the same corrected for all of them."""
+    pairs, operands = _steps(right, about)
+    found = {after: paired_p(right[after][operands], right[before][operands]) for before, after in pairs}
+    corrected = holm(found)
+    return {name: {"paired t": p, "Holm": corrected[name]} for name, p in found.items()}
 
 
 def _ledger(stage: Stage, place: Place, own: Mapping[str, Any]) -> tuple[list[dict], str]:
@@ -120,7 +137,7 @@ def _ledger(stage: Stage, place: Place, own: Mapping[str, Any]) -> tuple[list[di
         if not path.is_file() or files.sha256(path) != entry["sha256"]:
             return [], f"ledger: the metrics of {upstream} that it was computed from are not here any more"
         measured[upstream] = files.read_json(path)
-    return ledger(measured, seeds=1), ""
+    return ledger(measured, seeds=1, profile=stage.manifest["params"]["profile"]), ""
 
 
 def _example(stored: Mapping[str, Any], logs: Mapping[str, list[dict]]) -> dict[str, Any]:

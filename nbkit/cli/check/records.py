@@ -70,7 +70,10 @@ def scores(right_QK: np.ma.MaskedArray, about: Sequence[Mapping[str, Any]]) -> d
     """`overall`, `by_domain`, `by_split` and `infra` as a stage records them. Without `about` (what each
     question is) only the first and the last."""
     counted = graded(right_QK)
-    found = {"overall": avg_at_k(right_QK[counted]).dict(), "infra": len(right_QK) - len(counted)}
+    found = {
+        "overall": avg_at_k(right_QK[counted]).dict() if counted else None,
+        "infra": len(right_QK) - len(counted),
+    }
     for kind in ("domain", "split") if about else ():
         members = {name: [i for i in own if i in set(counted)] for name, own in groups(about, kind).items()}
         found[f"by_{kind}"] = {name: avg_at_k(right_QK[own]).dict() for name, own in members.items() if own}

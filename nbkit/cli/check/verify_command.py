@@ -1,9 +1,9 @@
 """`nbkit verify RUN`: are the files of a run what was published, and do its numbers follow from its records?
 
-nbkit verify small                 outputs/small
-nbkit verify /copied/run           a folder of stages from elsewhere
-nbkit verify outputs/small/07_eval one stage
-nbkit verify small --hashes        the files alone, in a moment
+nbkit verify small                   outputs/small
+nbkit verify /copied/run             a folder of stages from elsewhere
+nbkit verify outputs/small/07_eval   one stage
+nbkit verify small --hashes          the files alone, in a moment
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ def test_a_whole_run_is_computed_anew(seven, capsys):
         "results FG-WSD base: ok, 26 values from 4 questions x 2 samples",
         "results 10x baseline + SFT: ok",
         "stage_gain cold start: ok, 4 values",
+        "stage_p cold start: ok, 2 values",
         "final_minus_baseline: ok, 4 values",
         "ledger cold-start: ok",
         "example: ok",
@@ -76,7 +77,7 @@ def test_derived_numbers_by_hand(seven):
         ),
         (
             lambda m: next(r for r in m["ledger"] if r["id"] == "cold-start").update(verdict="reproduced"),
-            "ledger cold-start: DIFFERS: verdict stored 'reproduced', derived 'not reproduced'",
+            "ledger cold-start: DIFFERS: verdict stored 'reproduced', derived 'inconclusive'",
         ),
         (lambda m: m["example"].update(wanted="8"), "example: DIFFERS: wanted stored '8', derived '7'"),
         (lambda m: m["stage_gain"].clear(), "stage_gain cold start: DIFFERS: mean stored nothing"),
