@@ -192,7 +192,7 @@ def _documents(pools: Path) -> list[str]:
         stream = np.load(path).reshape(-1)
         ends = np.flatnonzero(stream == tokenizer.eos_token_id)
         texts += [
-            tokenizer.decode(part, skip_special_tokens=True)
+            tokenizer.decode(part.tolist(), skip_special_tokens=True)
             for part in np.split(stream, ends + 1)
             if len(part) > 1
         ]

@@ -75,8 +75,8 @@ def shots(bench: Benchmark, number: int | None = None) -> list[Item]:
             taken.append(item)
     if short := [group for group, have in count.items() if have < wanted]:
         raise ValueError(
-            f"shots: wanted {wanted} worked examples, {where} hold {min(count.values())} "
-            f"({short[0] or 'in all'}); give --shots {min(count.values())}"
+            f"shots: wanted {wanted} worked examples of each group, {bench.name} has {min(count.values())} "
+            f"of {short[0] or 'its one group'}; give --shots {min(count.values())}"
         )
     return taken
 

@@ -83,9 +83,18 @@ class Judge:
     opponent: Mapping[str, str] = field(default_factory=dict)
     max_tokens: int = 2048
 
+    def check(self, bench: Benchmark, items: Sequence[Item]) -> None:
+        """Raise ValueError where a pair would have no second answer."""
+        missing = [item.id for item in items if bench.verifier == "pairwise" and item.id not in self.opponent]
+        if missing:
+            raise ValueError(
+                f"opponent: no answer for {missing[0]!r} and {len(missing) - 1} more of {len(items)} questions; "
+                'give --opponent FILE with one line {"id": ..., "answer": ...} for each'
+            )
+
     def marks(self, bench: Benchmark, answers: Sequence[tuple[Item, Sequence[str]]]) -> list[Mark]:
-        """One mark for each (question, its answers, one per turn). Raises ValueError where a pair has no
-        answer of the opponent; a judge that cannot be reached gives marks without a value."""
+        """One mark for each (question, its answers, one per turn). A judge that cannot be
+        reached gives marks without a value."""
         plans = [_PLANS[bench.verifier](item, texts, self.opponent) for item, texts in answers]
         asked = [[{"role": "user", "content": text}] for plan in plans for text in plan.asked]
         try:
@@ -129,11 +138,6 @@ def _last(pattern: re.Pattern, text: str) -> str | None:
 
 
 def _pairwise(item: Item, texts: Sequence[str], opponent: Mapping[str, str]) -> _Plan:
-    if item.id not in opponent:
-        raise ValueError(
-            f"opponent: no answer for {item.id!r} ({len(opponent)} are there); give --opponent FILE with one "
-            'line {"id": ..., "answer": ...} for each question'
-        )
     pair = (texts[-1], opponent[item.id])
     orders = [pair, pair[::-1]]
     asked = [_PAIR.format(question=item.question, first=a, second=b) for a, b in orders]

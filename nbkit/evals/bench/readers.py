@@ -63,7 +63,7 @@ def _text(value: Any, name: str) -> str:
 
 def _index(value: Any, options: Sequence[str], name: str) -> int:
     """The place of the right choice, from an index, or a letter."""
-    if isinstance(value, str) and value.strip().upper() in LETTERS[: len(options)] and value.strip():
+    if isinstance(value, str) and value.strip().upper() in [*LETTERS[: len(options)]]:
         return LETTERS.index(value.strip().upper())
     number = int(value) if str(value).lstrip("-").isdigit() else -1
     if isinstance(value, bool) or not 0 <= number < len(options):

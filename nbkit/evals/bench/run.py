@@ -67,6 +67,8 @@ def run_benchmark(
     decoding = options.decoding(bench)
     _check(target, bench, judge)
     questions = items.load(bench, options.limit, options.data)
+    if judge:
+        judge.check(bench, questions.items)
     form = "base" if bench.answers == "choose" else options.form or target.form
     shots = items.shots(bench, options.shots) if form == "base" else []
     asker = Asker(bench, form, shots, target.native_tools)

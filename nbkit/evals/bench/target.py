@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nbkit.models.engine import Engine, Generator
 from nbkit.models.engines import engine
-from nbkit.models.load import load
+from nbkit.models.load import SHIPPED, load
 from nbkit.models.side_by_side import identity
 from nbkit.run.precision import precision
 
@@ -63,7 +63,10 @@ class Target:
     @cached_property
     def identity(self) -> str:
         """What tells this model from another: its weights' hash, or the name of what is elsewhere."""
-        return f"{self.source} {self.name}" if self.remote else identity(self.source.removeprefix("vllm:"))
+        if self.remote:
+            return f"{self.source} {self.name}"
+        source = self.source.removeprefix("vllm:")
+        return identity(SHIPPED if source == SHIPPED.name else source)
 
     @property
     def number_format(self) -> str:

@@ -170,7 +170,7 @@ class Result:
             "revision": self.bench.revision,
             "settings": about["settings"],
             "judge": self.bill,
-            "versions": provenance.environment(),
+            "versions": provenance.environment() | {"commit": provenance.git_state()[0]["commit"]},
             "files": {
                 kind: files.sha256(out / f"{name}.{kind}") for kind in ("parquet", "html", "journal.jsonl")
             },
