@@ -110,7 +110,7 @@ class Distil(Computing):
     top_k: int = par(0, "likeliest tokens of the teacher, kept on disk; 0: all, computed in every step", lo=0)
     task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry")
     preference_sets: list[str] = par([], "real preference pairs of the registry to add")
-    prompts: int = par(1_000, "questions to sample pairs for", lo=8)
+    prompts: int = par(1_500, "questions to sample pairs for", lo=8)
     part: int = par(500, "questions sampled at a time; a killed run loses one part at most", lo=1)
     teacher_draws: int = par(2, "teacher samples per question", lo=1)
     samples: int = par(4, "student samples per question", lo=1)
