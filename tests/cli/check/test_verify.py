@@ -27,7 +27,7 @@ def test_a_whole_run_is_computed_anew(seven, capsys):
     assert verify(seven.parent) == 0
     out = capsys.readouterr().out
     for line in (
-        "results FG-WSD base: ok, 26 values from 4 questions x 2 samples",
+        "results FG-WSD base: ok, 25 values from 4 questions x 2 samples",
         "results 10x baseline + SFT: ok",
         "stage_gain cold start: ok, 4 values",
         "stage_p cold start: ok, 2 values",
@@ -211,4 +211,4 @@ def test_older_records_get_their_domains_from_the_same_questions(seven, capsys, 
     out = capsys.readouterr().out
     assert ("stage_gain cold start: ok" in out) == same
     assert ("this nbkit draws other questions than the run was asked" in out) == (not same)
-    assert f"results {BASE}: ok, {26 if same else 5} values" in out
+    assert f"results {BASE}: ok, {25 if same else 5} values" in out
