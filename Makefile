@@ -63,8 +63,9 @@ lint: $(STAMP)
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
-# Three more run alone: fg_map.py trains for an hour on the pools of a run, graders.py grades for a quarter of an
-# hour and wants mirrors of HumanEval and MBPP, dpd.py measures memory and time of one loss for half an hour.
+# Four more run alone: fg_map.py trains for an hour on the pools of a run, graders.py grades for a quarter of an
+# hour and wants mirrors of HumanEval and MBPP, dpd.py measures memory and time of one loss for half an hour,
+# eval_agreement.py wants lm-evaluation-harness and mirrors.
 bench: $(STAMP)
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/corpus.py

@@ -199,6 +199,9 @@ def test_smoke_runs_end_to_end_and_reports(smoke):
     assert again.returncode == 0 and "started" not in again.stdout, again.stdout
     verified = run("nbkit", "verify", "--profile", "smoke", NBKIT_OUTPUTS=str(smoke))
     assert verified.returncode == 0, verified.stdout
+    for checked in ("results RL: + preference: ok", "stage_gain DPD: ok", "ledger dpd: ok", "headline: ok"):
+        assert checked in verified.stdout, checked
+    assert "DIFFERS" not in verified.stdout and "not checked" not in verified.stdout
 
 
 def test_two_runs_agree_cell_by_cell_and_metric_by_metric(smoke, tmp_path):
@@ -231,3 +234,7 @@ def test_two_runs_agree_cell_by_cell_and_metric_by_metric(smoke, tmp_path):
             (folder / "smoke" / stage / "metrics.json").read_bytes() for folder in (smoke, tmp_path)
         )
         assert first == second, f"{stage}: two runs with one seed differ"
+    compared = run("nbkit", "compare", str(smoke / "smoke"), str(tmp_path / "smoke"))
+    assert compared.returncode == 0 and " 0 do not agree" in compared.stdout, (
+        compared.stdout + compared.stderr
+    )

@@ -1,17 +1,20 @@
-"""The command line: `nbkit init, run, status, verify, report, plan, claims, filter, params, results`.
+"""The command line: init, run, status, verify, compare, report, plan, claims, filter, eval, params, results.
 
     nbkit init my-run                         a folder with the notebooks and their parameters
     nbkit run --profile smoke                 all stages; what is up to date is skipped
     nbkit run --profile small --from 03       stages 03 to the last
     nbkit run --only 05 --force -p beta=0.3   one stage, anew, with another parameter; --only 03,04: two
+    nbkit verify small                        are files and numbers of a run what its records say?
+    nbkit compare small /other/run            what differs between two runs, and do they agree?
     nbkit plan --profile full                 stages, steps, tokens and learning rates of 02, without training
     nbkit claims --seeds 0-4 --stages 01,02   the claims over seeds, with intervals and verdicts
     nbkit filter --help                       the filter of notebook 01 over a corpus of your own
+    nbkit eval MODEL --tasks gsm8k,ifeval     any model on public benchmarks
     nbkit results                             the committed measurements as docs/results.md
     nbkit params --sync                       after a change of nbkit/run/schemas/ or params/<profile>.yaml
 
-Exit codes: 0 done, 1 a stage failed or an artifact differs, 2 wrong usage or parameters or an upstream stage
-is missing, 130 Ctrl-C, 141 nobody reads the output any more (`| head`), 143 SIGTERM.
+Exit codes: 0 done, 1 a stage failed, or something differs (verify, compare), 2 wrong usage or parameters or
+an upstream stage is missing, 130 Ctrl-C, 141 nobody reads the output any more (`| head`), 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -19,15 +22,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import select
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from nbkit.cli import claims_command, filter_command, init_command, planning
+from nbkit.cli import eval_command, filter_command, init_command, live, planning
+from nbkit.cli.check import compare_command, outputs, verify_command
 from nbkit.cli.results import command as results_command
+from nbkit.cli.study import command as claims_command
 from nbkit.run import files, params, provenance
 
 
@@ -72,26 +76,13 @@ def _main(argv: Sequence[str] | None) -> int:
         )
         return 2
     except OSError as error:
-        if isinstance(error, BrokenPipeError) and (_unread(sys.stdout) or _unread(sys.stderr)):
+        if isinstance(error, BrokenPipeError) and (live.unread(sys.stdout) or live.unread(sys.stderr)):
             raise
         print(f"nbkit: {_with_remedy(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         print("\nnbkit: stopped; what is saved is kept, the same command goes on from there", file=sys.stderr)
         return 143 if isinstance(stop, Terminated) else 130
-
-
-def _unread(stream: TextIO) -> bool:
-    """Is this a pipe that nobody reads any more? A BrokenPipeError may also be another pipe's."""
-    try:
-        descriptor = stream.fileno()
-    except (OSError, ValueError):  # no file, as in a test
-        return False
-    if not hasattr(select, "poll"):  # Windows
-        return True
-    poll = select.poll()
-    poll.register(descriptor, 0)  # an end that went away is always told
-    return any(state & (select.POLLERR | select.POLLHUP) for _, state in poll.poll(0))
 
 
 def _with_remedy(error: OSError) -> str:
@@ -127,20 +118,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     chosen.add_argument("--only", metavar="NN[,NN]", help="this stage alone, or these, such as 03,04")
     run.add_argument(
-        "--force",
-        action="store_true",
-        help="run even what is up to date; trainings whose inputs are the same are used again",
+        "--force", action="store_true", help="run what is up to date too; equal trainings are kept"
     )
     planning.add_overrides(run)
     add("status", _status, "show each stage: complete, stale, missing or corrupt, and why")
-    add("verify", _verify, "hash every published artifact again; exit code 1 if one differs")
+    about = "hash every published file again, and compute the numbers anew from the logged records"
+    verify_command.add(add("verify", verify_command.run, about))
+    compare_command.add(commands)
     report = add("report", _report, "write outputs/<profile>/report/index.html")
+    about = "instead, one page of two runs, each a profile's name or a run folder"
+    report.add_argument("--compare", nargs=2, metavar="RUN", help=about)
     report.add_argument("--play", action="store_true", help="and play.html, a page that runs the checkpoints")
     add("plan", _plan, "print the stage plan of 02 for a profile: steps, tokens, epochs, learning rates")
-    about = "run stages once per seed, then judge the claims over the seeds"
-    claims_command.add(add("claims", claims_command.run, about))
-    filter_command.add(commands)
-    results_command.add(commands)
+    claims_command.add(add("claims", claims_command.run, claims_command.ABOUT))
+    for command in (filter_command, eval_command, results_command):
+        command.add(commands)
     about = "generate parameters cells and params/<profile>/ from the schemas and params/<profile>.yaml"
     generated = commands.add_parser("params", help=about, description=about)
     chosen = generated.add_mutually_exclusive_group(required=True)
@@ -196,44 +188,12 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _known_profile(profile: str) -> None:
-    params.load_profile(profile, next(iter(params.schemas())))
-
-
-def _look_at_outputs(profile: str) -> None:
-    """One line, on stderr, where the outputs of a profile are absent or cannot be written."""
-    folder = files.outputs_root() / profile
-    if trouble := files.unwritable(folder):
-        print(f"nbkit: {trouble}", file=sys.stderr)
-    elif not folder.is_dir():
-        say = f"no outputs yet in {folder}; `nbkit run --profile {profile}` makes them"
-        if others := _with_outputs():
-            say += f"; there are outputs of {', '.join(others)} (--profile {others[0]})"
-        print(f"nbkit: {say}", file=sys.stderr)
-
-
-def _with_outputs() -> list[str]:
-    """The profiles that have outputs."""
-    return [name for name in params.profiles() if (files.outputs_root() / name).is_dir()]
-
-
-def _look_at_formats(profile: str) -> None:
-    """One line, on stderr, that names the stages another nbkit made, which this one does not read."""
-    loaded = {stage: provenance.load_manifest(profile, stage) for stage in params.schemas()}
-    if unread := [stage for stage, (state, _, _) in loaded.items() if state == "stale"]:
-        numbers = ",".join(stage.partition("_")[0] for stage in unread)
-        told = f"another nbkit made {', '.join(unread)}, which cannot be read"
-        print(
-            f"nbkit: {told}; `nbkit run --profile {profile} --only {numbers}` makes it anew", file=sys.stderr
-        )
-
-
 def _status(arguments: argparse.Namespace) -> int:
     from nbkit.cli import runner  # noqa: PLC0415 (each command loads what it needs)
 
-    _known_profile(arguments.profile)
-    _look_at_outputs(arguments.profile)
-    _look_at_formats(arguments.profile)
+    outputs.known_profile(arguments.profile)
+    outputs.look_at_outputs(arguments.profile)
+    outputs.look_at_formats(arguments.profile)
     for stage in params.schemas():
         state, reason = provenance.status_of(stage, arguments.profile)
         seconds, _ = runner.expected(arguments.profile, stage)
@@ -242,34 +202,17 @@ def _status(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _verify(arguments: argparse.Namespace) -> int:
-    _known_profile(arguments.profile)
-    _look_at_outputs(arguments.profile)
-    _look_at_formats(arguments.profile)
-    differs = checked = 0
-    for stage in params.schemas():
-        state, reason, manifest = provenance.load_manifest(arguments.profile, stage)
-        wrong = [reason] if state == "corrupt" else []
-        if state == "complete":
-            wrong = provenance.changed_outputs(arguments.profile, stage, manifest)
-            checked += len(manifest["outputs"])
-        differs += len(wrong)
-        verdict = (
-            "DIFFERS: " + "; ".join(wrong) if wrong else reason or f"ok, {len(manifest['outputs'])} artifacts"
-        )
-        print(f"{stage:<20} {verdict}")
-    print(f"{checked} artifacts checked, {differs} problems in {files.outputs_root() / arguments.profile}")
-    return 1 if differs or not checked else 0
-
-
 def _report(arguments: argparse.Namespace) -> int:
     from nbkit.cli import report  # noqa: PLC0415 (each command loads what it needs)
 
-    _known_profile(arguments.profile)
-    if arguments.profile not in _with_outputs():
-        _look_at_outputs(arguments.profile)
+    if getattr(arguments, "compare", None):  # `nbkit run`, which ends here too, has no such option
+        print(f"report: {report.compare(*arguments.compare)}")
+        return 0
+    outputs.known_profile(arguments.profile)
+    if arguments.profile not in outputs.with_outputs():
+        outputs.look_at_outputs(arguments.profile)
         return 2
-    _look_at_formats(arguments.profile)
+    outputs.look_at_formats(arguments.profile)
     print(f"report: {report.build(arguments.profile)}")
     if getattr(arguments, "play", False):  # `nbkit run`, which ends here too, has no such option
         from nbkit.cli.play import page  # noqa: PLC0415 (imports torch)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,19 @@ def clock(seconds: float) -> str:
 def gib(size: float) -> str:
     """Bytes as "1.3 GiB"."""
     return f"{size / 2**30:.1f} GiB"
+
+
+def unread(stream: TextIO) -> bool:
+    """Is this a pipe that nobody reads any more? A BrokenPipeError may also be another pipe's."""
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):  # no file, as in a test
+        return False
+    if not hasattr(select, "poll"):  # Windows
+        return True
+    poll = select.poll()
+    poll.register(descriptor, 0)  # an end that went away is always told
+    return any(state & (select.POLLERR | select.POLLHUP) for _, state in poll.poll(0))
 
 
 class Pace:

@@ -242,7 +242,7 @@ def _trouble(code: int, folder: Path, target: Path) -> str:
             "the notebook ended without publishing (no _SUCCESS): a cell left early, or the last is missing"
         ]
     elif failed.is_file():
-        lines = _error_of(failed)
+        lines = error_of(failed)
     if not lines:
         lines = [f"exit code {code}", *_read(folder / "execute.log").splitlines()[-8:]]
     shown = (
@@ -251,7 +251,7 @@ def _trouble(code: int, folder: Path, target: Path) -> str:
     return "\n".join([*(f"  {text}" for text in lines), f"  see {shown}"])
 
 
-def _error_of(notebook: Path) -> list[str]:
+def error_of(notebook: Path) -> list[str]:
     """Last traceback lines of the first failed cell, without colours; [] when no cell raised."""
     with contextlib.suppress(ValueError, KeyError):
         for cell in files.read_json(notebook)["cells"]:

@@ -191,6 +191,21 @@ def decontaminate(
     return kept, removed
 
 
+def leaked_items(items: Sequence[Item], texts: Sequence[str], n: int = _N) -> dict[int, str]:
+    """The items of one evaluation set that leak into `texts`: place -> the words they share (rules:
+    `Decontaminator`)."""
+    found: dict[int, str] = {}
+    left = [place for place, item in enumerate(items) if item]
+    while left and texts:
+        # One leak is told per text, so those that hold any are searched again for the other items.
+        leaks = Decontaminator([items[place] for place in left], n)
+        pairs = [(text, leaks.leak(text)) for text in progress.each(texts, "leaks, training text")]
+        texts = [text for text, leak in pairs if leak]
+        found |= {left[leak["item"]]: leak["match"] for _, leak in pairs if leak}
+        left = [place for place in left if place not in found]
+    return found
+
+
 @progress.doing("reading the evaluation sets")
 def evaluation_texts(hub: bool = False) -> tuple[dict[str, list[tuple[str, ...]]], dict[str, str]]:
     """Items of every evaluation set the kit knows: "set/split" -> items for a `Decontaminator`; and

@@ -1,5 +1,7 @@
 """The Python of README, docs and CONTRIBUTING runs, with tiny models in place of real ones."""
 
+import gzip
+import json
 import random
 import re
 from pathlib import Path
@@ -51,6 +53,18 @@ def test_refinement_page(models):
     names = {}
     exec(code, names)
     assert names["found"].question == names["built"].question
+
+
+def test_evaluation_page(models, monkeypatch):
+    monkeypatch.setenv("NBKIT_DATA_DIR", str(models))
+    (models / "gsm8k").mkdir()
+    row = {"question": "What is 2 + 2?", "answer": "2 + 2 = 4\n#### 4"}
+    (models / "gsm8k" / "test.jsonl.gz").write_bytes(gzip.compress(json.dumps(row).encode()))
+    code = snippet("docs/evaluation.md", "run_benchmark(").replace("path/to/model", "./student")
+    names = {}
+    exec(code.replace("limit=50", "limit=50, max_new_tokens=4"), names)
+    assert names["result"].overall.n == 1
+    assert (models / "evals" / "gsm8k.json").is_file()
 
 
 def test_grade_code(capsys):

@@ -195,3 +195,15 @@ def test_round_trip_and_damage(tmp_path):
         file.unlink()
         with pytest.raises(ValueError, match="again"):
             Decontaminator.load(tmp_path / "leaks")
+
+
+def test_every_item_that_leaks_is_named_not_one_per_text():
+    items = [(" ".join(WORDS[i : i + 15]),) for i in range(0, 90, 15)]
+    # Items 0 to 2 in one text, item 4 in another; an item without any text is never named.
+    texts = [" ".join(WORDS[:45]), "nothing at all", " ".join(WORDS[60:75])]
+    found = contamination.leaked_items([*items, ()], texts)
+    assert set(found) == {0, 1, 2, 4}
+    assert found[4] == " ".join(WORDS[60:73])
+    # Two items with the same words are both named.
+    assert set(contamination.leaked_items([items[0], items[0]], texts)) == {0, 1}
+    assert contamination.leaked_items(items, []) == {}

@@ -14,10 +14,10 @@ from nbkit.cli.results.reference import Reference
 from nbkit.cli.study.seed_stats import over_seeds
 from nbkit.evals import claims
 
-ORDER = ("reproduced", "trend", "not reproduced")
-# What the README shows: the claims of the report, and beside each its control. The page has all of them.
+# What the README shows where it is measured: claims of the report, then a few controls. The page has all.
 CHIEF = (
     "cold-start",
+    "cold-start-own",
     "overall-sft",
     "dpd",
     "content-over-format",
@@ -26,7 +26,6 @@ CHIEF = (
     "fg-wsd-base",
     "fg-wsd-planted",
     "fg-wsd-sft",
-    "cold-start-equal-steps",
     "reconstruction",
     "dpd-against-sft",
     "rl",
@@ -50,10 +49,12 @@ TEN_TIMES = "claims/ten_times.json"
 
 
 class Row(NamedTuple):
-    """A claim and what was measured. `estimate`: None where nothing was; `anchor`: section of the page."""
+    """A claim and what was measured. `of`: whose claim, "report" or "kit"; `estimate`: None where nothing
+    was; `anchor`: section of the page."""
 
     id: str
     claim: str
+    of: str
     report: str
     estimate: Mapping[str, Any] | None
     seeds: int
@@ -69,9 +70,15 @@ class Row(NamedTuple):
     def n(self) -> str:
         return str(self.estimate["n"]) if self.estimate else "-"
 
+    @property
+    def smallest(self) -> str:
+        """The smallest effect that an inconclusive comparison could have seen, in points."""
+        found = claims.smallest(self.estimate, self.seeds, self.verdict)
+        return "-" if found is None else f"{100 * found:.1f}"
+
 
 def rows(reference: Reference) -> list[Row]:
-    """All claims: what held first, then by verdict in the order of the ledger, what was not measured last."""
+    """All claims: the report's first, then ours; of each, what held first, what was not measured last."""
     # The claims in the order of the ledger, with whatever was measured for each.
     found = _measured(reference)
     made = []
@@ -80,15 +87,17 @@ def rows(reference: Reference) -> list[Row]:
         verdict = claims.verdict(claim, estimate, seeds)
         commit = reference.commit(file) if file else "-"
         report = claim["figure"] or "undisclosed"
-        made.append(Row(claim["id"], claim["claim"], report, estimate, seeds, verdict, commit, anchor))
+        about = (claim["id"], claim["claim"], claim["of"], report)
+        made.append(Row(*about, estimate, seeds, verdict, commit, anchor))
     # One more row, which measures the filter and not the report: the ledger does not have it.
     made.append(_planted(reference))
-    return sorted(made, key=lambda row: ORDER.index(row.verdict) if row.verdict in ORDER else len(ORDER))
+    owners = list(claims.OWNERS)
+    return sorted(made, key=lambda row: (owners.index(row.of), claims.VERDICTS.index(row.verdict)))
 
 
 def chief(reference: Reference) -> list[Row]:
-    """The rows of the README."""
-    return [row for row in rows(reference) if row.id in CHIEF]
+    """The rows of the README: those of CHIEF that were measured."""
+    return [row for row in rows(reference) if row.id in CHIEF and row.estimate]
 
 
 def condition(
@@ -110,10 +119,10 @@ def fg_wsd(reference: Reference, pools: str, key: str = "avg@3", split: str = "o
 
 def _planted(reference: Reference) -> Row:
     estimate, seeds = fg_wsd(reference, "planted"), fg_wsd(reference, "planted")["seeds"]
-    words = "FG-WSD beats vanilla WSD on pools of planted quality, beside the filter's"
+    words = "FG-WSD beats vanilla WSD on pools of planted quality"
     verdict = claims.verdict({}, estimate, seeds)
     commit = reference.commit(FG_WSD)
-    return Row("fg-wsd-planted", words, "-", estimate, seeds, verdict, commit, "pre-training")
+    return Row("fg-wsd-planted", words, "kit", "-", estimate, seeds, verdict, commit, "pre-training")
 
 
 def _measured(reference: Reference) -> dict[str, tuple[Mapping[str, Any], int, str, str]]:

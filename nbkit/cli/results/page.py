@@ -16,8 +16,10 @@ whether it is up to date, and a test asks the same. Every number stands with the
 [LOG.md](../LOG.md)."""
 VERDICTS = """*reproduced*: at least five seeds, and the 95% interval over seeds lies above zero.
 *trend*: above zero with fewer seeds (with one seed the interval is over questions or topics).
-*not reproduced*: the interval holds zero or lies below. *out of reach here*: not
-measured. Intervals are not corrected for the number of claims."""
+*inconclusive*: it holds zero; the smallest effect, in points, is what the comparison would have found in
+four of five such studies. *contradicted*: it lies below zero. *undisclosed*: neither has the report a figure,
+nor is there a measurement. Intervals are not corrected for the number of claims. How all of it is computed:
+[statistics.md](statistics.md)."""
 SECTIONS = (
     ("Claims", training.all_claims),
     ("The ladder", training.the_ladder),
@@ -44,18 +46,28 @@ def results(reference: Reference) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _chief_claims(reference: Reference) -> str:
+    """A table for the report's claims, one for our controls; behind *inconclusive* the smallest effect that
+    the comparison could have seen, in points."""
+    tables, rows = [], claims_table.chief(reference)
+    for owner, head in (("report", "claim of the report"), ("kit", "our control")):
+        cells = []
+        for row in rows:
+            if row.of == owner:
+                verdict = row.verdict if row.smallest == "-" else f"{row.verdict} ({row.smallest})"
+                place = f"[{row.commit}](docs/results.md#{row.anchor})"
+                cells.append([row.claim, row.ours, row.seeds, verdict, place])
+        tables.append(table([head, "ours, points [95%]", "seeds", "verdict", "commit"], cells))
+    return "\n\n".join(tables)
+
+
 def readme(text: str, reference: Reference) -> str:
     """The README with its marked parts made anew: the sentence on the ladder, one question through the
     stages, the claim table. Raises ValueError where marks are gone."""
-    rows = [
-        [row.claim, row.ours, row.seeds, row.verdict, f"[{row.commit}](docs/results.md#{row.anchor})"]
-        for row in claims_table.chief(reference)
-    ]
-    heads = ["claim of the report, or its control", "ours, points [95%]", "seeds", "verdict", "commit"]
     parts = {
         "ladder": ladder.summary(reference),
         "example": ladder.example(reference),
-        "claims": table(heads, rows),
+        "claims": _chief_claims(reference),
     }
     for name, part in parts.items():
         begin, end = MARKS[0].format(name), MARKS[1]

@@ -12,9 +12,13 @@ EARLIER = (
 
 
 def points(estimate: Mapping[str, Any]) -> str:
-    """A difference in points with its 95% interval: "+2.9 [-2.4, +8.1]"."""
-    mean, low, high = (_signed(100 * estimate[key]) for key in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
+    """A difference in points with its 95% interval: "+2.9 [-2.4, +8.1]". An end that only rounding makes 0
+    has one digit more: on which side of 0 it lies decides the verdict."""
+    ends = [_signed(100 * estimate[key]) for key in ("low", "high")]
+    for place, key in enumerate(("low", "high")):
+        if ends[place] == "0.0" and abs(100 * estimate[key]) >= 0.005:
+            ends[place] = f"{100 * estimate[key]:+.2f}"
+    return f"{_signed(100 * estimate['mean'])} [{ends[0]}, {ends[1]}]"
 
 
 def share(estimate: Mapping[str, Any], digits: int = 0, key: str = "mean") -> str:
@@ -51,8 +55,8 @@ def clock(seconds: float) -> str:
 def table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     """A Markdown table."""
     heads = list(heads)
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    lines = ["| " + " | ".join(str(cell) for cell in line) + " |" for line in (heads, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(heads), *lines[1:]])
 
 
 def _signed(value: float) -> str:

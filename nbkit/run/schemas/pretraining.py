@@ -79,7 +79,7 @@ class Pretrain(Computing):
     baseline_mlp: int = par(640, "10x baseline MLP width", lo=16)
     tied_embeddings: bool = par(True, "share input and output embeddings")
     arms: list[str] = par(
-        ["student_fg", "student_vanilla", "student_no_abf", "student_short"],
+        ["student_fg", "student_vanilla"],
         "what to train; the first two always",
         choices=[
             "student_fg",
@@ -123,7 +123,7 @@ class Pretrain(Computing):
     save_every: int = par(500, "steps between checkpoints; 0: none", lo=0)
     compile_steps: int = par(4_000, "torch.compile runs of at least this many steps; 0: never", lo=0)
     eval_questions: int = par(300, "held-out questions per split", lo=10)
-    long_questions: int = par(40, "pass keys and look-ups per length", lo=10)
+    long_questions: int = par(20, "pass keys and look-ups per length; 0: no study of the long context", lo=0)
 
     def check(self) -> None:
         if self.final_lr > min(self.peak_lr, self.big_peak_lr):

@@ -109,7 +109,10 @@ class Conversation:
             self.clock = Clock(self.wall_s)  # the program has loaded, the test has: now they begin
             while True:
                 if "broken" in said:
-                    return JailResult("infra", [], f"the test cannot be used: {str(said['broken'])[:300]}")
+                    why = str(said["broken"])[:300]
+                    if why.startswith("MemoryError"):  # such as a test with megabytes of expected values
+                        why += " raise memory_mb of the jail, or shorten the test"
+                    return JailResult("infra", [], f"the test cannot be used: {why}")
                 if "call" not in said:
                     return JailResult("ok", [said["passed"] is True], str(said["detail"])[:300])
                 # Question and answer in turn, until the test has its verdict.

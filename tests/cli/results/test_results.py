@@ -13,6 +13,7 @@ import pytest
 from nbkit.cli.commands import main
 from nbkit.cli.results import claims_table, command, ladder, text
 from nbkit.cli.results.reference import Reference
+from nbkit.evals import claims
 
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = Reference(ROOT / "outputs" / "reference")
@@ -54,7 +55,7 @@ def test_the_command_writes_what_changed_and_check_only_says_so(copy, capsys):
     assert "docs/results.md" in capsys.readouterr().out
     assert main(["results"]) == 0
     assert "| RL: + preference | 99% " in (copy / "docs/results.md").read_text()
-    assert re.search(r"\*\*The ladder .*\*\* .*RL: \+ preference 99%;", (copy / "README.md").read_text())
+    assert re.search(r"\*\*The ladder .*\*\* .*RL: \+ preference 99%[.;]", (copy / "README.md").read_text())
     assert main(["results", "--check"]) == 0
 
 
@@ -70,27 +71,72 @@ def test_a_readme_without_marks_is_refused(copy, capsys):
     assert "put the two marks back" in capsys.readouterr().err
 
 
-def test_claims_that_held_come_first_and_every_claim_is_there():
+def test_the_reports_claims_come_first_and_of_them_those_that_held():
     rows = claims_table.rows(REFERENCE)
-    order = [claims_table.ORDER.index(row.verdict) for row in rows if row.verdict in claims_table.ORDER]
+    order = [([*claims.OWNERS].index(row.of), claims.VERDICTS.index(row.verdict)) for row in rows]
     assert order == sorted(order)
-    assert {row.id for row in claims_table.chief(REFERENCE)} == set(claims_table.CHIEF)
+    assert len(rows) == len(claims.claims()) + 1, "the planted pools are not in the ledger"
     found = {row.id: row for row in rows}
+    assert set(claims_table.CHIEF) <= set(found)
     assert found["dpd"].ours == "+3.5 [+1.4, +5.5]"
     assert found["dpd"].verdict == "reproduced"
-    assert found["rl"].verdict == "not reproduced"
+    for row in filter(lambda row: row.estimate, rows):
+        above, below = row.estimate["low"] > 0, row.estimate["high"] < 0
+        assert (row.verdict in ("reproduced", "trend")) == above, row.id
+        assert (row.verdict == "contradicted") == below, row.id
+        # Only a comparison that shows nothing says what it could have shown.
+        assert (row.smallest != "-") == (not above and not below), row.id
     assert found["dpd-then-rl"].ours == "not measured"
+
+
+def test_the_readme_shows_the_chief_claims_that_were_measured(copy):
+    path = copy / "outputs/reference" / ladder.STUDY
+    study = json.loads(path.read_text())
+    others = [row for row in study["claims"] if row["id"] != "cold-start-own"]
+    # A claim that the study did not measure, and then the same one measured.
+    row = next(row for row in others if row["id"] == "cold-start") | {"id": "cold-start-own"}
+    path.write_text(json.dumps(study | {"claims": [*others, row | {"mean": None}]}))
+    shown = {row.id for row in claims_table.chief(Reference(copy / "outputs/reference"))}
+    assert shown == set(claims_table.CHIEF) - {"cold-start-own"}
+    row |= {"mean": 0.3, "low": 0.2, "high": 0.4, "seeds": 5}
+    path.write_text(json.dumps(study | {"claims": [*others, row]}))
+    shown = {row.id: row for row in claims_table.chief(Reference(copy / "outputs/reference"))}
+    assert set(shown) == set(claims_table.CHIEF)
+    assert shown["cold-start-own"].verdict == "reproduced"
+    assert shown["cold-start-own"].commit == REFERENCE.commit(ladder.STUDY)
+    # The README has room for it.
+    assert main(["results"]) == 0
+    readme = (copy / "README.md").read_text(encoding="utf-8")
+    assert "the domains that it teaches (math, science, code) | +30.0 [+20.0, +40.0] | 5 |" in readme
+    assert len(readme.split()) <= 1300
+
+
+def test_the_readme_has_a_table_for_the_report_and_one_for_our_controls():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    report, own = readme.index("| claim of the report |"), readme.index("| our control |")
+    assert report < readme.index("| overall SFT lifts the cold start |") < own
+    assert own < readme.index("| DPD beats SFT continued on the same positives, in as many steps |")
+    assert re.search(r"\| inconclusive \(\d+\.\d\) \|", readme), "with the smallest effect it could show"
+    assert "docs/statistics.md" in readme
+
+
+def test_our_controls_have_no_column_for_the_report():
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    report, own = page.index("### Claims of the report"), page.index("### Our own ablations and controls")
+    assert report < page.index("| claim | the report |") < own < page.index("| claim | ours, points")
 
 
 def test_the_ladder_rises_only_where_every_step_does(copy):
     path = copy / "outputs/reference" / ladder.STUDY
     found = json.loads(path.read_text())
     gains = {row["id"]: row for row in found["claims"]}
-    for low, way in (
-        (0.01, "**The ladder rises up to overall SFT**"),
-        (-0.01, "**The ladder does not rise at every step**"),
+    for first, second, way in (
+        (0.01, 0.01, "**The ladder rises at every step up to overall SFT**"),
+        (-0.01, 0.01, "**The ladder rises with overall SFT**"),
+        (0.01, -0.01, "**The ladder rises with the cold start**"),
+        (-0.01, -0.01, "**The ladder does not rise**"),
     ):
-        gains["cold-start"]["low"], gains["overall-sft"]["low"] = low, 0.01
+        gains["cold-start"]["low"], gains["overall-sft"]["low"] = first, second
         path.write_text(json.dumps(found))
         assert ladder.summary(Reference(copy / "outputs/reference")).startswith(way)
 
@@ -98,16 +144,20 @@ def test_the_ladder_rises_only_where_every_step_does(copy):
 def test_the_ladder_is_in_the_order_of_training():
     steps, baseline = ladder.steps(REFERENCE)
     assert [step.name for step in steps][0] == "FG-WSD base"
-    assert all(step.low <= step.mean <= step.high for step in (*steps, baseline))
+    assert all(step.low <= step.mean <= step.high for step in steps)
+    assert baseline is None or baseline.low <= baseline.mean <= baseline.high
 
 
 def test_numbers_as_text():
     estimate = {"mean": 0.0286, "low": -0.024, "high": 0.0812}
     assert text.points(estimate) == "+2.9 [-2.4, +8.1]"
     assert text.points({"mean": -1e-19, "low": -0.01, "high": 0.01}) == "0.0 [-1.0, +1.0]"
+    near = {"mean": -0.053, "low": -0.106, "high": -0.0003}
+    assert text.points(near) == "-5.3 [-10.6, -0.03]", "its sign decides the verdict"
+    assert text.points({"mean": 0.0, "low": 1e-6, "high": 0.01}) == "0.0 [0.0, +1.0]"
     assert text.share({"mean": 0.418, "low": 0.37, "high": 0.466}) == "42% [37, 47]"
     assert text.clock(1332) == "22:12"
-    assert text.table(["a", "b"], [[1, "x"]]) == "| a | b |\n| --- | --- |\n| 1 | x |"
+    assert text.table(["a", "b"], [[1, "x"]]) == "| a | b |\n|---|---|\n| 1 | x |"
 
 
 def test_the_minutes_of_the_readme_are_the_measured_ones():

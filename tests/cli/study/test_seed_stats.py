@@ -63,9 +63,10 @@ def test_verdicts_over_seeds(monkeypatch):
         return [row["verdict"] for row in claim_rows(measured(*means), "01_make")]
 
     up = (0.02, 0.03, 0.025, 0.03, 0.02)
-    assert verdicts(*up) == ["reproduced", "trend", "out of reach here"]
+    assert verdicts(*up) == ["reproduced", "trend", "not measured here"]
     assert verdicts(*up[:4])[0] == "trend", "four seeds are not five"
-    assert verdicts(0.02, 0.03, 0.025, 0.03, -0.09)[0] == "not reproduced"
+    assert verdicts(0.02, 0.03, 0.025, 0.03, -0.09)[0] == "inconclusive"
+    assert verdicts(*(-value for value in up))[0] == "contradicted"
     gain, data, never = claim_rows(measured(*up), "01_make")
     assert gain["ours"].startswith("+2.5 points [+1.9, +3.1]") and gain["n"] == 100 and gain["seeds"] == 5
     assert data["seeds"] == 1 and "p_t" not in data and "all seeds share" in data["note"]
@@ -73,11 +74,25 @@ def test_verdicts_over_seeds(monkeypatch):
     assert never["ours"] == "no time" and "note" not in never
 
 
+def test_toy_sizes_are_not_judged_over_seeds_either(monkeypatch):
+    monkeypatch.setattr(claims, "claims", lambda: CLAIMS)
+    rows = claim_rows(measured(0.02, 0.03, 0.025, 0.03, 0.02), "01_make", "smoke")
+    assert [row["verdict"] for row in rows] == ["unjudged", "unjudged", "not measured here"]
+
+
+def test_an_inconclusive_claim_over_seeds_names_the_smallest_effect(monkeypatch):
+    monkeypatch.setattr(claims, "claims", lambda: CLAIMS)
+    row = claim_rows(measured(0.02, 0.03, -0.025, 0.03, -0.09), None)[0]
+    half = (row["high"] - row["low"]) / 2
+    # t with four degrees of freedom: 2.776 at 97.5%, 0.941 at 80%.
+    assert row["smallest"] == pytest.approx(half * (2.776 + 0.941) / 2.776, rel=1e-3)
+
+
 def test_a_value_that_no_seed_changes_is_not_reproduced_by_five(monkeypatch):
     monkeypatch.setattr(claims, "claims", lambda: CLAIMS)
     metrics = measured(*[0.02] * 5)
     row = claim_rows(metrics, "01_make")[0]
-    assert row["verdict"] == "not reproduced" and (row["low"], row["seeds"]) == (-1.0, 1), (
+    assert row["verdict"] == "inconclusive" and (row["low"], row["seeds"]) == (-1.0, 1), (
         "one seed's own interval"
     )
     assert row["note"].startswith("equal in every seed") and row["p_t"] is None
@@ -93,7 +108,7 @@ def test_a_metric_missing_in_one_seed_is_named(monkeypatch):
     del metrics[1]["02_use"]["gain"]
     row = claim_rows(metrics, "01_make")[0]
     assert row["note"] == row["ours"] == "02_use.gain is missing in seed 1"
-    assert row["verdict"] == "out of reach here" and row["mean"] is None
+    assert row["verdict"] == "not measured here" and row["mean"] is None
 
 
 def test_parts_that_one_seed_lacks_are_left_out():

@@ -149,7 +149,7 @@ def test_run_then_skip_then_publish(study, project, capsys):
     assert (
         row["per_seed"] == {"0": 0.03, "1": 0.06} and row["mean"] == pytest.approx(0.045) and row["n"] == 50
     )
-    assert row["verdict"] == "not reproduced" and result["seeds"] == [0, 1]
+    assert row["verdict"] == "inconclusive" and result["seeds"] == [0, 1]
     assert result["overrides"] == {"01_make": {"steps": 5}, "02_use": {"factor": 3}}
     assert result["by"]["gain"]["half"]["second"]["mean"] == pytest.approx(-0.05)
     assert [(r["seed"], r["stage"]) for r in result["runs"]] == [(0, "01_make"), (0, "02_use"), (1, "02_use")]
@@ -249,7 +249,7 @@ def test_no_run_judges_what_is_there(study, capsys):
     assert "no claim is measured by all seeds" in capsys.readouterr().err
     play_all(study)
     assert run("--no-run") == 0
-    assert "not reproduced    gain" in capsys.readouterr().out
+    assert "  inconclusive       gain" in capsys.readouterr().out
     assert main(["claims", "--profile", "tiny", "--seeds", "0-2", "--stages", "02", "--no-run"]) == 2
     assert "01_make: seed 2 is missing" in capsys.readouterr().err
 

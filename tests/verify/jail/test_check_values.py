@@ -246,3 +246,11 @@ def test_exceptions_arrive_by_class_whatever_they_carry(jail, raised, caught):
     assert check(jail, code, *lines, before="import decimal").status == "pass"
     other = [line.replace(caught, "IndexError") for line in lines]
     assert check(jail, code, *other, before="import decimal").status == "fail"
+
+
+def test_a_check_too_large_for_the_memory_says_what_to_do():
+    with Jail(memory_mb=64) as small:
+        rows = ", ".join(f"([{i}], [[{i}], [{i}]])" for i in range(60_000))
+        found = check(small, "def f(x): return [[x], [x]]", f"for a, w in [{rows}]: assert c(*a) == w")
+    assert found.status == "infra"
+    assert "raise memory_mb" in found.detail

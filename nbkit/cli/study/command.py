@@ -9,6 +9,8 @@ from typing import Any
 from nbkit.cli import planning
 from nbkit.run import params
 
+ABOUT = "run stages once per seed, then judge the claims over the seeds"
+
 
 def add(command: argparse.ArgumentParser) -> None:
     """Give the command its options."""
