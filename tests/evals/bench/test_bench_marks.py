@@ -131,7 +131,7 @@ def test_calls_that_are_not_wanted(wanted, said, right):
 )
 def test_humaneval_in_both_forms(form, said, right, jail):
     test = "def check(candidate):\n    assert candidate(1, 2) == 3\n"
-    key = {"prompt": "def add(a, b):\n", "entry_point": "add", "test": test}
+    key = {"prompt": 'def add(a, b):\n    """Add."""\n', "entry_point": "add", "test": test}
     assert mark(benchmark("humaneval"), Item("h", {}, key), said, form, jail).value == right
 
 
