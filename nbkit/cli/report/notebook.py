@@ -42,9 +42,9 @@ def cells_of(path: Path | None) -> list[dict[str, Any]]:
     """The cells of a notebook file; [] where it is absent or broken, which must not hide other results."""
     try:
         found = files.read_json(path)["cells"] if path else []
+        return [cell for cell in found if isinstance(cell, dict)]
     except (OSError, ValueError, KeyError, TypeError):
         return []
-    return [cell for cell in found if isinstance(cell, dict)]
 
 
 def title_and_idea(cells: list[dict[str, Any]], stage: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ outputs/compare/<A>_and_<B>.html         two runs (`nbkit report --compare A B`)
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,13 @@ def build(profile: str, play: bool = False) -> Path:
     # Whole or not at all: an old report stays until the new one is complete.
     with files.atomic_dir(folder) as temp:
         notebooks = {stage: notebook.write_page(profile, stage, temp) for stage in params.schemas()}
-        page = render("run.html.j2", **gather.gathered(profile), notebooks=notebooks, play=play)
-        (temp / "index.html").write_text(page, encoding="utf-8")
+        (temp / "index.html").write_text(index(profile, notebooks, play), encoding="utf-8")
     return folder / "index.html"
+
+
+def index(profile: str, notebooks: Mapping[str, str], play: bool = False) -> str:
+    """The first page of a profile's report; `notebooks`: stage -> its page beside it, "" for none."""
+    return render("run.html.j2", **gather.gathered(profile), notebooks=notebooks, play=play)
 
 
 def compare(first: str, second: str) -> Path:

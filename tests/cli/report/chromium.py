@@ -20,11 +20,14 @@ FLAGS += ["--allow-file-access-from-files", "--virtual-time-budget=20000"]
 # Chromium's own window is never narrower than 500 px; a frame is.
 FRAMES = """<!DOCTYPE html><body>{frames}<pre id="widths"></pre><script>
 onload = () => {{
-  const found = [...document.querySelectorAll("iframe")].map(frame => {{
-    const page = frame.contentWindow;
-    for (const part of page.document.querySelectorAll("details")) if ({open}) part.open = true;
-    return [page.innerWidth, page.document.scrollingElement.scrollWidth];
-  }});
+  const frames = [...document.querySelectorAll("iframe")].map(frame => frame.contentWindow);
+  const found = [];
+  for (const opened of [false, true]) {{
+    for (const frame of frames) {{
+      for (const part of frame.document.querySelectorAll("details")) part.open = opened;
+      found.push([frame.innerWidth, frame.document.scrollingElement.scrollWidth]);
+    }}
+  }}
   document.getElementById("widths").textContent = JSON.stringify(found);
 }};
 </script></body>"""
@@ -35,15 +38,17 @@ def program() -> str | None:
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
-def widths(page: Path, at: list[int], folder: Path, opened: bool = False) -> list[tuple[int, int]]:
-    """(width of the window, width that the page takes), both in px, for each width of `at`; `opened`: with
-    every <details> open. `folder` is empty and takes the measuring page and the browser's profile."""
+def widths(pages: list[Path], at: list[int], folder: Path) -> list[tuple[int, int]]:
+    """(width of the window, width that the page takes), both in px: for each page and each width of `at`
+    with every <details> closed, then again with all of them open. `folder` takes the measuring page and the
+    browser's profile. Raises subprocess.TimeoutExpired after SECONDS."""
     frames = "".join(
         f'<iframe src="{page.as_uri()}" style="border:0;width:{width}px;height:900px"></iframe>'
+        for page in pages
         for width in at
     )
     measuring = folder / "measure.html"
-    measuring.write_text(FRAMES.format(frames=frames, open=str(opened).lower()))
+    measuring.write_text(FRAMES.format(frames=frames))
     command = [program() or "", *FLAGS, f"--user-data-dir={folder / 'browser'}", "--dump-dom"]
     dom, log = folder / "dom.html", folder / "log.txt"
     # Into files: its helpers would hold a pipe open after it is gone. As a group: so that they end with it.

@@ -6,15 +6,19 @@ import json
 
 import pytest
 from page_checks import Page, remote
-from tiny_runs import EXAMPLE, LEDGER, fail, last_stage, play, ran
+from tiny_runs import EXAMPLE, LEDGER, STAGES, fail, last_stage, play, ran
 
 from nbkit.cli import report
 from nbkit.cli.commands import main
 from nbkit.cli.report import notebook, pages
 
 __all__ = ["ran"]
-STAGES = ("01_make", "02_use", "03_last")
 HOSTILE = "</td></p><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>\"'&{{ 1 }}"
+
+
+def index(play: bool = False) -> str:
+    """The first page, without those of the notebooks, which take seconds."""
+    return pages.index("tiny", dict.fromkeys(STAGES, ""), play)
 
 
 def checked(text: str) -> Page:
@@ -52,7 +56,7 @@ def test_a_whole_run_ends_with_its_report(project, capsys):
 
 
 def test_what_the_page_shows(ran):
-    text = report.build("tiny").read_text()
+    text = index()
     page = checked(text)
     assert text.count('class="badge complete"') == 3
     assert "gain &lt;x&gt;" in text and "<b>0.123</b>" in text
@@ -72,16 +76,16 @@ def test_hostile_text_stays_text(project):
     last_stage(project, rows, EXAMPLE | {"question": HOSTILE, "wanted": HOSTILE, "answers": answers})
     for stage in STAGES:
         play(project, stage)
-    page = checked(report.build("tiny").read_text())
+    page = checked(index())
     assert page.text.count(HOSTILE) >= 12
 
 
 def test_a_link_to_the_page_that_talks_where_it_will_be_written(ran):
-    assert "play.html" in Page(report.build("tiny", play=True).read_text()).links
+    assert "play.html" in Page(index(play=True)).links
 
 
 def test_an_empty_profile(project):
-    text = report.build("tiny").read_text()
+    text = index()
     page = checked(text)
     assert text.count('class="badge missing"') == 3 and "No claim has been judged yet" in text
     assert "nbkit run --profile tiny" in text and [p for p in page.links if p.endswith(".html")] == []
@@ -99,28 +103,31 @@ def test_a_failed_stage(ran):
 
 def test_a_parameter_file_that_no_longer_fits(ran):
     (ran / "params/tiny/01_make.yaml").write_text("profile: tiny\nstpes: 1\n")
-    text = report.build("tiny").read_text()
+    text = index()
     checked(text)
     assert 'class="badge stale"' in text and "did you mean &#39;steps&#39;" in text
 
 
 def test_other_parameters_than_the_profiles_are_marked(ran):
     (ran / "params/tiny/01_make.yaml").write_text("profile: tiny\nsteps: 9\n")
-    text = report.build("tiny").read_text()
+    text = index()
     assert text.count('<tr class="differs">') == 1 and "(profile: 9)" in text
     assert "1 differs from params/tiny/ of today" in text
 
 
 def test_an_old_report_stays_until_the_new_one_is_whole(ran, monkeypatch):
-    before = report.build("tiny").read_text()
+    before = ran / "outputs/tiny/report/index.html"
+    before.parent.mkdir()
+    before.write_text("the old one")
 
     def broken(*_, **__):
         raise OSError("no space")
 
+    monkeypatch.setattr(notebook, "write_page", lambda *_: "")
     monkeypatch.setattr(pages, "render", broken)
     with pytest.raises(OSError, match="no space"):
         report.build("tiny")
-    assert (ran / "outputs/tiny/report/index.html").read_text() == before
+    assert before.read_text() == "the old one"
 
 
 def test_offline_removes_what_would_be_fetched():

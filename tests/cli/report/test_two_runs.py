@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from page_checks import Page, remote
-from tiny_runs import LEDGER, last_stage, play, ran
+from tiny_runs import LEDGER, STAGES, last_stage, play, ran
 
 from nbkit.cli.commands import main
 from nbkit.cli.report import parameters, two_runs, values
@@ -24,7 +24,7 @@ def two(ran: Path) -> Path:
     cells = (ran / "notebooks/01_make.ipynb").read_text().replace("steps: int = 4", "steps: int = 5")
     (ran / "notebooks/01_make.ipynb").write_text(cells)
     last_stage(ran, LATER)
-    for stage in ("01_make", "02_use", "03_last"):
+    for stage in STAGES:
         play(ran, stage)
     return ran
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+STAGES = ("01_make", "02_use", "03_last")
+_KEPT: list[Path] = []  # the outputs of the first run
 LEDGER = [
     {"id": "a", "claim": "a beats b", "of": "report", "verdict": "trend"}
     | {"mean": 0.05, "low": 0.01, "high": 0.09, "ours": "+5.0 points [+1.0, +9.0]"},
@@ -29,6 +32,7 @@ EXAMPLE = {
     },
 }
 LAST = """
+run.input("02_use", "out.json")
 import matplotlib
 from matplotlib import pyplot
 figure, axis = pyplot.subplots(figsize=(2, 1))
@@ -61,11 +65,15 @@ def play(project: Path, stage: str) -> None:
 
 
 @pytest.fixture
-def ran(project: Path) -> Path:
-    """The project after a whole run."""
+def ran(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project after a whole run. The stages run once; later tests get a copy of their outputs."""
     last_stage(project)
-    for stage in ("01_make", "02_use", "03_last"):
+    if _KEPT:
+        shutil.copytree(_KEPT[0], project / "outputs")
+        return project
+    for stage in STAGES:
         play(project, stage)
+    _KEPT.append(Path(shutil.copytree(project / "outputs", tmp_path_factory.mktemp("ran") / "outputs")))
     return project
 
 
