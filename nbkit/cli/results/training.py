@@ -72,8 +72,8 @@ def the_ladder(reference: Reference) -> str:
             table(["checkpoint", *_SPLITS.values(), "all"], rows),
             "avg@3, 300 questions per split, 95% intervals over questions, one seed. Bases "
             "complete a document; from the cold start on, models answer in chat. The cold "
-            "start trains math, science and code only. Sizes and budgets were chosen on training-split pilots "
-            "and for their time.",
+            "start trains math, science and code only. Sizes and budgets were chosen on training-split "
+            "pilots and for their time.",
         ]
     )
 

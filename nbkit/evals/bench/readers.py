@@ -51,8 +51,7 @@ def first(row: Mapping, *names: str) -> Any:
 
 
 def _id(row: Mapping, number: int, *names: str) -> str:
-    found = next((row[name] for name in names if row.get(name) is not None), number)
-    return str(found)
+    return str(next((row[name] for name in names if row.get(name) is not None), number))
 
 
 def _text(value: Any, name: str) -> str:
@@ -67,9 +66,7 @@ def _index(value: Any, options: Sequence[str], name: str) -> int:
         return LETTERS.index(value.strip().upper())
     number = int(value) if str(value).lstrip("-").isdigit() else -1
     if isinstance(value, bool) or not 0 <= number < len(options):
-        raise ValueError(
-            f"{name} is {value!r:.40}, wanted the place or letter of one of {len(options)} choices"
-        )
+        raise ValueError(f"{name} is {value!r:.40}, wanted the place or letter of one of {len(options)}")
     return number
 
 
@@ -295,10 +292,8 @@ def writingbench(row: Mapping, number: int) -> Item:
     return Item(str(row["index"]), {"question": row["query"]}, criteria, group=str(row["domain1"]))
 
 
+_CLOSED = (gsm8k, problem, cmath, gpqa, options, bbh, mmlu, cmmlu, arc, hellaswag, blimp)
+_OPEN = (humaneval, mbpp, fullstack, bfcl, ifeval, open, mt_bench, multi_challenge, writingbench)
 READERS: dict[str, Callable[[Mapping, int], Item | None]] = {
-    reader.__name__: reader
-    for reader in (gsm8k, problem, cmath, gpqa, options, bbh, mmlu, cmmlu, arc, hellaswag, blimp)
-} | {
-    reader.__name__: reader
-    for reader in (humaneval, mbpp, fullstack, bfcl, ifeval, open, mt_bench, multi_challenge, writingbench)
+    reader.__name__: reader for reader in (*_CLOSED, *_OPEN)
 }
