@@ -158,17 +158,17 @@ def test_greedy_answers_are_those_of_torch(name, request):
     ids = [token_ids(tokenizer, prompt) for prompt in prompts]
     got = run_node(
         MODEL + "return input.ids.map((p) => [...generate(model, p, options)].filter((id) => id !== null));",
-        {**packed(checkpoint), "ids": ids, "stops": stops, "most": 24},
+        {**packed(checkpoint), "ids": ids, "stops": stops, "most": 16},
     )
     assert len(got) == 50
     assert got == likeliest(model.float(), ids, got)
-    # Each ends where it must: at its first stop token, or after 24.
+    # Each ends where it must: at its first stop token, or after 16.
     for answer in got:
         assert not set(answer[:-1]) & set(stops)
-        assert answer[-1] in stops or len(answer) == 24
+        assert answer[-1] in stops or len(answer) == 16
     # And they are answers: of many tokens, and different ones.
     assert len({tuple(answer) for answer in got}) > 10
-    assert sum(map(len, got)) > 500
+    assert sum(map(len, got)) > 400
 
 
 def test_logits_are_those_of_torch_for_any_sizes(tmp_path):
