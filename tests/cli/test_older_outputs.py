@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nbkit.cli import report
 from nbkit.cli.commands import main
+from nbkit.cli.report import stage_facts
 from nbkit.cli.study import seed_stats, seeds
 from nbkit.run import files, params, provenance
 from nbkit.run.provenance import status_of
@@ -121,9 +121,9 @@ def test_the_report_shows_it_as_stale_without_its_numbers(old, capsys):
     assert "--only 01" in capsys.readouterr().err
     page = (old / "outputs/tiny/report/index.html").read_text()
     assert OLDER in page
-    state, took, memory, headline = report._stage_row("tiny", "01_make", "")[1:]
-    assert "stale" in state
-    assert (took, memory, headline) == ("-", "-", "-")
+    stage = stage_facts.facts("tiny", "01_make", stage_facts.status("tiny", "01_make"))
+    assert (stage["status"], stage["time"], stage["memory"]) == ("stale", "–", "–")
+    assert stage["headline"] == [] and stage["figures"] == []
 
 
 def test_claims_over_seeds_refuse_it(old, monkeypatch):
