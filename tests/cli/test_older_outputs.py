@@ -10,7 +10,6 @@ import pytest
 
 from nbkit.cli.commands import main
 from nbkit.cli.report import stage_facts
-from nbkit.cli.report.values import MISSING
 from nbkit.cli.study import seed_stats, seeds
 from nbkit.run import files, params, provenance
 from nbkit.run.provenance import status_of
@@ -122,9 +121,9 @@ def test_the_report_shows_it_as_stale_without_its_numbers(old, capsys):
     assert "--only 01" in capsys.readouterr().err
     page = (old / "outputs/tiny/report/index.html").read_text()
     assert OLDER in page
-    shown = stage_facts.facts("tiny", "01_make")
-    assert shown["status"] == "stale"
-    assert (shown["time"], shown["memory"], shown["headline"]) == (MISSING, MISSING, [])
+    stage = stage_facts.facts("tiny", "01_make", stage_facts.status("tiny", "01_make"))
+    assert (stage["status"], stage["time"], stage["memory"]) == ("stale", "–", "–")
+    assert stage["headline"] == [] and stage["figures"] == []
 
 
 def test_claims_over_seeds_refuse_it(old, monkeypatch):

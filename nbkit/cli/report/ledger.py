@@ -40,11 +40,12 @@ def gathered(metrics: Mapping[str, Any], profile: str) -> dict[str, Any]:
 
 def shown(row: Mapping[str, Any], profile: str) -> dict[str, Any]:
     """A ledger row as the page shows it; `of` is "report" where an older run does not say."""
-    known = ("id", "claim", "report", "ours", "seeds", "n")
+    known, found = ("id", "claim", "report", "ours", "seeds", "n"), group(row, profile)
     return {key: row.get(key) for key in known} | {
         "of": "kit" if row.get("of") == "kit" else "report",
-        "verdict": str(row.get("verdict", "")),
-        "group": group(row, profile),
+        # An older run at toy size wrote a verdict all the same.
+        "verdict": "unjudged" if found == "unjudged" else str(row.get("verdict", "")),
+        "group": found,
     }
 
 

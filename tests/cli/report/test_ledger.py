@@ -37,6 +37,7 @@ def test_group(row, group):
 
 def test_smoke_judges_nothing_whatever_an_older_run_wrote():
     assert ledger.group(claim("trend", 0.1, 0.2), "smoke") == "unjudged"
+    assert ledger.shown(claim("trend", 0.1, 0.2), "smoke")["verdict"] == "unjudged"
     assert ledger.group(claim("undisclosed", None, None), "smoke") == "unmeasured"
 
 
