@@ -88,7 +88,7 @@ class Judge:
         missing = [item.id for item in items if bench.verifier == "pairwise" and item.id not in self.opponent]
         if missing:
             raise ValueError(
-                f"opponent: no answer for {missing[0]!r} and {len(missing) - 1} more of {len(items)} questions; "
+                f"opponent: no answer for {missing[0]!r} and {len(missing) - 1} more of {len(items)}; "
                 'give --opponent FILE with one line {"id": ..., "answer": ...} for each'
             )
 

@@ -295,10 +295,6 @@ def writingbench(row: Mapping, number: int) -> Item:
     return Item(str(row["index"]), {"question": row["query"]}, criteria, group=str(row["domain1"]))
 
 
-READERS: dict[str, Callable[[Mapping, int], Item | None]] = {
-    reader.__name__: reader
-    for reader in (gsm8k, problem, cmath, gpqa, options, bbh, mmlu, cmmlu, arc, hellaswag, blimp)
-} | {
-    reader.__name__: reader
-    for reader in (humaneval, mbpp, fullstack, bfcl, ifeval, open, mt_bench, multi_challenge, writingbench)
-}
+_ALL = (gsm8k, problem, cmath, gpqa, options, bbh, mmlu, cmmlu, arc, hellaswag, blimp, humaneval, mbpp)
+_ALL += (fullstack, bfcl, ifeval, open, mt_bench, multi_challenge, writingbench)
+READERS: dict[str, Callable[[Mapping, int], Item | None]] = {reader.__name__: reader for reader in _ALL}
