@@ -205,7 +205,7 @@ def _status(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     from nbkit.cli import report  # noqa: PLC0415 (each command loads what it needs)
 
-    if getattr(arguments, "compare", None):  # `nbkit run`, which ends here too, has no such option
+    if getattr(arguments, "compare", None):
         print(f"report: {report.compare(*arguments.compare)}")
         return 0
     outputs.known_profile(arguments.profile)
@@ -213,8 +213,9 @@ def _report(arguments: argparse.Namespace) -> int:
         outputs.look_at_outputs(arguments.profile)
         return 2
     outputs.look_at_formats(arguments.profile)
-    print(f"report: {report.build(arguments.profile)}")
-    if getattr(arguments, "play", False):  # `nbkit run`, which ends here too, has no such option
+    play = getattr(arguments, "play", False)  # `nbkit run`, which ends here too, has no such option
+    print(f"report: {report.build(arguments.profile, play)}")
+    if play:
         from nbkit.cli.play import page  # noqa: PLC0415 (imports torch)
 
         print(f"play: {page.build(arguments.profile)}")

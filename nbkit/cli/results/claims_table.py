@@ -23,6 +23,7 @@ CHIEF = (
     "content-over-format",
     "cold-start-scaling",
     "refinement",
+    "revision",
     "fg-wsd-base",
     "fg-wsd-planted",
     "fg-wsd-sft",

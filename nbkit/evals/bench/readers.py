@@ -292,8 +292,6 @@ def writingbench(row: Mapping, number: int) -> Item:
     return Item(str(row["index"]), {"question": row["query"]}, criteria, group=str(row["domain1"]))
 
 
-_CLOSED = (gsm8k, problem, cmath, gpqa, options, bbh, mmlu, cmmlu, arc, hellaswag, blimp)
-_OPEN = (humaneval, mbpp, fullstack, bfcl, ifeval, open, mt_bench, multi_challenge, writingbench)
-READERS: dict[str, Callable[[Mapping, int], Item | None]] = {
-    reader.__name__: reader for reader in (*_CLOSED, *_OPEN)
-}
+_ALL = (gsm8k, problem, cmath, gpqa, options, bbh, mmlu, cmmlu, arc, hellaswag, blimp, humaneval, mbpp)
+_ALL += (fullstack, bfcl, ifeval, open, mt_bench, multi_challenge, writingbench)
+READERS: dict[str, Callable[[Mapping, int], Item | None]] = {reader.__name__: reader for reader in _ALL}

@@ -27,6 +27,7 @@ from nbkit.models.engine import Completion, sample_seed
 from nbkit.run import files, progress
 from nbkit.verify.jail.jail import Jail
 
+_NO_ROOM = "the question fills the model's context, which leaves no room for an answer"
 __all__ = ["Options", "Target", "run_benchmark"]
 
 
@@ -201,6 +202,8 @@ def _marked(
     told = {(i, j): found[i]["completions"][j] for i, j in answers}
     # What never came has no mark.
     marks = {place: Mark(None, {}, one["detail"]) for place, one in told.items() if one["stop"] == "error"}
+    # A question that fills the context was never answered; "no call" must not make it right.
+    marks |= {place: Mark(0.0, {}, _NO_ROOM) for place, one in told.items() if _no_room(one)}
     left = [place for place in answers if place not in marks]
     if bench.answers == "judge":
         given = judge.marks(bench, [(asked[i], told[i, j]["texts"]) for i, j in left])
@@ -214,6 +217,10 @@ def _marked(
         Record(row["completions"], [marks[i, j] for j in range(len(row["completions"]))])
         for i, row in enumerate(found)
     ]
+
+
+def _no_room(completion: dict[str, Any]) -> bool:
+    return completion["stop"] == "context" and not completion["texts"][-1]
 
 
 def _by_verifier(bench, form, asked, told, places, jail) -> dict[tuple[int, int], Mark]:

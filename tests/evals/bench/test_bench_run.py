@@ -94,6 +94,17 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_answers(model, ifeval, tm
     assert again.texts == whole.texts
 
 
+def test_a_question_without_room_for_an_answer_is_wrong(model, tmp_path):
+    row = {"category": "irrelevance", "function": [{"name": "f", "parameters": {"type": "dict"}}]}
+    rows = [row | {"id": "long", "question": [[{"role": "user", "content": "word " * 400}]]}]
+    result = run.run_benchmark(
+        model, "bfcl", run.Options(data=write(tmp_path / "b.jsonl", rows), k=1), tmp_path
+    )
+    assert result.summary()["stops"] == {"context": 1}
+    assert result.overall.mean == 0.0
+    assert "no room for an answer" in result.records[0].marks[0].detail
+
+
 def test_log_likelihood_tasks(model, tmp_path):
     pairs = [
         {
