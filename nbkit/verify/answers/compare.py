@@ -21,8 +21,9 @@ from nbkit.verify.agent import judge
 from nbkit.verify.answers.extract.answer import extract_answer
 from nbkit.verify.answers.parse.clean import acceptable, balanced, clean
 from nbkit.verify.answers.parse.forms import same_integer
+from nbkit.verify.answers.parse.kinds.nodes import Leaf, Node
 from nbkit.verify.answers.parse.reading import read
-from nbkit.verify.answers.parse.structures import Leaf, Node, compare
+from nbkit.verify.answers.parse.structures import compare
 from nbkit.verify.answers.question import Question, keys_of, plain_text
 from nbkit.verify.answers.values import Hopeless, Key, Values, evaluate
 from nbkit.verify.errors import GraderError

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from nbkit.verify.answers.parse import formula
+from nbkit.verify.answers.parse.kinds.nodes import Leaf, Node
 from nbkit.verify.answers.parse.leaves import read_leaf
 from nbkit.verify.answers.parse.splitting import split
-from nbkit.verify.answers.parse.structures import Leaf, Node
 
 Read = Callable[[str], Node | Leaf]
 

@@ -10,8 +10,8 @@ from fractions import Fraction
 
 from nbkit.verify.answers.parse import formula, units
 from nbkit.verify.answers.parse.clean import FUNCTIONS
+from nbkit.verify.answers.parse.kinds.nodes import Leaf
 from nbkit.verify.answers.parse.rational import exact
-from nbkit.verify.answers.parse.structures import Leaf
 
 _PERCENT = re.compile(r"(.*?) ?(?:%|per ?cent\b|pct\.?|percentage(?: points?)?)", re.IGNORECASE)
 _BASES = {

@@ -56,4 +56,5 @@ def is_constant(text: str) -> bool:
     """Is this a calculation without variables: 2 + 3, log_2 8, gcd(12, 18)?"""
     if tokens := formula.parse(text):
         return not formula.variables(tokens)
-    return bool(read := latex(text)) and not re.search("[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", read))
+    read = latex(text) or ""
+    return bool(re.search("[0-9]", read)) and not re.search("[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", read))

@@ -16,6 +16,8 @@ from nbkit.verify.answers.parse.forms import (
     read_sequence,
     read_system,
 )
+from nbkit.verify.answers.parse.kinds.nodes import Leaf, Node, as_region, flat, is_infinite, is_region, span
+from nbkit.verify.answers.parse.kinds.points import choices
 from nbkit.verify.answers.parse.leaves import is_clock, read_leaf
 from nbkit.verify.answers.parse.named import is_constant, names_value
 from nbkit.verify.answers.parse.splitting import (
@@ -30,7 +32,6 @@ from nbkit.verify.answers.parse.splitting import (
     join_thousands,
     split,
 )
-from nbkit.verify.answers.parse.structures import Leaf, Node, as_region, flat, is_infinite, is_region, span
 
 MAX_STRUCTURE = 1000  # characters
 _MAX_DEPTH = 8
@@ -42,7 +43,7 @@ _WORD_SPLITS = re.compile(
     r"(?<![^\W\d_])(or|and)(?![a-z])|(?<=[0-9)}])(or|and)(?=[a-zA-Z] ?=)|(或者?|和|以及|且)"
 )
 # The point A(1, 2), the column [1, 2]^T.
-_DRESSED = re.compile(r"(?:[A-Z]'? ?(?=\())?([(\[⟨].*,.*[)\]⟩])(?:\^ ?\{? ?(?:T|\\top) ?\}?)?")
+_DRESSED = re.compile(r"(?:([A-Z]'?) ?(?=\())?([(\[⟨].*,.*[)\]⟩])(?:\^ ?\{? ?(?:T|\\top) ?\}?)?")
 
 
 def read(text: str, depth: int = 0) -> Node | Leaf:
@@ -72,8 +73,9 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
         rest = re.sub(rf"(?<![a-zA-Z]){re.escape(match[1])} ?≠", " ", match[2])
         if not re.search("[=<>≤≥≠]", rest) and (node := _without(read(rest, depth + 1), match[1])):
             return node
-    if (match := _DRESSED.fullmatch(text)) and match[1] != text and closes_at_end(match[1]):
-        return read(match[1], depth + 1)
+    if (match := _DRESSED.fullmatch(text)) and match[2] != text and closes_at_end(match[2]):
+        inner = read(match[2], depth + 1)
+        return (choices(text) or Node("named", (inner,), match[1], text)) if match[1] else inner
     # What separates most loosely is read first: lists, then unions, relations, brackets.
     for reader in (
         _read_list,
@@ -212,7 +214,7 @@ def _read_equation(parts: list[str], depth: int) -> Node | Leaf:
         value = read(right, depth)  # a calculation that ends in its value
         return Node("named", (value,), left) if NAMED.fullmatch(left) else value
     if re.fullmatch(rf"\( ?{NAME}(?: ?, ?{NAME})+ ?\)", left):
-        return read(right, depth)
+        return Node("named", (read(right, depth),), left.replace(" ", ""))
     if names_value(left):
         return Node("named", (read(right, depth),), _name(left))
     if names_value(right) and not re.search(rf"(?<![a-zA-Z\\]){re.escape(right)}(?![a-zA-Z])", left):

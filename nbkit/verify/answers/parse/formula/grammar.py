@@ -152,6 +152,8 @@ class Parser(TokenStream):
     def _read_letter(self, text: str) -> list[str]:
         if self.running and (index := self._running_index()):
             return [*index, "@" + text]
+        if text in ("C", "P") and (chosen := self._choice(text)):
+            return chosen
         name = text + self._subscript()
         while self._accept("'"):
             name += "'"
@@ -160,6 +162,18 @@ class Parser(TokenStream):
         if name == "e" or (name == "i" and not self.vectors):
             return [name]
         return ["$" + name]
+
+    def _choice(self, letter: str) -> list[str]:
+        """C(n, k), which is the binomial coefficient, and P(n, k), k! times it; [] for anything else."""
+        at = self.at
+        if self._accept("("):
+            top = self._sum()
+            if self._accept(","):
+                bottom = self._sum()
+                self._expect(")")
+                return top + bottom + ["binom"] + ([*bottom, "fact", "mul"] if letter == "P" else [])
+        self.at = at
+        return []
 
     def _running_index(self) -> list[str]:
         """The index of a_k or F_{n-k-1} in a sum over k; [] for any other subscript."""
@@ -187,6 +201,8 @@ class Parser(TokenStream):
     def _read_sign(self, text: str) -> list[str]:
         if text in "π∞":
             return [text]
+        if text == "Γ" and self._next()[1] == "(":
+            return [*self._atom(), "1", "sub", "fact"]  # Γ(n + 1) is n!
         # Greek letters are variables with names of their own; only π and ∞ have values.
         if text in GREEK:
             return ["$" + text + self._subscript()]
