@@ -11,7 +11,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from nbkit.verify.answers.parse import formula
-from nbkit.verify.answers.parse.kinds.nodes import Leaf, Node
+from nbkit.verify.answers.parse.kinds.nodes import Leaf, Node, span
 from nbkit.verify.answers.parse.leaves import read_leaf
 from nbkit.verify.answers.parse.splitting import split
 
@@ -140,3 +140,24 @@ def read_matrix(text: str, read: Read) -> Node | Leaf | None:
 
 def _cell(factor: str, text: str, read: Read) -> Node | Leaf:
     return read_leaf(f"{factor}({text})") if factor else read(text)
+
+
+def read_distance(match: re.Match, bound: str, sign: str) -> Node:
+    """|x - a| < b lies between a - b and a + b; |x - a| > b outside."""
+    centre = f"{'-' if match[2] == '+' else ''}({match[3] or '0'})"
+    low, high = read_leaf(f"{centre}-({bound})"), read_leaf(f"{centre}+({bound})")
+    closed = sign in "≤≥"
+    if sign in "<≤":
+        return span("[" if closed else "(", low, high, "]" if closed else ")", match[1])
+    outer = (
+        (read_leaf("-∞"), low, "(", "]" if closed else ")"),
+        (high, read_leaf("∞"), "[" if closed else "(", ")"),
+    )
+    return Node("union", tuple(span(left, a, b, right, match[1]) for a, b, left, right in outer))
+
+
+def read_ratio(text: str, _: int) -> Node | Leaf | None:
+    if ":" not in text or not (parts := split(text, ":")) or not 2 <= len(parts) <= 6 or not all(parts):
+        return None
+    shares = [read_leaf(f"({part})/({parts[-1]})") for part in parts[:-1]]
+    return shares[0] if len(shares) == 1 else Node("tuple", tuple(shares), ":")

@@ -12,11 +12,14 @@ from nbkit.verify.answers.parse.forms import (
     OTHER_FORM,
     read_congruence,
     read_cross,
+    read_distance,
     read_matrix,
+    read_ratio,
     read_sequence,
     read_system,
 )
 from nbkit.verify.answers.parse.kinds.nodes import Leaf, Node, as_region, flat, is_infinite, is_region, span
+from nbkit.verify.answers.parse.kinds.numbers import in_words
 from nbkit.verify.answers.parse.kinds.points import choices
 from nbkit.verify.answers.parse.leaves import is_clock, read_leaf
 from nbkit.verify.answers.parse.named import is_constant, names_value
@@ -37,6 +40,7 @@ MAX_STRUCTURE = 1000  # characters
 _MAX_DEPTH = 8
 _EMPTY = re.compile(r"∅|⦃ ?⦄|no (?:real )?solutions?(?: exists?)?|none|empty set|无解", re.IGNORECASE)
 _REALS = re.compile(r"ℝ|all (?:real numbers|reals)|real numbers|实数|全体实数", re.IGNORECASE)
+_ANGLE = re.compile(r"(?:m ?)?∠ ?\{? ?([A-Z]{3}) ?\}?")
 _FLIP = dict(zip("<>≤≥", "><≥≤", strict=True))
 _REMAINDER = re.compile(r"(?:[0-9 +*/().^{}-]|mod(?:ulo)?\b)+")
 _WORD_SPLITS = re.compile(
@@ -60,7 +64,13 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
         left, _, right = text.partition("≈")
         return read(right if NAMED.fullmatch(left.strip()) else left, depth + 1)
     text = join_thousands(text)
-    if units.compound(text) or is_one_number(text) or is_clock(text) or text == "…":
+    if (
+        units.compound(text)
+        or in_words(text) is not None
+        or is_one_number(text)
+        or is_clock(text)
+        or text == "…"
+    ):
         return read_leaf(text)
     if text[0] == "∈":  # x belongs to it, without the x
         return _region_first(read(text[1:], depth + 1))
@@ -79,12 +89,13 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
     # What separates most loosely is read first: lists, then unions, relations, brackets.
     for reader in (
         _read_list,
+        _read_angle,
         _read_union,
         _read_except,
         _read_relation,
         _read_enclosed,
         _read_signs,
-        _read_ratio,
+        read_ratio,
         _read_rows,
     ):
         if (node := reader(text, depth + 1)) is not None:
@@ -140,6 +151,15 @@ def _join_regions(items: list, either: bool) -> Node:
             if low.value is None or high.value is None or low.value < high.value:
                 return Node("span", (low, high), lows[0].name, lows[0].sides[0] + highs[0].sides[1])
     return Node("union", tuple(flat(items, "union")))
+
+
+def _read_angle(text: str, depth: int) -> Node | Leaf | None:
+    """∠ABC is ∠CBA, but not ∠ACB; the sign is nothing more before a formula or a name."""
+    if "∠" not in text:
+        return None
+    if match := _ANGLE.fullmatch(text):
+        return Leaf(f"∠{min(match[1], match[1][::-1])}")
+    return read(text.replace("∠", " "), depth)
 
 
 def _read_union(text: str, depth: int) -> Node | None:
@@ -223,8 +243,10 @@ def _read_equation(parts: list[str], depth: int) -> Node | Leaf:
 
 
 def _name(text: str) -> str:
-    """Without spaces, other than those between words."""
-    return text if re.fullmatch("[a-zA-Z]{3,}(?: [a-zA-Z]{2,})+", text) else text.replace(" ", "")
+    """Without spaces, other than those between words and behind a command."""
+    if re.fullmatch("[a-zA-Z]{3,}(?: [a-zA-Z]{2,})+", text):
+        return text
+    return re.sub(r"(\\[a-zA-Z]+ )(?=[a-zA-Z])| ", lambda space: space[1] or "", text)
 
 
 def _read_inequality(parts: list[str], sign: str, leaves: list[Leaf]) -> Node | None:
@@ -232,7 +254,7 @@ def _read_inequality(parts: list[str], sign: str, leaves: list[Leaf]) -> Node | 
         name, bound = parts[ours], leaves[other]
         match = re.fullmatch(rf"\| ?({NAME}) ?(?:([+-]) ?([^|]+))?\|", name)
         if match and direction != "≠" and bound.tokens:
-            return _read_distance(match, parts[other], direction)
+            return read_distance(match, parts[other], direction)
         if NAMED.fullmatch(name) and bound.tokens and "$" + name not in bound.tokens:
             if direction == "≠":
                 return _without(bound, name)
@@ -241,20 +263,6 @@ def _read_inequality(parts: list[str], sign: str, leaves: list[Leaf]) -> Node | 
                 return span(left, bound, read_leaf("∞"), ")", name)
             return span("(", read_leaf("-∞"), bound, right, name)
     return Node("relation", tuple(leaves), sign)
-
-
-def _read_distance(match: re.Match, bound: str, sign: str) -> Node:
-    """|x - a| < b lies between a - b and a + b; |x - a| > b outside."""
-    centre = f"{'-' if match[2] == '+' else ''}({match[3] or '0'})"
-    low, high = read_leaf(f"{centre}-({bound})"), read_leaf(f"{centre}+({bound})")
-    closed = sign in "≤≥"
-    if sign in "<≤":
-        return span("[" if closed else "(", low, high, "]" if closed else ")", match[1])
-    outer = (
-        (read_leaf("-∞"), low, "(", "]" if closed else ")"),
-        (high, read_leaf("∞"), "[" if closed else "(", ")"),
-    )
-    return Node("union", tuple(span(left, a, b, right, match[1]) for a, b, left, right in outer))
 
 
 def _read_enclosed(text: str, depth: int) -> Node | Leaf | None:
@@ -293,10 +301,3 @@ def _read_signs(text: str, depth: int) -> Node | None:
         return None
     signs = [text.translate({ord("±"): a, ord("∓"): b}) for a, b in ("+-", "-+")]
     return Node("list", tuple(flat([read(one, depth) for one in signs], "list")))
-
-
-def _read_ratio(text: str, depth: int) -> Node | Leaf | None:
-    if ":" not in text or not (parts := split(text, ":")) or not 2 <= len(parts) <= 6 or not all(parts):
-        return None
-    shares = [read_leaf(f"({part})/({parts[-1]})") for part in parts[:-1]]
-    return shares[0] if len(shares) == 1 else Node("tuple", tuple(shares), ":")

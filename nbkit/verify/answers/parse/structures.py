@@ -11,6 +11,7 @@ from nbkit.verify.answers.parse import formula
 from nbkit.verify.answers.parse.kinds.congruences import compare_congruences
 from nbkit.verify.answers.parse.kinds.nodes import Leaf, Node, Same, as_region, is_infinite, is_region
 from nbkit.verify.answers.parse.kinds.points import compare_tuples, names_of, permutations
+from nbkit.verify.answers.parse.kinds.regions import merged
 from nbkit.verify.answers.parse.names import same_names
 
 _MOST_PAIRS = 20_000  # of items that are compared: a hundred on either side, both ways
@@ -103,7 +104,7 @@ def _vector(node: Node) -> tuple:
 
 
 def _compare_regions(ours: Node, gold: Node, same: Same) -> bool | None:
-    spans = [node.items if node.kind == "union" else (node,) for node in (ours, gold)]
+    spans = [merged(node.items) if node.kind == "union" else (node,) for node in (ours, gold)]
     return _any_order(*spans, lambda a, b: _same_span(a, b, same), direct=True)
 
 

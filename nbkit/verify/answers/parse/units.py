@@ -51,6 +51,8 @@ _ANY = {("unit",), ("square", "unit"), ("cubic", "unit"), ("sq", "unit")}
 _IRREGULAR = {"people": "person", "men": "man", "women": "woman", "children": "child", "mice": "mouse"}
 _TAIL = re.compile(r"(?<![^\W\d_πei])(?<![a-zA-Z]{2})[^\W\d_]|[°Ω¢€£$¥₹]")
 _PIECE = re.compile(r"°[CF]|[°¢€£$¥₹℃℉]|[a-zA-ZμΩÅ']+\.?|[\u4e00-\u9fff]+|\^\s*\{?\s*-?[1-9]\s*\}?|[/*()\-]")
+# Chinese words that make another number or a bound of the one before them: 5的倍数, 5以上.
+_CHANGES = re.compile("的|倍数|以[上下内外]|不到|多于|少于|余|多[个人]")
 _TIGHT = set("mgshL")  # single letters that are a unit even right behind a digit: "5m", but "5x", "5K"
 
 
@@ -203,6 +205,8 @@ def _label(pieces: list[str], words: list[str]) -> Unit | None:
     if not 0 < len(words) <= 4 or any(piece[0] in "^*()-" for piece in pieces):
         return None
     plain = {piece.rstrip(".").casefold() for piece in pieces} | {word.casefold() for word in words}
+    if any(_CHANGES.search(word) for word in words):
+        return None
     if plain & NO_LABEL or any(len(word) < 2 and word.isascii() and word != "a" for word in words):
         return None
     # MBIT is neither mbit nor Mbit.
