@@ -15,7 +15,8 @@ from nbkit.verify.answers.values import latex
 _INDEX = r"(?: ?_ ?(?:\{[^{}]{0,40}\}|[a-zA-Z0-9]))?"
 _CALL = rf"(?:[a-zA-Z]{_INDEX}'{{0,3}} ?\([^()]{{1,60}}\))"
 _FIGURE = (  # AB, [ABC], |AB|, \triangle ABC, S_{ABC}
-    r"(?:⇀[A-Z]{2}|\[ ?[A-Z]{3,8}'? ?\]|\|[A-Z]{2,4}\||(?:\\(?:overline|overrightarrow|triangle) ?)?\{?[A-Z]{2,8}'?\}?"
+    r"(?:⇀[A-Z]{2}|\[ ?[A-Z]{3,8}'? ?\]"
+    r"|\|[A-Z]{2,4}\||(?:\\(?:overline|overrightarrow|triangle) ?)?\{?[A-Z]{2,8}'?\}?"
     r"|[A-Z]_ ?\{[A-Z ]{1,8}\})"
 )
 _FIGURES = rf"{_FIGURE}(?: ?[+*-]? ?{_FIGURE}){{0,4}}"

@@ -20,7 +20,8 @@ _DERIVATIVE = re.compile(r"d[a-z]/d[a-z]|\\frac ?\{d[a-z]?\} ?\{d[a-z]\}(?:\([a-
 _FUNCTION = re.compile(r"(sin|cos|tan|cot|sec|csc)[ (]?(.*?)\)?")
 # A command or a known word, and what it is applied to: \max, \det A, Var(X), \mathbb {E}[X].
 _OPERATOR = re.compile(
-    r"(?:\\(?!frac|overline|bar|triangle|hat|dot|ddot)(?P<command>(?!mathbb)[a-zA-Z]{2,14})(?![a-zA-Z])|\\mathbb ?\{?(?P<double>[A-Z])\}?"
+    r"(?:\\(?!frac|overline|bar|triangle|hat|dot|ddot|mathbb)(?P<command>[a-zA-Z]{2,14})(?![a-zA-Z])"
+    r"|\\mathbb ?\{?(?P<double>[A-Z])\}?"
     r"|(?P<word>det|tr|trace|rank|rk|dim|ker|nullity|lcm|gcd|max|min|sup|inf|arg|deg|ord|sgn|span|Re|Im|Res|Var|Cov|Corr|Pr|SD)"
     r"(?![a-z]))(?:_ ?(?:\{[^{}]{0,40}\}|\w))?(?P<argument>.{0,80})"
 )

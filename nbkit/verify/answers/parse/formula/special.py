@@ -1,4 +1,4 @@
-"""Parts of formulas with several arguments or an index, for `grammar.py`: gcd(a, b), C(n, k), a_k, vectors."""
+"""Parts with several arguments or an index (for `grammar.py`): gcd(a, b), C(n, k), a_k, vectors."""
 
 from nbkit.verify.answers.parse.formula.tokens import TokenStream
 
