@@ -56,8 +56,8 @@ _ORDERED = re.compile("[A-H]{3,8}")  # ABCD is not DCBA, while AC and CA choose 
 # What has no value and means only itself, so that another one differs: f(y, x), q \\implies p, \\aleph _1.
 _SYMBOLIC = re.compile(
     r"[a-zA-Z]'{0,3} ?\([a-z](?: ?, ?[a-z]){1,5}\)"
-    r"|(?:[A-Za-z0-9 (){}_]{0,60}(?:→|\\(?:implies|impliedby|iff|(?:Long|long)?(?:Right|right|Left|left|Leftright"
-    r"|leftright)arrow|(?:sub|sup)set(?:n?eq)?|parallel|perp|mapsto|aleph|d{1,3}ot|forall|exists|neg|lnot)"
+    r"|(?:[A-Za-z0-9 (){}_]{0,60}(?:→|\\(?:implies|impliedby|iff|(?:[Ll]ong)?(?:[Ll]eft)?(?:[Rr]ight)?"
+    r"arrow|(?:sub|sup)set(?:n?eq)?|parallel|perp|mapsto|aleph|d{1,3}ot|forall|exists|neg|lnot)"
     r"(?![a-zA-Z]))){1,6}[A-Za-z0-9 (){}_]{0,60}"
 )
 _PAIR = re.compile(r"\([A-H](?: ?, ?[A-H])+\)")

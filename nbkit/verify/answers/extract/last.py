@@ -11,6 +11,7 @@ from nbkit.verify.answers.extract.bounds import denied_at, qualified_from
 from nbkit.verify.answers.extract.equations import chain, formulas
 from nbkit.verify.answers.extract.hedges import offers_another, second_value, takes_back
 from nbkit.verify.answers.extract.numerals import BARE_LATEX, LIST_LABEL, NUMBER
+from nbkit.verify.answers.extract.words.about import asked
 from nbkit.verify.answers.parse.units import NO_PLACE
 
 # What makes another number of the one before it, of which it is a part.
@@ -63,7 +64,7 @@ def last_in(text: str) -> str:
                 best = (number.end(), number[0], number.start())
     # "… is not 5" gives nothing; "at least 5" is the whole of it, and so is "5, else 6".
     end, value, start = best
-    if denied_at(text, start) or takes_back(text[end:]):
+    if denied_at(text, start) or takes_back(text[end:]) or asked(text, start, end):
         return ""
     if end > 0 and (scale := _SCALE.match(text, end)):
         return f"{value}{scale[0]}"

@@ -130,14 +130,15 @@ _LAST = [
     (re.compile(r"\+\s*/\s*-"), "±"),
     (re.compile(r"百分之 ?([0-9.]+)"), r"\1%"),
     (
-        re.compile(r"(?<![0-9.,/])([0-9]{1,20}(?:\.[0-9]{1,20})?) ?(?:‰|per ?mill?e?(?![a-z]))"),
+        re.compile(r"(?<![0-9.,/])([0-9]{1,20}(?:\.[0-9]{1,20})?) ?(?:‰|(?:per ?mille|permill?)(?![a-z]))"),
         r"\\frac {\1}{1000}",
     ),
     (re.compile(r"\s+"), " "),
     (
         re.compile(
             r"(?<=[0-9}]) ?\((?!(?:not|mod|base|binary|octal|hex|wrong|incorrect|false|maybe|perhaps"
-            r"|possibly|if|unless|else|otherwise)\b)[a-z]{3,}(?:[ -][a-z]{3,})*\)\.? ?$"
+            r"|possibly|if|unless|else|otherwise|rejected|discarded|invalid|extraneous|too|fails|failed"
+            r"|nope)\b)[a-z]{3,}(?:[ -][a-z]{3,})*\)\.? ?$"
         ),
         "",
     ),  # 5 (five)

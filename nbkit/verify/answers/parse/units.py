@@ -37,7 +37,9 @@ NO_LABEL = FUNCTIONS | {
     "seventh", "sevenths", "eighth", "eighths", "ninth", "ninths", "tenth", "tenths", "hundredth",
     "hundredths", "thousandth", "thousandths", "infinity", "undefined", "percent", "except", "but",
     "choose", "base", "with", "without", "when", "where", "for", "all", "from", "between", "at",
-    "through", "by", "negative", "wrong", "false",
+    "through", "by", "negative", "wrong", "false", "nope", "rejected", "discarded", "invalid", "extraneous",
+    "fail", "fails", "failed", "too", "contradiction", "never", "neither", "nor",
+    "impossible",
     "incorrect", "below", "above", "under", "else", "otherwise", "unless", "alternatively", "maybe",
     "perhaps", "possibly",
 }  # fmt: skip
@@ -100,7 +102,7 @@ _ANY_SORTED = {tuple(sorted(words)) for words in _ANY}
 
 def _plausible(unit: Unit, tail: str, tight: bool) -> bool:
     """Not rather a product of variables? "2xy", "5K" and "2gh" are formulas; "5 K", "5m", "5 boys" not."""
-    if not tail.isascii() or tail in _ORDINALS:
+    if not tail.isascii() or tail in _ORDINALS or tuple(sorted(unit.words)) in _ANY_SORTED:
         return True
     if unit.powers is not None:
         return not (tight and len(tail) == 1 and tail not in _TIGHT)
