@@ -17,7 +17,7 @@ _BOUND = (
     r"(?:\s{1,3}or\s{1,3}equal\s{1,3}to)?"
     r"|(?:greater|less|larger|smaller|more)\s{1,3}or\s{1,3}equal(?:\s{1,3}(?:to|than))?"
     rf"|{foreign.BOUND}"
-    r"|under|over|above|below|beyond|exceeds|between\s{1, 3}[^.;!?\n]{1, 40}?\s{1, 3}and)"
+    r"|under|over|above|below|beyond|exceeds|between\s{1,3}[^.;!?\n]{1,40}?\s{1,3}and)"
 )
 # Words that make another value of the one behind them; boxes (`boxes.py`) and sentences read the same ones.
 OPERATIONS = (
@@ -47,7 +47,7 @@ _OPERATION_BEFORE = re.compile(
     rf"|(?:adding|subtracting|multiplying|dividing|raising)\s{_AMOUNT}\s(?:to|from|by)"
     r"|(?:[0-9][0-9.,]{0,20}(?:%|/[0-9]{1,9})|\$?\\frac\{?\w{1,9}\}?\{?\w{1,9}\}?\$?)\sof"
     rf"|{_AMOUNT}\s(?:plus|minus|(?:multiplied\s|divided\s)?by)"
-    r"|every|per|after|before|until|till|almost|nearly|virtually|(?:just\s)?(?:short|shy)\sof|just\s(?:under|over|below|above)"
+    r"|almost|nearly|virtually|(?:just\s)?(?:short|shy)\sof|just\s(?:under|over|below|above)"
     # "zero point 5", "one in 5", "two and 5 tenths"
     rf"|{NUMBER_WORDS}(?:[\s-](?:point|and|in|out\sof|over|hundred|thousand|million)){{0,2}}){_OPENS}$",
     re.IGNORECASE,

@@ -64,6 +64,8 @@ _NO_TURN = re.compile(
 _NAMED = re.compile(  # "Number of ways = ", "Value of $x$: "
     r"[A-Za-z][A-Za-z ]{1,80}(?:\$[A-Za-z]\$[A-Za-z ]{1,40})?[=:]\s{0,3}(?=\$|[-−]?[0-9])"
 )
+# With a unit a time ("after 36 seconds"), without one another number.
+_WITHOUT_UNIT = re.compile(r"\b(?:every|each|per|after|before|until|till|past)\s?$", re.IGNORECASE)
 _LETTER_IS = re.compile(r"\$([A-Za-z])\$\s(?:equals|is(?:\sequal\sto)?)\s{0,3}=?\s?(\S.{0,200})")
 _YES_NO = re.compile(
     r"(yes|no|true|false)\b[,.;:]?\s{1,3}(?:(?:because|since|as)\b"
@@ -186,9 +188,11 @@ def _in_words(sentence: str) -> str:
         return ""
     ((start, end, value),) = numbers
     if qualified_from(sentence, start) >= 0:
-        return ""  # after 5, every 5
+        return ""
     unit = re.match(r"\s(([A-Za-zμΩ]{1,12}?)s?(?:\^\{?[0-9]\}?)?)(?=[\s.,;]|$)", sentence[end:])
-    return f"{value} {unit[1]}" if unit and unit[2] in table() else value
+    if unit and unit[2] in table():
+        return f"{value} {unit[1]}"
+    return "" if _WITHOUT_UNIT.search(sentence[:start]) else value
 
 
 def _cut(text: str) -> str:

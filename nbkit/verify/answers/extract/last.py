@@ -24,6 +24,7 @@ _ORDINAL_OF = re.compile(  # the 9th prime is not 9
     rf"(?:{'|'.join(sorted(NO_PLACE - {'of', 'before', 'after', 'from'}))})\b",
     re.IGNORECASE,
 )
+_EVERY = re.compile(r"\bevery\s[0-9]{1,9}(?:st|nd|rd|th)$", re.IGNORECASE)
 _TIE = r"(?:\s?[,;]\s(?:and\s|or\s)?|\s(?:and|or)\s)"
 _ASSIGNED = (
     r"(?:\$[A-Za-z](?:_\w|_\{\w{1,3}\})?\s?=(?:[^$=\\+]|\\(?!cdot|times).){1,60}\$"
@@ -68,6 +69,8 @@ def last_in(text: str) -> str:
         return ""
     if end > 0 and (scale := _SCALE.match(text, end)):
         return f"{value}{scale[0]}"
+    if every := _EVERY.search(text[max(0, start - 20) : end + 2]):
+        return every[0]
     if ordinal := _ORDINAL_OF.search(text[start : end + 40]):
         return ordinal[0]
     if offers_another(text[end:]):  # "5, or six"
