@@ -134,14 +134,17 @@ def test_numbers_in_words(text, number):
 
 
 def test_intervals_are_joined_where_no_gap_is_between_them():
-    def joined(*texts):
-        return regions.merged(tuple(reading.read(text) for text in texts))
+    def interval(text):
+        return structures.as_region(reading.read(text))
 
-    assert joined("[2, 3]", "[1, 2)") == (reading.read("[1, 3]"),)
-    assert joined("(1, 4)", "[2, 3]", "[4, 5)") == (reading.read("(1, 5)"),)
-    assert joined("[1, 2]", "[1, 2)") == (reading.read("[1, 2]"),)
-    apart = tuple(reading.read(text) for text in ("[1, 2)", "(2, 3]"))
-    unknown = tuple(reading.read(text) for text in ("[1, a]", "[a, 3]"))
+    def joined(*texts):
+        return regions.merged(tuple(interval(text) for text in texts))
+
+    assert joined("[2, 3]", "[1, 2)") == (interval("[1, 3]"),)
+    assert joined("(1, 4)", "[2, 3]", "[4, 5)") == (interval("(1, 5)"),)
+    assert joined("[1, 2]", "[1, 2)") == (interval("[1, 2]"),)
+    apart = tuple(interval(text) for text in ("[1, 2)", "(2, 3]"))
+    unknown = tuple(interval(text) for text in ("[1, a]", "[a, 3]"))
     assert regions.merged(apart) == apart and regions.merged(unknown) == unknown
 
 
@@ -246,8 +249,9 @@ REPEATED = [
     "a", "9", "9 ", "a ", "(", "[", "{", "\\", "\\frac{", "\\text{", "^", " ", "^ { ", "1,", "1,234,", ",",
     ". ", "5 (aaa ", "aaa, ", "_ ", "'", "x_1", "x=", "A, ", "|x", "-", "$", "中", "\\begin{matrix}", "&",
     "9.", "a-", "and ", "9…", "mod ", "% ", "9:", "th", "9^{", "the ", "{,}", "f(", "**a", "** ",
-    "C_", "C(1,", "{}_5C_2", "\\choose ", "\\over", "∠A", "~~", "~~a", "if the ", "not true ", "or ", "❌", "- ", "1) ",
-    "Case 1: ", "two ", "two and ", "I take that ", "no, ", "? ", "but it ", "pas ", "不是", "(A,", "\\implies ", "p→",
+    "C_", "C(1,", "{}_5C_2", "\\choose ", "\\over", "∠A", "~~", "~~a", "if the ", "not true ", "or ", "❌",
+    "- ", "1) ", "Case 1: ", "two ", "two and ", "I take that ", "no, ", "? ", "but it ", "pas ", "不是",
+    "(A,", "\\implies ", "p→",
 ]  # fmt: skip
 
 

@@ -32,6 +32,7 @@ _SYSTEM = re.compile(
     r"(?P<rows>.*)\\end ?\{\w+\*?\} ?",
     re.DOTALL,
 )
+_ANGLE = re.compile(r"(?:m ?)?∠ ?\{? ?([A-Z]{3}) ?\}?")
 _LONGEST = 1000  # elements that dots may stand for
 
 
@@ -99,6 +100,15 @@ def same_integer(ours: str, gold: str) -> str:
     if theirs[1] in letters or re.search(rf"[a-zA-Z]{mine[1]}|{mine[1]}[a-zA-Z]", letters):
         return ours
     return re.sub(rf"(?<![a-zA-Z\\]){mine[1]}(?![a-zA-Z])", theirs[1], ours)
+
+
+def read_angle(text: str, read: Read) -> Node | Leaf | None:
+    """∠ABC is ∠CBA, but not ∠ACB; the sign is nothing more before a formula or a name."""
+    if "∠" not in text:
+        return None
+    if match := _ANGLE.fullmatch(text):
+        return Leaf(f"∠{min(match[1], match[1][::-1])}")
+    return read(text.replace("∠", " "))
 
 
 def read_cross(text: str, read: Read) -> Node | None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from nbkit.verify.answers.parse import formula, units
 from nbkit.verify.answers.parse.forms import (
     OTHER_FORM,
+    read_angle,
     read_congruence,
     read_cross,
     read_distance,
@@ -40,7 +41,6 @@ MAX_STRUCTURE = 1000  # characters
 _MAX_DEPTH = 8
 _EMPTY = re.compile(r"∅|⦃ ?⦄|no (?:real )?solutions?(?: exists?)?|none|empty set|无解", re.IGNORECASE)
 _REALS = re.compile(r"ℝ|all (?:real numbers|reals)|real numbers|实数|全体实数", re.IGNORECASE)
-_ANGLE = re.compile(r"(?:m ?)?∠ ?\{? ?([A-Z]{3}) ?\}?")
 _FLIP = dict(zip("<>≤≥", "><≥≤", strict=True))
 _REMAINDER = re.compile(r"(?:[0-9 +*/().^{}-]|mod(?:ulo)?\b)+")
 _WORD_SPLITS = re.compile(
@@ -89,7 +89,7 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
     # What separates most loosely is read first: lists, then unions, relations, brackets.
     for reader in (
         _read_list,
-        _read_angle,
+        lambda part, deeper: read_angle(part, lambda inner: read(inner, deeper)),
         _read_union,
         _read_except,
         _read_relation,
@@ -151,15 +151,6 @@ def _join_regions(items: list, either: bool) -> Node:
             if low.value is None or high.value is None or low.value < high.value:
                 return Node("span", (low, high), lows[0].name, lows[0].sides[0] + highs[0].sides[1])
     return Node("union", tuple(flat(items, "union")))
-
-
-def _read_angle(text: str, depth: int) -> Node | Leaf | None:
-    """∠ABC is ∠CBA, but not ∠ACB; the sign is nothing more before a formula or a name."""
-    if "∠" not in text:
-        return None
-    if match := _ANGLE.fullmatch(text):
-        return Leaf(f"∠{min(match[1], match[1][::-1])}")
-    return read(text.replace("∠", " "), depth)
 
 
 def _read_union(text: str, depth: int) -> Node | None:
