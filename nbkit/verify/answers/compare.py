@@ -21,8 +21,10 @@ from nbkit.verify.agent import judge
 from nbkit.verify.answers.extract.answer import extract_answer
 from nbkit.verify.answers.parse.clean import acceptable, balanced, clean
 from nbkit.verify.answers.parse.forms import same_integer
+from nbkit.verify.answers.parse.kinds.nodes import Leaf, Node
+from nbkit.verify.answers.parse.leaves import same_clock
 from nbkit.verify.answers.parse.reading import read
-from nbkit.verify.answers.parse.structures import Leaf, Node, compare
+from nbkit.verify.answers.parse.structures import compare
 from nbkit.verify.answers.question import Question, keys_of, plain_text
 from nbkit.verify.answers.values import Hopeless, Key, Values, evaluate
 from nbkit.verify.errors import GraderError
@@ -49,6 +51,16 @@ _OPTION = re.compile(
     re.IGNORECASE,
 )
 _LETTERS = re.compile(r"\(?[A-H]\)?(?:(?:,| |and|&)*\(?[A-H]\)?)+")
+
+_ORDERED = re.compile("[A-H]{3,8}")  # ABCD is not DCBA, while AC and CA choose the same options
+# What has no value and means only itself, so that another one differs: f(y, x), q \\implies p, \\aleph _1.
+_SYMBOLIC = re.compile(
+    r"[a-zA-Z]'{0,3} ?\([a-z](?: ?, ?[a-z]){1,5}\)"
+    r"|(?:[A-Za-z0-9 (){}_]{0,60}(?:→|\\(?:implies|impliedby|iff|(?:[Ll]ong)?(?:[Ll]eft)?(?:[Rr]ight)?"
+    r"arrow|(?:sub|sup)set(?:n?eq)?|parallel|perp|mapsto|aleph|d{1,3}ot|forall|exists|neg|lnot)"
+    r"(?![a-zA-Z]))){1,6}[A-Za-z0-9 (){}_]{0,60}"
+)
+_PAIR = re.compile(r"\([A-H](?: ?, ?[A-H])+\)")
 
 
 def verdict(
@@ -81,8 +93,13 @@ def _compare(ours: str, wanted: str, jail: Jail | None) -> tuple[Status, str]:
     # The same text is the same answer, whatever it means.
     if plain_text(ours) == plain_text(wanted):
         return "pass", ""
+    if ("∠" in ours) != ("∠" in wanted):  # the sign may be missing on one side
+        ours, wanted = (text.replace("∠", " ").strip() for text in (ours, wanted))
+        return _compare(ours, wanted, jail)
     # Multiple choice: a letter decides where the reference has one, else the text beside it.
     option, gold_option = _option(ours), _option(wanted)
+    if all(_ORDERED.fullmatch(text) for text in (ours, wanted)):
+        return "fail", ""  # an order of letters, or a figure, and another one
     if gold_option and (option or not gold_option[1]):
         if option and len(gold_option[0]) == 1 or option and option[0] == gold_option[0]:
             return ("pass" if option[0] == gold_option[0] else "fail"), ""
@@ -123,7 +140,7 @@ def _with_points(ours: str, wanted: str) -> tuple[str, str]:
 def _decide(ours: str, wanted: str, jail: Jail | None) -> tuple[Status, str]:
     """(status, "" or "unread": a side could not be read, so the status is only a default)."""
     # First without the jail: most pairs are settled by exact numbers and structure.
-    sides, question = (read(same_integer(ours, wanted)), read(wanted)), Question()
+    sides, question = (read(same_clock(same_integer(ours, wanted), wanted)), read(wanted)), Question()
     result = compare(*sides, question.same)
     if result is None and jail is not None:
         seed = zlib.crc32(f"{ours}\n{wanted}".encode())  # points that no answer can be made to fit
@@ -181,7 +198,7 @@ def _is_known(node: Leaf | Node, key: Key) -> bool:
 
 def _malformed(gold: Leaf | Node, found: dict, jail: Jail | None) -> bool:
     """A reference that is neither a phrase nor anything with a value."""
-    if isinstance(gold, Leaf) and (gold.is_words or gold.value is not None):
+    if isinstance(gold, Leaf) and (gold.is_words or gold.value is not None or _SYMBOLIC.fullmatch(gold.text)):
         return False
     if isinstance(gold, Node) and (gold.kind not in ("named", "relation") or keys_of(gold.items[0])):
         return False
@@ -191,6 +208,8 @@ def _malformed(gold: Leaf | Node, found: dict, jail: Jail | None) -> bool:
 
 def _option(text: str) -> tuple[str, str] | None:
     """(letter or letters, text behind it) of a multiple choice answer."""
+    if _PAIR.fullmatch(text):
+        return None  # (A, B) is a pair
     joined = re.search(r"and|&|,", text) and _LETTERS.fullmatch(text)
     if not joined and (match := _OPTION.fullmatch(text)):
         return next(filter(None, match.groups()[:3])).upper(), match[4] or ""

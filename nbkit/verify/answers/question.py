@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from nbkit.verify.answers.parse import formula, units
+from nbkit.verify.answers.parse.kinds.nodes import Leaf, Node
 from nbkit.verify.answers.parse.splitting import outside
-from nbkit.verify.answers.parse.structures import Leaf, Node
 from nbkit.verify.answers.values import Key, Values, equal, latex, proportion, short
 
 _PHRASE = re.compile(r"[^\W\d_]{2,}(?:[ '-]+[^\W\d_]+)*")

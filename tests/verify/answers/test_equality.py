@@ -15,15 +15,19 @@ from hypothesis import strategies as st
 from nbkit.verify import verdict
 from nbkit.verify.answers import compare, question, values
 from nbkit.verify.answers.extract import (
+    answer,
     bounds,
     boxes,
     clauses,
     equations,
+    hedges,
+    last,
     marks,
     markup,
     numerals,
     statements,
 )
+from nbkit.verify.answers.extract.words import about, rivals
 from nbkit.verify.answers.parse import (
     clean,
     forms,
@@ -36,6 +40,7 @@ from nbkit.verify.answers.parse import (
     structures,
     units,
 )
+from nbkit.verify.answers.parse.kinds import numbers, points, regions
 
 PAIRS = Path(__file__).resolve().parents[2] / "math_pairs" / "conventions.txt"
 WALL_S = 5.0
@@ -104,6 +109,43 @@ def test_more_digits_are_asked_for_where_a_term_would_be_lost(jail):
 def test_zero_is_near_nothing_else():
     tiny = values.Values.of(Fraction(1, 10**3000))
     assert values.equal(tiny, tiny) and not values.equal(tiny, values.Values.of(Fraction(0)))
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("zero", 0),
+        ("forty-two", 42),
+        ("Minus five", -5),
+        ("a hundred", 100),
+        ("one hundred and five", 105),
+        ("twelve thousand three hundred and forty-five", 12_345),
+        ("two million and one", 2_000_001),
+        ("nineteen hundred", 1_900),
+        *(
+            (text, None)
+            for text in ("five forty", "forty apples", "a", "and", "hundred", "one thousand million", "")
+        ),
+        *((text, None) for text in ("forty-two two", "five and six", "twenty eleven", "thousand")),
+    ],
+)
+def test_numbers_in_words(text, number):
+    assert numbers.in_words(text) == number
+
+
+def test_intervals_are_joined_where_no_gap_is_between_them():
+    def interval(text):
+        return structures.as_region(reading.read(text))
+
+    def joined(*texts):
+        return regions.merged(tuple(interval(text) for text in texts))
+
+    assert joined("[2, 3]", "[1, 2)") == (interval("[1, 3]"),)
+    assert joined("(1, 4)", "[2, 3]", "[4, 5)") == (interval("(1, 5)"),)
+    assert joined("[1, 2]", "[1, 2)") == (interval("[1, 2]"),)
+    apart = tuple(interval(text) for text in ("[1, 2)", "(2, 3]"))
+    unknown = tuple(interval(text) for text in ("[1, a]", "[a, 3]"))
+    assert regions.merged(apart) == apart and regions.merged(unknown) == unknown
 
 
 # Without an order, every item may have to be compared with every other one.
@@ -175,6 +217,8 @@ def test_a_fault_of_ours_is_a_verdict(monkeypatch):
 
 
 MODULES = (
+    about,
+    answer,
     bounds,
     boxes,
     clauses,
@@ -183,14 +227,18 @@ MODULES = (
     equations,
     formula,
     forms,
+    hedges,
+    last,
     leaves,
     marks,
     markup,
     named,
     names,
     numerals,
+    points,
     question,
     reading,
+    rivals,
     splitting,
     statements,
     structures,
@@ -201,6 +249,9 @@ REPEATED = [
     "a", "9", "9 ", "a ", "(", "[", "{", "\\", "\\frac{", "\\text{", "^", " ", "^ { ", "1,", "1,234,", ",",
     ". ", "5 (aaa ", "aaa, ", "_ ", "'", "x_1", "x=", "A, ", "|x", "-", "$", "中", "\\begin{matrix}", "&",
     "9.", "a-", "and ", "9…", "mod ", "% ", "9:", "th", "9^{", "the ", "{,}", "f(", "**a", "** ",
+    "C_", "C(1,", "{}_5C_2", "\\choose ", "\\over", "∠A", "~~", "~~a", "if the ", "not true ", "or ", "❌",
+    "- ", "1) ", "Case 1: ", "two ", "two and ", "I take that ", "no, ", "? ", "but it ", "pas ", "不是",
+    "(A,", "\\implies ", "p→",
 ]  # fmt: skip
 
 

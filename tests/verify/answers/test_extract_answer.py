@@ -28,6 +28,8 @@ PIECES = [
     "答案", "。", "答:", "A. ", "it's A ", "not A ", "and ", ", ", "\nQuestion:", "\nQ 1:", "\nAnswer:",
     "Answer:\n", "answer is:\n", "```\n", "1\u2009234", "\\", r"\begin{align}", "&", "a", "\x00",
     "\ud800", "\u202e", "réponse ", "answer (a", "therefore ", "1:", "5 × 10^", "<|im_end|>", "x = ", "3. ",
+    "Suppose the ", "It is false that ", "Is the answer ", "5? ", "~~5~~ ", "5 ❌", "答案不是", "n'est pas ",
+    "Case 1: ", "- ", "#### 6 or\n", "</answer> or ", "make that ", "That's wrong. ", "two and ", "∴ ",
 ]  # fmt: skip
 
 

@@ -18,6 +18,8 @@ from nbkit.verify.answers.extract.clauses import starts_with_value
 from nbkit.verify.answers.extract.marks import list_items
 from nbkit.verify.answers.extract.markup import plain, without_signs
 from nbkit.verify.answers.extract.statements import DENIED, Certainty, last_value, read_statement
+from nbkit.verify.answers.extract.words import about, foreign
+from nbkit.verify.answers.extract.words.rivals import OTHER_FORM, hedged, tied
 from nbkit.verify.answers.parse.clean import MAX_ANSWER
 
 MAX_MARKERS = 64  # markers that are looked at, from the end: nobody states an answer more often
@@ -46,19 +48,13 @@ _DENIES = (  # "isn't 5", "cannot be 8": the statement begins with the denial
 )
 _SIGN = r"(?:[:：=→⇒⟹]|[=-]>|—|−>)"
 _ABOUT = r"(?:\s{1,3}\([^()\n]{1,40}\)|\s{1,3}(?:to|for|of)\b[^.:;!?\n=]{1,60}?)?"
-_FOREIGN = (  # the word for "answer", then what may stand between it and the value
-    r"r[ée]ponses?(?: finale)?|respuestas?(?: final)?|respostas?(?: final)?|rispost[ae](?: finale)?"
-    r"|(?:end)?antwort(?:en)?|(?:eind)?antwoord|odpowied[źz]|odpověď|svar(?:et)?|vastaus|cevap|yanıt"
-    r"|đáp (?:án|số)|câu trả lời|jawaban(?:nya)?|ответ|відповідь|απάντηση|उत्तर|الجواب|الإجابة|الاجابة"
-)
-_FOREIGN_SAYS = r"(?:est|es|é|è|ist|lautet|is|jest|je|är|er|on|là|adalah|है|هي|هو|είναι)(?!\w)"
 _PROSE = re.compile(
     rf"\b(?:final\s{{1,3}})?answers?\b(?!\s+choices)[*_\"'`]{{0,4}}{_ABOUT}\s{{0,3}}[*_]{{0,3}}"
     rf"(?:{_DENIES}|{_SAYS}(?:\s{{0,3}}[*_]{{0,3}}:)?|{_SIGN})"
     rf"|\bfinal\s{{1,3}}answer\s{{1,3}}(?=[$\\0-9])"
     rf"|^[ \t#*_>]{{0,8}}(?:the\s)?(?:final\s)?answer[ \t*_#.]{{0,8}}$"
     rf"|\bcorrect\s(?:option|choice|letter)\s{{1,3}}(?:is\b|:)"
-    rf"|\b(?:{_FOREIGN})(?!\w)[*_]{{0,3}}\s{{0,3}}(?:{_FOREIGN_SAYS}(?:\s{{0,3}}[*_]{{0,3}}:)?|{_SIGN})"
+    rf"|\b(?:{foreign.ANSWER})(?!\w)[*_]{{0,3}}\s{{0,3}}(?:{foreign.IS}(?:\s{{0,3}}[*_]{{0,3}}:)?|{_SIGN})"
     r"|答案[*_]{0,3}(?:是|为|為|应为|選|选)?[*_]{0,3}:?|(?:^|(?<=[\s。,*]))[答解]:|故选|故選|应选|答え[*_]{0,3}(?:は|:)"
     r"|(?:정답|답)[*_]{0,3}(?:은|는|:)",
     re.IGNORECASE | re.MULTILINE,
@@ -70,21 +66,6 @@ _OTHER_ANSWER = re.compile(  # "let us check our answer: ...", "a wrong answer i
     re.IGNORECASE,
 )
 _HEADING = re.compile(r"(?:step\b|part\b|case\b|[0-9]{1,2}[.)]\s+\S)", re.IGNORECASE)
-_GAP_NOISE = re.compile(
-    r"\\(?:text|mathrm|mbox|textbf|quad|qquad|left|right|[,;:! ()\[\]])|[${}*~]"
-    r"|[A-Za-z](?:\\?_\{?\w{1,3}\}?|\([a-z]\))?\s{0,3}=(?=\s{0,3}$)"
-)
-_JOINS = re.compile(r"(?:^|.*[\s,;])(?:and|or|und|et|ou|y|o|和|或|或者|与)$|.*[,;]$", re.IGNORECASE)
-_HEDGES = re.compile(  # a second try, not a correction
-    r"(?:[\s,;:.?(\[-]|\b(?:or|and|else|maybe|perhaps|possibly|alternatively|otherwise|vs|versus|either|could|might"
-    r"|be|it|is|also|may)\b){1,12}",
-    re.IGNORECASE,
-)
-_OTHER_FORM = re.compile(r",[\s$]*(?:i\.e\.|or\b(?!\s{1,3}(?:maybe|perhaps|possibly|else|alternatively)))")
-_GOES_ON = re.compile(
-    r"\b(?:no|not|wait|but|actually|wrong|so|thus|hence|therefore|then|check|which|gives|is|instead)\b",
-    re.IGNORECASE,
-)
 
 
 class _Found(NamedTuple):
@@ -150,7 +131,7 @@ def _marked(text: str) -> str | None:
     strong = _last_strong(text)
     prose: list[_Found] = []
     behind = strong.end if strong else 0
-    denied = False
+    denied, rest = False, ""
     for marker in reversed(list(_PROSE.finditer(text))[-MAX_MARKERS:]):
         # From the end backwards: what is said last counts.
         if marker.start() < behind:
@@ -159,6 +140,10 @@ def _marked(text: str) -> str | None:
             continue
         by_sign = bool(_STATES_BY_SIGN.search(marker[0]))
         if stated := read_statement(text[marker.end() : marker.end() + 4 * MAX_ANSWER], by_sign):
+            # "It is false that the answer is 5" denies it, "Suppose the answer is 5" states nothing.
+            if not by_sign and (about.denied(text, marker.start()) or about.supposed(text, marker.start())):
+                rest = rest or about.behind_sentence(text, marker.end())
+                stated = DENIED
             denied |= stated == DENIED
             if stated != DENIED:
                 prose.append(_Found(marker.end(), *stated))
@@ -171,6 +156,8 @@ def _marked(text: str) -> str | None:
         return strong.answer
     if prose:
         return prose[0].answer
+    if denied and re.search("[0-9]", rest):
+        return last_value(rest)  # behind what was only supposed
     return "" if denied else None
 
 
@@ -194,12 +181,24 @@ def _last_strong(text: str) -> _Found | None:
             if rest.strip():
                 stated = read_statement(rest, by_sign=True) if list_items(rest) else None
                 answer = stated[0] if stated else inside(rest)
+                answer = _with_rival(text, markers[: i + 1], answer)
                 return _Found(closing.end() if closing else len(text), answer, Certainty.VALUE)
         elif _heading_behind(text, marker.end(), markers[:i]):
             continue
         elif (answer := _behind_hashes(text[marker.end() : marker.end() + _BOX_LENGTH])) is not None:
+            answer = _with_rival(text, markers[: i + 1], answer)
             return _Found(marker.end(), answer, Certainty.VALUE)
     return None
+
+
+def _with_rival(text: str, markers: list[re.Match], answer: str) -> str:
+    """The answer of the last tag or `####`, behind the text of one before it that it is offered beside."""
+    if len(markers) < 2 or markers[-2].lastgroup != markers[-1].lastgroup:
+        return answer
+    between = text[markers[-2].end() : markers[-1].start()]
+    if len(between) > 4 * MAX_ANSWER or not hedged(between):
+        return answer
+    return " ".join(f"{_TAG_CLOSES.sub(' ', between)} {answer}".split())
 
 
 def _heading_behind(text: str, at: int, before: list[re.Match]) -> bool:
@@ -264,25 +263,13 @@ def _joined(text: str, markers: list[re.Match]) -> list[str]:
         if end < 0 or not content.strip():
             break
         gap = "" if following is None else text[end:following]
-        if following is not None and (end > following or not _tied(gap)):
+        line = text[max(0, marker.start() - 99) : marker.start()].rpartition("\n")[2]
+        if following is not None and (end > following or not tied(gap, line)):
             break
         gaps.append(gap)
         answers.insert(0, inside(content))
         following = marker.start()
     # One answer in two forms is no list of two.
-    if len(answers) == 2 and _OTHER_FORM.search(gaps[1]):
+    if len(answers) == 2 and OTHER_FORM.search(gaps[1]):
         return answers[1:]
     return list(dict.fromkeys(answers))
-
-
-def _tied(gap: str) -> bool:
-    if len(gap) > 120:
-        return False
-    words = " ".join(_GAP_NOISE.sub(" ", gap).split())
-    if words in ("/", "|") or (re.search(r"[a-z?]", words, re.IGNORECASE) and _HEDGES.fullmatch(words)):
-        return True
-    if "\n\n" in gap:
-        return False
-    if not words:
-        return "\n" not in gap
-    return bool(_JOINS.match(words)) and len(words.split()) <= 6 and not _GOES_ON.search(words)

@@ -8,11 +8,15 @@ corrected("5? No, it's 6.")  # "6."
 
 import re
 
+from nbkit.verify.answers.extract.numerals import NUMBER_WORDS
+from nbkit.verify.answers.extract.words import foreign
+
 _BOUND = (
     r"(?:(?:strictly|definitely)\s{1,3})?(?:at\s{1,3}(?:least|most)|up\s{1,3}to"
     r"|(?:no\s{1,3}|not\s{1,3})?(?:more|less|fewer|greater|larger|bigger|smaller|higher|lower)\s{1,3}than"
     r"(?:\s{1,3}or\s{1,3}equal\s{1,3}to)?"
     r"|(?:greater|less|larger|smaller|more)\s{1,3}or\s{1,3}equal(?:\s{1,3}(?:to|than))?"
+    rf"|{foreign.BOUND}"
     r"|under|over|above|below|beyond|exceeds|between\s{1,3}[^.;!?\n]{1,40}?\s{1,3}and)"
 )
 # Words that make another value of the one behind them; boxes (`boxes.py`) and sentences read the same ones.
@@ -29,9 +33,11 @@ OPERATIONS = (
     r"|unlike|except(?:ing)?|excluding|besides|(?:other|different|apart|aside|far|away)\s(?:than|from)"
     r"|(?:any|every|all|no)(?:thing|one|body|where)?(?:\s\w{1,20}){0,2}\sbut)"
 )
-_STARTS = re.compile(rf"{_BOUND}\b", re.IGNORECASE)
+_STARTS = re.compile(rf"{_BOUND}\b|{foreign.CJK_BOUND}", re.IGNORECASE)
 _OPENS = r"[\s$({*\\]{1,6}(?:text\{)?"
-_BEFORE = re.compile(rf"(?<!\w)(?:{_BOUND}){_OPENS}$", re.IGNORECASE)
+_BEFORE = re.compile(
+    rf"(?:(?<!\w)(?:{_BOUND})|{foreign.CJK_BOUND}[\s$]?){_OPENS}$|{foreign.CJK_BOUND}$", re.IGNORECASE
+)
 _AMOUNT = r"(?:[0-9][0-9.,/]{0,20}%?|[0-9.]{0,9}\\frac\{?\w{1,9}\}?\{?\w{1,9}\}?|\$[^$\n]{1,40}\$)"
 _OPERATION_BEFORE = re.compile(
     rf"(?<![\w.,$\\])(?:(?:(?:{_AMOUNT}|one|two|three|four|five|six|seven|eight|nine|ten|an?|any|every|the)\s{{0,3}})?"
@@ -40,7 +46,10 @@ _OPERATION_BEFORE = re.compile(
     r"|(?:fraction|part|piece|most|some|none|any|portion|percentage|share|proportion|sum|difference|product|quotient|average|mean)\sof"
     rf"|(?:adding|subtracting|multiplying|dividing|raising)\s{_AMOUNT}\s(?:to|from|by)"
     r"|(?:[0-9][0-9.,]{0,20}(?:%|/[0-9]{1,9})|\$?\\frac\{?\w{1,9}\}?\{?\w{1,9}\}?\$?)\sof"
-    rf"|{_AMOUNT}\s(?:plus|minus|(?:multiplied\s|divided\s)?by)){_OPENS}$",
+    rf"|{_AMOUNT}\s(?:plus|minus|(?:multiplied\s|divided\s)?by)"
+    r"|almost|nearly|virtually|(?:just\s)?(?:short|shy)\sof|just\s(?:under|over|below|above)"
+    # "zero point 5", "one in 5", "two and 5 tenths"
+    rf"|{NUMBER_WORDS}(?:[\s-](?:point|and|in|out\sof|over|hundred|thousand|million)){{0,2}}){_OPENS}$",
     re.IGNORECASE,
 )
 _SIGNED = re.compile(
@@ -49,8 +58,9 @@ _SIGNED = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _CORRECTION = re.compile(
-    r"[?.!,;…—–-]\s{0,3}(?:(?:oh|hm{1,3}|well|uh|ah|but|or)[,.]?\s{1,3})?"
-    r"(?:(?:no|nope|wait|sorry|actually|correction|oops|rather|scratch that|I mean|I was wrong"
+    r"[?.!,;…—–(\[-]\s{0,3}(?:(?:oh|hm{1,3}|well|uh|ah|but|or)[,.]?\s{1,3})?"
+    r"(?:(?:no|nope|wait|sorry|actually|correction|oops|rather|edit|make\s(?:it|that)|(?:scratch|strike) that"
+    r"|I (?:retract|take) (?:that|it)(?: back)?|I mean|I was wrong"
     r"|that(?:['’]?s| is) (?:wrong|not right|incorrect))\b[,:.;!…—–-]{0,3}\s{1,3}){1,4}"
     r"(?:(?:so\s)?(?:it['’]?s|it (?:is|should be|must be)|the answer (?:is|should be)|make (?:it|that))"
     r"\s{1,3})?",
@@ -59,11 +69,12 @@ _CORRECTION = re.compile(
 _NOT = (  # what denies the value behind it
     r"(?:(?:\bnot|n['’]t|\bcannot|\bnever|\bneither|\bno\slonger|\b(?:hardly|scarcely|barely|rarely|seldom|without)|\bnowhere\s(?:near|close\sto)"
     r"|\bby\sno\smeans|\bin\sno\sway|\bdiffer(?:s|ent)?\sfrom)\s{1,3}"
-    r"(?:(?:be|equals?|to|even|at\sall|likely|exactly|quite|really|simply|just|actually|possibly|necessarily)\s{1,3}){0,3}"
+    r"(?:(?:be|equals?|going\sto|to|even|at\sall|likely|exactly|quite|really|simply|just|actually|possibly|necessarily)\s{1,3}){0,3}"
     r"|\b(?:no\sway|unlikely|improbable|impossible|doubt(?:ful|s)?)\s{1,3}"
     r"(?:(?:be|equals?|to|that|it|is|even|ever|for|would|will|can|could|the|answer)\s{1,3}){0,6})"
 )
-_DENIED_BEFORE = re.compile(rf"(?:{_NOT}|\bno\s{{1,3}})[$({{*\\]{{0,3}}$", re.IGNORECASE)
+_FOREIGN_NOT = rf"(?:(?<!\w){foreign.NOT}\s{{1,3}}|{foreign.CJK_NOT}\s{{0,3}})"
+_DENIED_BEFORE = re.compile(rf"(?:{_NOT}|{_FOREIGN_NOT}|\bno\s{{1,3}})[$({{*\\]{{0,3}}$", re.IGNORECASE)
 _CHOICE_BEFORE = re.compile(
     r"(?:\beither\s{1,3}[^.;!?\n]{1,40}?|(?<![\w.,/])-?[0-9][0-9.,/]{0,30}|\$[^$\n]{1,40}\$)"
     r"\s{1,3}or\s{1,3}(?:(?:maybe|perhaps|possibly|else)\s{1,3})?[$({*\\]{0,3}$",
@@ -79,8 +90,8 @@ _RELATION_BEFORE = re.compile(  # "so x <= 4" states the whole relation
     r"(?<!\w)[A-Za-z]\w{0,3}\s?(?:[<>!]=|=/=|/=|<>|[<>≤≥≠∉]|\\(?:[lg]eq?|neq?|not\s?(?:=|\\in)|notin|equiv))\s?$"
 )
 _DENIAL = re.compile(
-    rf"\s{{0,3}}(?:(?:n?['’]t\s{{1,3}}(?:(?:be|equal(?: to)?|simply|just|actually"
-    rf"|possibly)\s{{1,3}}){{0,2}}|{_NOT})|no\s{{1,3}}(?=\$?[-−]?[0-9\\]))",
+    rf"\s{{0,3}}(?:(?:n?['’]t\s{{1,3}}(?:(?:be|going\sto\sbe|equal(?: to)?|simply|just|actually"
+    rf"|possibly)\s{{1,3}}){{0,2}}|{_NOT}|{_FOREIGN_NOT})|no\s{{1,3}}(?=\$?[-−]?[0-9\\]))",
     re.IGNORECASE,
 )
 _INSTEAD = re.compile(r"[^.;!?\n]{0,60}?(?:\bbut(?: rather)?|[,;] (?:it is|it's|it’s))\s{1,3}", re.IGNORECASE)

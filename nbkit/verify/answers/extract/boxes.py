@@ -7,10 +7,10 @@ inside(r"5 \text{ or more}")  # r"5 \text{ or more}": words that change the valu
 
 import re
 
-from nbkit.verify.answers.extract.bounds import OPERATIONS, signed
+from nbkit.verify.answers.extract.bounds import OPERATIONS, qualified_from, signed
 from nbkit.verify.answers.extract.clauses import first_clause, starts_with_value
 from nbkit.verify.answers.extract.equations import chain, formulas
-from nbkit.verify.answers.extract.hedges import names_base, offers_another, takes_back
+from nbkit.verify.answers.extract.hedges import REJECTED, names_base, offers_another, takes_back
 from nbkit.verify.answers.extract.markup import tidy
 from nbkit.verify.answers.extract.statements import value_in
 from nbkit.verify.answers.parse.unit_table import table
@@ -29,7 +29,9 @@ _LEADING_WORDS = re.compile(
     re.IGNORECASE,
 )
 _TRAILING_WORDS = re.compile(
-    r"\s{0,3}\\text\w{0,6}\s?\{\s{0,3}(?:is|are)\b(?![^{}]{0,80}\b(?:not|wrong|incorrect)\b)[^{}]{0,80}\}$"
+    r"\s{0,3}\\text\w{0,6}\s?\{\s{0,3}(?:is|are)\b(?![^{}]{0,80}\b(?:not|too|"
+    + REJECTED
+    + r")\b)[^{}]{0,80}\}$"
 )
 # Words in a formula, with the power of a unit behind them.
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm|sf|normal)?|mbox)\s?\{([^{}]{0,200})\}(\s?\^\s?\{?-?[0-9]\}?)?")
@@ -41,9 +43,7 @@ _MORE = re.compile(r"\s(?:left(?:\sover)?|more|remain\w{0,4}|out\sof|each|every)
 _EXPLAINS = re.compile(
     r"[\s,;(]{0,4}(?:which|because|since|as|that\sis|i\.e\.|where(?:as)?|while|(?:al)?though)\b"
 )
-_WRONG = re.compile(
-    r"\b(?:wrong|incorrect|false|impossible|undefined|not|or|else|otherwise)\b|n['’]t\b", re.IGNORECASE
-)
+_WRONG = re.compile(rf"\b(?:{REJECTED}|undefined|not|or|else|otherwise)\b|n['’]t\b", re.IGNORECASE)
 _VERBS = re.compile(
     r"\b(?:is|are|was|were|be|equals?|has|have|had|gets?|got|needs?|takes?|took|costs?|gives?|receives?|earns?|makes?|made"
     r"|pays?|paid|saves?|spends?|spent|sells?|sold|buys?|bought|uses?|used|wins?|won|contains?|holds?|there\s(?:is|are)"
@@ -53,7 +53,8 @@ _VERBS = re.compile(
 # Words that change what a number says, or deny it.
 _TURNS = re.compile(
     r"(?<![\w\\])(?:or|not|no|n['’]t|never|cannot|least|most|more(?=\sthan)|less|fewer|greater|than|(?<!left\s)over|under|above|below|up\sto|between"
-    r"|about|approximately|almost|nearly|around|if|unless|except|where|for\sall|wrong|incorrect|false|impossible|undefined"
+    r"|about|approximately|almost|nearly|around|if|unless|except|where|for\sall|undefined"
+    rf"|{REJECTED}"
     rf"|either|neither|nor|maybe|perhaps|plus|minus|exceeds?|{OPERATIONS})\b|n['’]t\b",
     re.IGNORECASE,
 )
@@ -63,6 +64,9 @@ _NO_TURN = re.compile(
 _NAMED = re.compile(  # "Number of ways = ", "Value of $x$: "
     r"[A-Za-z][A-Za-z ]{1,80}(?:\$[A-Za-z]\$[A-Za-z ]{1,40})?[=:]\s{0,3}(?=\$|[-−]?[0-9])"
 )
+# With a unit a time ("after 36 seconds"), without one another number.
+_WITHOUT_UNIT = re.compile(r"\b(?:every|each|per|after|before|until|till|past)\s?$", re.IGNORECASE)
+_LETTER_IS = re.compile(r"\$([A-Za-z])\$\s(?:equals|is(?:\sequal\sto)?)\s{0,3}=?\s?(\S.{0,200})")
 _YES_NO = re.compile(
     r"(yes|no|true|false)\b[,.;:]?\s{1,3}(?:(?:because|since|as)\b"
     r"|(?:it|they|that|this|there)\s(?:is|are|does|do|can|will|has)(?:n['’]t|\snot)?[.\s]{0,3}$)",
@@ -152,6 +156,11 @@ def _in_words(sentence: str) -> str:
     letter = first_clause(sentence, cut=True)
     if re.fullmatch(r"\(?[A-HJ]\)?", letter) and letter != sentence:  # "C, because it is largest"
         return "" if offers_another(sentence[len(letter) :]) else letter
+    if named := re.fullmatch(
+        r"\$([A-Za-z])\$\s(?:equals|is(?:\sequal\sto)?)\s{0,3}=?\s?(\S.{0,200})", sentence
+    ):
+        value = _in_words(named[2]) or _plain(named[2])
+        return f"{named[1]} = {value}" if re.search(r"[0-9\\]", value) else ""
     if _VALUE_FIRST.fullmatch(sentence):  # of "minus 15"
         return _plain(sentence)
     if label := _LABEL.match(sentence):
@@ -177,9 +186,13 @@ def _in_words(sentence: str) -> str:
     numbers = [found for found in formulas(sentence) if re.search(r"[0-9\\]", found[2])]
     if len(numbers) != 1 or re.search("[0-9]", without_dollars(sentence)):
         return ""
-    ((_, end, value),) = numbers
+    ((start, end, value),) = numbers
+    if qualified_from(sentence, start) >= 0:
+        return ""
     unit = re.match(r"\s(([A-Za-zμΩ]{1,12}?)s?(?:\^\{?[0-9]\}?)?)(?=[\s.,;]|$)", sentence[end:])
-    return f"{value} {unit[1]}" if unit and unit[2] in table() else value
+    if unit and unit[2] in table():
+        return f"{value} {unit[1]}"
+    return "" if _WITHOUT_UNIT.search(sentence[:start]) else value
 
 
 def _cut(text: str) -> str:
@@ -196,6 +209,8 @@ def _cut(text: str) -> str:
     # What goes must not change the value.
     if offers_another(remark) or takes_back(remark) or names_base(remark):
         return ""
+    if re.match(r"\s{0,3}of\s{1,3}\$?[-−]?[0-9\\]", remark):
+        return ""  # 5 of 6
     remark = _NO_TURN.sub(" ", f"{label}{remark}")[len(label) :]
     changed = _WRONG if _EXPLAINS.match(remark) else _TURNS
     words = set(re.findall("[a-z]+", label.casefold()))

@@ -60,6 +60,7 @@ _SPACES = re.compile(r"^(?:\s|\\[,;:! ]|\\q?quad(?![a-z])|~)+")
 _SHARE = re.compile(
     r"(?:%|\spercent|/[0-9]{1,9}|\\frac\S{2,30}|\sout)\$?$"
 )  # 3/4 of 16 and 3 out of 4 are whole
+_SHORT = re.compile(r"(?<![a-zA-Z])(?:sq|cu|approx|fl|no|vs)$")
 _SENTENCE = re.compile(r"(?:[A-Z]['’a-z]{1,20}|I|A)\b")
 _OPERATED = ("divided", "multiplied", "increased", "decreased", "reduced")  # 8 divided by 2 is whole
 _LINKED = re.compile(r"(?:and|or|或|和)\s+")
@@ -97,6 +98,8 @@ def _ends(line: str, mark: re.Match, cut: bool) -> bool:
     sign, rest = mark[0], _SPACES.sub("", line[mark.end() :], count=1)
     # A dot ends the sentence, unless it is one of several ("...").
     if sign == ".":
+        if _SHORT.search(line[max(0, mark.start() - 8) : mark.start()]) and rest[:1].islower():
+            return False  # sq. units
         dots = line[max(0, mark.start() - 1) : mark.start()] == "."
         return not dots or not rest or (cut and bool(_GOES_ON.match(line, mark.end())))
     if sign.strip() and sign.strip() in "({[" and rest[:1].isdigit() and not _SAYS.match(rest):

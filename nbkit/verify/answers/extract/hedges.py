@@ -9,6 +9,7 @@ takes_back(" is wrong")  # True
 import re
 
 from nbkit.verify.answers.extract.numerals import NUMBER_WORDS
+from nbkit.verify.answers.extract.words import foreign
 
 _NEXT = (
     rf"(?:[$({{\[*\\\s]{{0,4}}(?:[-−]?[.]?[0-9]|[-−]?[√π]|\\[a-z]|[a-zA-Z]\s?=|{NUMBER_WORDS}\b"
@@ -20,7 +21,7 @@ _OTHER = (
 )
 _FILLS = (
     r"(?:then|even|also|but|though|although|yet|and|it['’]?s|it|that|is|be|was|would|equals|just|some|say|else|the"
-    r"|answer|most|about|around|roughly|approximately|equivalently)"
+    r"|hm{1,3}|um{1,3}|uh|er|well|answer|most|about|around|roughly|approximately|equivalently)"
 )
 _SECOND = re.compile(
     rf"[\s,;:.…?!()\[\]/$*—–-]{{0,8}}(?:(?:{_FILLS}\b[\s,.:]{{1,3}}){{0,4}}{_OTHER}\b"
@@ -32,8 +33,9 @@ _SECOND = re.compile(
     # "5 (6 otherwise)", "5? 6?", "5, but 6 is possible"
     rf"|(?<=[(\[]){_NEXT}\S{{0,20}}\s(?:otherwise|if|else|when|unless|in\sother)\b"
     rf"|(?<=\?\s){_NEXT}\S{{0,20}}\s?\?"
-    rf"|(?:but|though|although)\s{_NEXT}\S{{0,9}}\s(?:is|could|might|may|would|can)\s(?:also\s|be\s)?"
-    r"(?:possible|plausible|likely|right|correct|be|work))",
+    rf"|[\s,;.]{{0,3}}(?:but|though|although)\s{_NEXT}\S{{0,9}}\s(?:(?:is|could|might|may|would|can)\s(?:also\s|be\s)?"
+    r"(?:possible|plausible|likely|right|correct|be|work)|(?:also\s)?(?:works?|fits?|satisf\w{2,4})\b)"
+    r"|[\s,;(]{0,4}(?:give\sor\stake|plus\sor\sminus)\b)",
     re.IGNORECASE,
 )
 _OTHER_FORM = re.compile(r"[^a-zA-Z]*or\b[\s,$({]*[a-zA-Z]\s?=", re.IGNORECASE)  # "2x = 10, or x = 5"
@@ -52,10 +54,24 @@ _ELSE = re.compile(
     re.IGNORECASE,
 )
 _RIGHT = r"(?:the\s)?(?:correct|right|answer|possible|valid|true|it\b|work|fit|hold)"
+REJECTED = (
+    r"(?:wrong|incorrect|false|impossible|invalid|untrue|rejected|discarded|dismissed|extraneous|inadmissible|nonsense"
+    r"|nope|ruled\sout|(?:(?:much|way|far)\s)?too\s(?:small|large|big|high|low|much|many|few|little|great)"
+    r"|a\scontradiction|(?:fails?|failed|contradicts?)(?=[\s.!;,)]|$))"
+)
+_SENTENCE_ENDS = r"(?=\s{0,2}(?:[.!,;:)]|$))"
 _TAKES_BACK = re.compile(
-    r"[\s,;(—–-]{0,4}(?:(?:but|which|that|this|it)\s){0,2}(?:(?:is|was|seems|looks|must\sbe)\s)?"
-    rf"(?:wrong|incorrect|false|impossible|not\s{_RIGHT}"
-    rf"|(?:is|was|do|does|did|can|could|will|would)(?:n['’]t|\snot|not)\s(?:be\s)?{_RIGHT})"
+    r"[\s,;(\[—–-]{0,4}(?:(?:but|which|that|this|it|however|though)[\s,]{1,2}){0,3}(?:(?:is|was|seems|looks|gets?|must\sbe)\s)?"
+    rf"(?:{REJECTED}|not\s{_RIGHT}"
+    rf"|(?:is|was|do|does|did|can|could|will|would)(?:n['’]t|\snot|not)\s(?:be\s)?{_RIGHT}"
+    r"|(?:is|was|does|can|could)(?:n['’]t|\snot)(?=[\s.!)]{0,4}$))"
+    # In a sentence of its own: "5. That's wrong.", "5. Scratch that."
+    r"|[.!]{0,2}[*$)]{0,3}\s{1,3}(?:(?:no|oh|hm{1,3}|wait|sorry|oops|well|actually)[,.!]{0,2}\s){0,2}"
+    r"(?:(?:that|this|it)(?:['’]?s|\sis|\swas|\sseems|\slooks)\s(?:(?:just|clearly|obviously|of\scourse|completely)\s)?"
+    rf"(?:wrong|incorrect|false|impossible|not\s(?:right|correct|possible|it|true)){_SENTENCE_ENDS}"
+    rf"|(?:scratch|strike|ignore|forget|disregard|discard)\s(?:that|this|it){_SENTENCE_ENDS}|never\s?mind\b"
+    rf"|I\s(?:retract|withdraw|take)\s(?:that|this|it)\b|I\s(?:was|am)\swrong{_SENTENCE_ENDS})"
+    rf"|{foreign.BEHIND_NOT}"
     r"|[\s,;(?.!—–-]{1,4}(?:(?:no|nope|wait|sorry|I\s(?:was|am)\swrong|my\smistake)\b[\s.,!?]{0,3}){1,3}$",
     re.IGNORECASE,
 )

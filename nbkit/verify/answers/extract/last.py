@@ -11,6 +11,7 @@ from nbkit.verify.answers.extract.bounds import denied_at, qualified_from
 from nbkit.verify.answers.extract.equations import chain, formulas
 from nbkit.verify.answers.extract.hedges import offers_another, second_value, takes_back
 from nbkit.verify.answers.extract.numerals import BARE_LATEX, LIST_LABEL, NUMBER
+from nbkit.verify.answers.extract.words.about import asked
 from nbkit.verify.answers.parse.units import NO_PLACE
 
 # What makes another number of the one before it, of which it is a part.
@@ -23,6 +24,7 @@ _ORDINAL_OF = re.compile(  # the 9th prime is not 9
     rf"(?:{'|'.join(sorted(NO_PLACE - {'of', 'before', 'after', 'from'}))})\b",
     re.IGNORECASE,
 )
+_EVERY = re.compile(r"\bevery\s[0-9]{1,9}(?:st|nd|rd|th)$", re.IGNORECASE)
 _TIE = r"(?:\s?[,;]\s(?:and\s|or\s)?|\s(?:and|or)\s)"
 _ASSIGNED = (
     r"(?:\$[A-Za-z](?:_\w|_\{\w{1,3}\})?\s?=(?:[^$=\\+]|\\(?!cdot|times).){1,60}\$"
@@ -63,10 +65,12 @@ def last_in(text: str) -> str:
                 best = (number.end(), number[0], number.start())
     # "… is not 5" gives nothing; "at least 5" is the whole of it, and so is "5, else 6".
     end, value, start = best
-    if denied_at(text, start) or takes_back(text[end:]):
+    if denied_at(text, start) or takes_back(text[end:]) or asked(text, start, end):
         return ""
     if end > 0 and (scale := _SCALE.match(text, end)):
         return f"{value}{scale[0]}"
+    if every := _EVERY.search(text[max(0, start - 20) : end + 2]):
+        return every[0]
     if ordinal := _ORDINAL_OF.search(text[start : end + 40]):
         return ordinal[0]
     if offers_another(text[end:]):  # "5, or six"

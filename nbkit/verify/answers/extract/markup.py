@@ -27,6 +27,9 @@ _TAGS = (
 )
 _ELEMENT = re.compile(rf"<({_TAGS})(?:\s[^<>]{{0,80}})?>([^<>]{{0,1000}})</\1\s?>", re.IGNORECASE)
 _STRUCK = re.compile(r"<(s|del|strike)>[^<>]{0,200}</\1>", re.IGNORECASE)
+_STRUCK_OUT = re.compile(r"(?<![^\s*({:])~~(?=[^\s~\\])[^~\n]{1,200}~~(?![^\s.,;:!?)}*])")  # ~~6~~
+# Signs that reject what stands before them on the line.
+_REJECTING = re.compile(r"(?<=[^\s])([ \t*)$]{0,4})[❌✗✘✖❎🚫👎⛔]\ufe0f?(?=[\s.,;:)}\]$*]|$)")
 _ENTITY = re.compile(r"&(?:nbsp|[lg]t|[lgn]e|times|minus|divide|frac1[24]|pi|radic|deg);")
 _BREAK = re.compile(r"<(?:br|hr|p)\s?/?>|</p>", re.IGNORECASE)
 _RAISED = re.compile(r"<(su[pb])>([^<>]{1,40})</\1>", re.IGNORECASE)
@@ -66,6 +69,7 @@ def plain(text: str) -> str:
         text = _BREAK.sub("\n", text)
     if "&" in text:
         text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
+    text = _REJECTING.sub(r"\1 is wrong ", _STRUCK_OUT.sub("", text)).replace("∴", "")
     return _EMPTY_BOX.sub(_unboxed, _COLOUR.sub("", text))
 
 

@@ -90,6 +90,8 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
     """
     if items := list_items(text):
         return _listed(items)
+    if text.lstrip(" *_$").startswith("?"):
+        return DENIED  # ?5
     # A denial, before and behind adverbs: the answer is what it names instead.
     denied = behind_denial(text)
     text = signed(join_groups(undecorated(text)))
@@ -134,6 +136,7 @@ def read_statement(text: str, by_sign: bool = False) -> tuple[str, Certainty] | 
 def _corrected(line: str) -> str:
     """ "6" of "5? No, it's 6.", "" where no plain value corrects another one at the end of the line."""
     later = tidy(corrected(line)).rstrip("!")
+    later = later[:-1] if later.endswith(("]", ")")) and not re.search(r"[(\[]", later) else later
     return chain(later) if later and _is_plain(later, "") else ""
 
 

@@ -33,13 +33,14 @@ SYMBOLS = {
     "vee": " or ", "land": " and ", "wedge": " and ", "R": "ℝ", "equiv": "≡",
     "notin": "∉", "nless": "≥", "ngtr": "≤", "nleq": ">", "ngeq": "<",
     "imath": "i", "jmath": "j", "prime": "'", "int": "∫", "sum": "∑", "to": "→", "rightarrow": "→",
+    "angle": "∠", "measuredangle": "∠",
 }  # fmt: skip
 _DROPPED = {
     "left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr",
     "Biggl", "Biggr", "displaystyle", "textstyle", "limits", "quad", "qquad", "rm", "bf", "it", "tiny",
     "small", "large",
     "Large", "LARGE", "huge", "Huge", "normalsize", "scriptsize", "footnotesize",
-    "hspace", "hfill", "thinspace", "enspace", "angle",
+    "hspace", "hfill", "thinspace", "enspace",
 }  # fmt: skip
 _COMMANDS = (
     FUNCTIONS
@@ -52,7 +53,7 @@ _SAME = str.maketrans(
         "−": "-", "–": "-", "—": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "⁄": "/",
         "∕": "/", "⩽": "≤", "≦": "≤", "⩾": "≥", "≧": "≥", "º": "°", "˚": "°", "、": ",", "。": ".",
         "“": '"', "”": '"', "‘": "'", "’": "'", "′": "'", "〈": "⟨", "〉": "⟩", "∣": "|", "ϕ": "φ", "ϵ": "ε",
-        "∠": " ", "△": "\\triangle ", "ø": "∅", "Ø": "∅", "∨": " or ", "∧": " and ",
+        "△": "\\triangle ", "ø": "∅", "Ø": "∅", "∨": " or ", "∧": " and ",
     }
 )  # fmt: skip
 _RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "₀₁₂₃₄₅₆₇₈₉"
@@ -71,8 +72,32 @@ _WRAPPER = re.compile(
 _VECTOR = re.compile(
     r"\\(?:vec|overrightarrow|mathbf|boldsymbol|bm)(?![a-zA-Z])\s?(?:[A-Za-z]|\{\s?(?:[A-Za-z]{1,2}|\\[a-z]{1,9})\s?\})"
 )
+_ARROW = re.compile(r"\\(?:vec|overrightarrow)\s?\{\s?([A-Z])\s?([A-Z])\s?\}")  # from A to B, with an order
 _CROSS = re.compile(r"(?<!(?<!_)[0-9])\s{0,3}(?:\\times(?![a-zA-Z])|\*)(?! ?[0-9])")
+_GROUP = r"((?:[^{}]|\{[^{}]{0,60}\}){1,80}?)"  # what a group may hold
+_INDEX = r"\{? ?([0-9]{1,3}|[a-zA-Z]) ?\}?"
+
+
+def _chosen(match: re.Match) -> str:
+    """C_n^k as a binomial coefficient; C_2^3 stays a power."""
+    below, above = match.groups()
+    counts = not (below.isdigit() and above.isdigit()) or int(below) > int(above)
+    return f"\\binom {{{below}}}{{{above}}}" if counts else match[0]
+
+
 _REWRITES = [
+    (re.compile(rf"\{{{_GROUP}\\(?:(choose)|over)(?![a-zA-Z]){_GROUP}\}}"), lambda m: _divided(*m.groups())),
+    (
+        re.compile(r"^\$?([^{}$\\=]{1,40})\\(?:(choose)|over)(?![a-zA-Z])([^{}$\\=]{1,40})\$?$"),
+        lambda m: _divided(*m.groups()),
+    ),
+    (re.compile(rf"(?<![a-zA-Z\\_}}])C ?_ ?{_INDEX} ?\^ ?{_INDEX}(?![a-zA-Z0-9])"), _chosen),
+    # The indices before the letter: {}_nC_k, ^nC_k, _5P_2.
+    (
+        re.compile(rf"(?:(?<![\w)}}\]])|\{{ ?\}}) ?[_^] ?{_INDEX} ?([CP]) ?_ ?{_INDEX}(?![a-zA-Z0-9])"),
+        r" \2(\1,\3) ",
+    ),
+    (re.compile(r"(?<=[0-9])\{ ?: ?\}(?=[0-9])"), ":"),
     (re.compile(r"\\\\(?:\[[^\]]*\])?"), " ↵ "),  # the end of a matrix row
     # Thousands: 1{,}234, 1,\!234, 1\,234; any other {,} is a decimal comma or a list.
     (re.compile(r"(?<=[0-9])(?: ?\{ ?, ?\} ?|,\\! ?|\\[,;:! ])(?=[0-9]{3}(?![0-9]))"), ""),
@@ -104,11 +129,16 @@ _LAST = [
     (re.compile(r"!=|=/=|/=|<>"), "≠"),
     (re.compile(r"\+\s*/\s*-"), "±"),
     (re.compile(r"百分之 ?([0-9.]+)"), r"\1%"),
+    (
+        re.compile(r"(?<![0-9.,/])([0-9]{1,20}(?:\.[0-9]{1,20})?) ?(?:‰|(?:per ?mille|permill?)(?![a-z]))"),
+        r"\\frac {\1}{1000}",
+    ),
     (re.compile(r"\s+"), " "),
     (
         re.compile(
             r"(?<=[0-9}]) ?\((?!(?:not|mod|base|binary|octal|hex|wrong|incorrect|false|maybe|perhaps"
-            r"|possibly|if|unless|else|otherwise)\b)[a-z]{3,}(?:[ -][a-z]{3,})*\)\.? ?$"
+            r"|possibly|if|unless|else|otherwise|rejected|discarded|invalid|extraneous|too|fails|failed"
+            r"|nope)\b)[a-z]{3,}(?:[ -][a-z]{3,})*\)\.? ?$"
         ),
         "",
     ),  # 5 (five)
@@ -158,6 +188,7 @@ def clean(text: str) -> str:
     text = _BOLD.sub(r"\1", text)
     if _VECTOR.search(text):
         text = _CROSS.sub("⨯", text)
+    text = _ARROW.sub(r" ⇀\1\2 ", text)
     if "\\begin" not in text:  # where no row can end, two of them come of escaping twice
         text = re.sub(r"\\\\([a-zA-Z]+)", lambda match: match[0][match[1] in _COMMANDS :], text)
     for pattern, replacement in _REWRITES:
@@ -171,6 +202,11 @@ def clean(text: str) -> str:
         text = pattern.sub(replacement, text)
     text = text.strip(' \t\n`"*_').rstrip('.,; "')
     return _LEAD.sub("", text, count=1) if _LEAD.match(text) else text
+
+
+def _divided(above: str, choose: str | None, below: str) -> str:
+    """{a \\choose b} and {a \\over b}, the ways of plain TeX."""
+    return f"\\{'binom' if choose else 'frac'} {{{above.strip()}}}{{{below.strip()}}}"
 
 
 def _unicode(text: str) -> str:

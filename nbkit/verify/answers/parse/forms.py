@@ -11,9 +11,9 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from nbkit.verify.answers.parse import formula
+from nbkit.verify.answers.parse.kinds.nodes import Leaf, Node, span
 from nbkit.verify.answers.parse.leaves import read_leaf
 from nbkit.verify.answers.parse.splitting import split
-from nbkit.verify.answers.parse.structures import Leaf, Node
 
 Read = Callable[[str], Node | Leaf]
 
@@ -32,6 +32,7 @@ _SYSTEM = re.compile(
     r"(?P<rows>.*)\\end ?\{\w+\*?\} ?",
     re.DOTALL,
 )
+_ANGLE = re.compile(r"(?:m ?)?∠ ?\{? ?([A-Z]{3}) ?\}?")
 _LONGEST = 1000  # elements that dots may stand for
 
 
@@ -101,6 +102,15 @@ def same_integer(ours: str, gold: str) -> str:
     return re.sub(rf"(?<![a-zA-Z\\]){mine[1]}(?![a-zA-Z])", theirs[1], ours)
 
 
+def read_angle(text: str, read: Read) -> Node | Leaf | None:
+    """∠ABC is ∠CBA, but not ∠ACB; the sign is nothing more before a formula or a name."""
+    if "∠" not in text:
+        return None
+    if match := _ANGLE.fullmatch(text):
+        return Leaf(f"∠{min(match[1], match[1][::-1])}")
+    return read(text.replace("∠", " "))
+
+
 def read_cross(text: str, read: Read) -> Node | None:
     """The cross product of two vectors, which is no product of numbers."""
     if "⨯" not in text or _has(text, "+-±=<>≤≥≠∈,;") or len(parts := split(text, "⨯") or ()) != 2:
@@ -140,3 +150,24 @@ def read_matrix(text: str, read: Read) -> Node | Leaf | None:
 
 def _cell(factor: str, text: str, read: Read) -> Node | Leaf:
     return read_leaf(f"{factor}({text})") if factor else read(text)
+
+
+def read_distance(match: re.Match, bound: str, sign: str) -> Node:
+    """|x - a| < b lies between a - b and a + b; |x - a| > b outside."""
+    centre = f"{'-' if match[2] == '+' else ''}({match[3] or '0'})"
+    low, high = read_leaf(f"{centre}-({bound})"), read_leaf(f"{centre}+({bound})")
+    closed = sign in "≤≥"
+    if sign in "<≤":
+        return span("[" if closed else "(", low, high, "]" if closed else ")", match[1])
+    outer = (
+        (read_leaf("-∞"), low, "(", "]" if closed else ")"),
+        (high, read_leaf("∞"), "[" if closed else "(", ")"),
+    )
+    return Node("union", tuple(span(left, a, b, right, match[1]) for a, b, left, right in outer))
+
+
+def read_ratio(text: str, _: int) -> Node | Leaf | None:
+    if ":" not in text or not (parts := split(text, ":")) or not 2 <= len(parts) <= 6 or not all(parts):
+        return None
+    shares = [read_leaf(f"({part})/({parts[-1]})") for part in parts[:-1]]
+    return shares[0] if len(shares) == 1 else Node("tuple", tuple(shares), ":")

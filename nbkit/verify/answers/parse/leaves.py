@@ -10,8 +10,9 @@ from fractions import Fraction
 
 from nbkit.verify.answers.parse import formula, units
 from nbkit.verify.answers.parse.clean import FUNCTIONS
+from nbkit.verify.answers.parse.kinds.nodes import Leaf
+from nbkit.verify.answers.parse.kinds.numbers import in_words
 from nbkit.verify.answers.parse.rational import exact
-from nbkit.verify.answers.parse.structures import Leaf
 
 _PERCENT = re.compile(r"(.*?) ?(?:%|per ?cent\b|pct\.?|percentage(?: points?)?)", re.IGNORECASE)
 _BASES = {
@@ -25,6 +26,7 @@ _BASE = re.compile(  # 101_2, 101_{two}, 101 (base 2), 101 in binary
     rf"|,? ?\(? ?(?:in )?base[ -]?{_IN_BASE} ?\)?|,? ?\(? ?(?:in )?(binary|octal|hexadecimal|hex) ?\)?)"
 )
 _ORDINAL = re.compile(r"([0-9]{1,30})[ -]?(?:st|nd|rd|th)((?: [a-zA-Z]{2,20}){0,4})")
+_SHARE = re.compile(r"([0-9]{1,20}) (?:out of|in) ([0-9]{1,20})")
 _CLOCK = re.compile(r"([0-9]{1,2})(?: ?: ?([0-5][0-9]))?(?: ?([AaPp])\.? ?[Mm]\.?)?")
 
 
@@ -32,6 +34,20 @@ def is_clock(text: str) -> re.Match | None:
     """A time of day, not a ratio: 3:00, 05:30, 3 p.m."""
     match = _CLOCK.fullmatch(text)
     return match if match and (match[3] or match[2] == "00" or (match[2] and text[0] == "0")) else None
+
+
+def same_clock(ours: str, gold: str) -> str:
+    """Ours as the other clock counts: 17:00 beside 5:00 PM is 5:00 PM, and 5 PM beside 17:00 is 17:00."""
+    mine, theirs = is_clock(ours), is_clock(gold)
+    if not (mine and theirs) or bool(mine[3]) == bool(theirs[3]):
+        return ours
+    hour, plain = int(mine[1]), int((theirs if mine[3] else mine)[1])
+    # Only of a time that no twelve hours hold is it known which half of the day is meant.
+    if not 13 <= plain <= 24 or (mine[3] and hour > 12):
+        return ours
+    if mine[3]:
+        return f"{hour % 12 + 12 * (mine[3] in 'pP')}:{mine[2] or '00'}"
+    return f"{hour - 12}:{mine[2] or '00'} {'pm' if hour < 24 else 'am'}"
 
 
 def _number(text: str, value: int, label: str) -> Leaf:
@@ -49,6 +65,12 @@ def _is_phrase(text: str) -> bool:
 def read_leaf(text: str) -> Leaf:
     """A formula with what may stand behind it: a percent sign, a unit, a label."""
     text = text.strip()
+    # Numbers in words, and shares: forty-two, 3 out of 8.
+    if (words := in_words(text)) is not None:
+        return Leaf(text, (str(words),), Fraction(words))
+    if (match := _SHARE.fullmatch(text)) and 0 < int(match[1]) < int(match[2]):
+        share = Fraction(int(match[1]), int(match[2]))
+        return Leaf(text, (match[1], match[2], "div"), share)
     if _is_phrase(text):
         return Leaf(text)
     if (match := _ORDINAL.fullmatch(text)) and not units.NO_PLACE & set(match[2].casefold().split()):

@@ -15,7 +15,8 @@ from nbkit.verify.answers.values import latex
 _INDEX = r"(?: ?_ ?(?:\{[^{}]{0,40}\}|[a-zA-Z0-9]))?"
 _CALL = rf"(?:[a-zA-Z]{_INDEX}'{{0,3}} ?\([^()]{{1,60}}\))"
 _FIGURE = (  # AB, [ABC], |AB|, \triangle ABC, S_{ABC}
-    r"(?:\[ ?[A-Z]{3,8}'? ?\]|\|[A-Z]{2,4}\||(?:\\(?:overline|overrightarrow|triangle) ?)?\{?[A-Z]{2,8}'?\}?"
+    r"(?:⇀[A-Z]{2}|\[ ?[A-Z]{3,8}'? ?\]"
+    r"|\|[A-Z]{2,4}\||(?:\\(?:overline|overrightarrow|triangle) ?)?\{?[A-Z]{2,8}'?\}?"
     r"|[A-Z]_ ?\{[A-Z ]{1,8}\})"
 )
 _FIGURES = rf"{_FIGURE}(?: ?[+*-]? ?{_FIGURE}){{0,4}}"
@@ -45,7 +46,7 @@ _OTHERS = re.compile(
 
 def names_value(text: str) -> bool:
     """Is this a quantity by name (f(2), [ABC], \\det A, Area of ABC), rather than a formula of variables?"""
-    text = text.strip()
+    text = text.replace("∠", " ").replace("  ", " ").strip()
     if NAMED.fullmatch(text) or _BIG.match(text) or _OTHERS.fullmatch(text):
         return True
     operator = _OPERATOR.fullmatch(text)
@@ -56,4 +57,5 @@ def is_constant(text: str) -> bool:
     """Is this a calculation without variables: 2 + 3, log_2 8, gcd(12, 18)?"""
     if tokens := formula.parse(text):
         return not formula.variables(tokens)
-    return bool(read := latex(text)) and not re.search("[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", read))
+    read = latex(text) or ""
+    return bool(re.search("[0-9]", read)) and not re.search("[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", read))

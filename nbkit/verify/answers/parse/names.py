@@ -18,6 +18,14 @@ _FIGURE = re.compile(r"\|?(?:\\overline ?\{?)?([A-Z]{2,4}'?)\}?\|?")
 _RATIO = re.compile(r"[/:]|\\frac")
 _DERIVATIVE = re.compile(r"d[a-z]/d[a-z]|\\frac ?\{d[a-z]?\} ?\{d[a-z]\}(?:\([a-z]\))?|[a-z]'(?:\([a-z]\))?")
 _FUNCTION = re.compile(r"(sin|cos|tan|cot|sec|csc)[ (]?(.*?)\)?")
+# A command or a known word, and what it is applied to: \max, \det A, Var(X), \mathbb {E}[X].
+_OPERATOR = re.compile(
+    r"(?:\\(?!frac|overline|bar|triangle|hat|dot|ddot|mathbb)(?P<command>[a-zA-Z]{2,14})(?![a-zA-Z])"
+    r"|\\mathbb ?\{?(?P<double>[A-Z])\}?"
+    r"|(?P<word>det|tr|trace|rank|rk|dim|ker|nullity|lcm|gcd|max|min|sup|inf|arg|deg|ord|sgn|span|Re|Im|Res|Var|Cov|Corr|Pr|SD)"
+    r"(?![a-z]))(?:_ ?(?:\{[^{}]{0,40}\}|\w))?(?P<argument>.{0,80})"
+)
+_SAME_OPERATOR = {"trace": "tr", "rk": "rank", "Pr": "P"}
 _DRESS = re.compile(r"\\(?:mathbb|triangle|overline|bar|overrightarrow|vec)(?![a-z])")
 _LITTLE = {"the", "an", "of", "for", "in", "answer", "value", "result", "total", "ans", "final", "solution"}
 
@@ -26,11 +34,13 @@ def same_names(one: str, other: str) -> bool | None:
     """True: their values decide. False: they name different things. None: compare them as equations."""
     if one == other:
         return True
-    one, other = (name.replace("\\triangle", "").strip() for name in (one, other))
+    one, other = (re.sub(r"\\triangle|∠", "", name).strip() for name in (one, other))
     if all(len(name) == 1 or _RATIO.search(name) for name in (one, other)) and not _derivatives(one, other):
         return None
     if _derivatives(one, other):
         return True
+    if None not in (operators := [_operator(name) for name in (one, other)]):
+        return operators[0][0] == operators[1][0] and _same_arguments(operators[0][1], operators[1][1])
     kinds = [_kind(name) for name in (one, other)]
     if kinds[0][0] != kinds[1][0]:
         return not {kinds[0][0], kinds[1][0]} <= {"letter", "figure", "function"}
@@ -41,8 +51,20 @@ def _derivatives(one: str, other: str) -> bool:
     return bool(_DERIVATIVE.fullmatch(one) and _DERIVATIVE.fullmatch(other))
 
 
+def _operator(name: str) -> tuple[str, str] | None:
+    """("det", "A") of \\det A, det(A); ("E", "X") of \\mathbb {E}[X] and E[X]; None for any other name."""
+    if match := _OPERATOR.fullmatch(name):
+        word = match["command"] or match["double"] or match["word"]
+        return _SAME_OPERATOR.get(word, word), match["argument"].strip("()[]{} ")
+    if match := re.fullmatch(r"([EPD])[(\[](.{1,80})[)\]]", name):
+        return match[1], match[2].strip()
+    return None
+
+
 def _kind(name: str) -> tuple:
     """("letter", letter, subscript, primes), ("call", function, argument), ("figure", corners) …"""
+    if name[0] == "⇀":
+        return "vector", name
     if match := _LETTER.fullmatch(name):
         return "letter", match[1], (match[2] or match[3] or "").replace(" ", ""), match[4]
     if (match := _FUNCTION.fullmatch(name)) and match[2]:

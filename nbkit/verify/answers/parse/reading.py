@@ -10,12 +10,18 @@ from dataclasses import replace
 from nbkit.verify.answers.parse import formula, units
 from nbkit.verify.answers.parse.forms import (
     OTHER_FORM,
+    read_angle,
     read_congruence,
     read_cross,
+    read_distance,
     read_matrix,
+    read_ratio,
     read_sequence,
     read_system,
 )
+from nbkit.verify.answers.parse.kinds.nodes import Leaf, Node, as_region, flat, is_infinite, is_region, span
+from nbkit.verify.answers.parse.kinds.numbers import in_words
+from nbkit.verify.answers.parse.kinds.points import choices
 from nbkit.verify.answers.parse.leaves import is_clock, read_leaf
 from nbkit.verify.answers.parse.named import is_constant, names_value
 from nbkit.verify.answers.parse.splitting import (
@@ -30,7 +36,6 @@ from nbkit.verify.answers.parse.splitting import (
     join_thousands,
     split,
 )
-from nbkit.verify.answers.parse.structures import Leaf, Node, as_region, flat, is_infinite, is_region, span
 
 MAX_STRUCTURE = 1000  # characters
 _MAX_DEPTH = 8
@@ -42,7 +47,7 @@ _WORD_SPLITS = re.compile(
     r"(?<![^\W\d_])(or|and)(?![a-z])|(?<=[0-9)}])(or|and)(?=[a-zA-Z] ?=)|(或者?|和|以及|且)"
 )
 # The point A(1, 2), the column [1, 2]^T.
-_DRESSED = re.compile(r"(?:[A-Z]'? ?(?=\())?([(\[⟨].*,.*[)\]⟩])(?:\^ ?\{? ?(?:T|\\top) ?\}?)?")
+_DRESSED = re.compile(r"(?:([A-Z]'?) ?(?=\())?([(\[⟨].*,.*[)\]⟩])(?:\^ ?\{? ?(?:T|\\top) ?\}?)?")
 
 
 def read(text: str, depth: int = 0) -> Node | Leaf:
@@ -59,7 +64,13 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
         left, _, right = text.partition("≈")
         return read(right if NAMED.fullmatch(left.strip()) else left, depth + 1)
     text = join_thousands(text)
-    if units.compound(text) or is_one_number(text) or is_clock(text) or text == "…":
+    if (
+        units.compound(text)
+        or in_words(text) is not None
+        or is_one_number(text)
+        or is_clock(text)
+        or text == "…"
+    ):
         return read_leaf(text)
     if text[0] == "∈":  # x belongs to it, without the x
         return _region_first(read(text[1:], depth + 1))
@@ -72,17 +83,19 @@ def read(text: str, depth: int = 0) -> Node | Leaf:
         rest = re.sub(rf"(?<![a-zA-Z]){re.escape(match[1])} ?≠", " ", match[2])
         if not re.search("[=<>≤≥≠]", rest) and (node := _without(read(rest, depth + 1), match[1])):
             return node
-    if (match := _DRESSED.fullmatch(text)) and match[1] != text and closes_at_end(match[1]):
-        return read(match[1], depth + 1)
+    if (match := _DRESSED.fullmatch(text)) and match[2] != text and closes_at_end(match[2]):
+        inner = read(match[2], depth + 1)
+        return (choices(text) or Node("named", (inner,), match[1], text)) if match[1] else inner
     # What separates most loosely is read first: lists, then unions, relations, brackets.
     for reader in (
         _read_list,
+        lambda part, deeper: read_angle(part, lambda inner: read(inner, deeper)),
         _read_union,
         _read_except,
         _read_relation,
         _read_enclosed,
         _read_signs,
-        _read_ratio,
+        read_ratio,
         _read_rows,
     ):
         if (node := reader(text, depth + 1)) is not None:
@@ -212,7 +225,7 @@ def _read_equation(parts: list[str], depth: int) -> Node | Leaf:
         value = read(right, depth)  # a calculation that ends in its value
         return Node("named", (value,), left) if NAMED.fullmatch(left) else value
     if re.fullmatch(rf"\( ?{NAME}(?: ?, ?{NAME})+ ?\)", left):
-        return read(right, depth)
+        return Node("named", (read(right, depth),), left.replace(" ", ""))
     if names_value(left):
         return Node("named", (read(right, depth),), _name(left))
     if names_value(right) and not re.search(rf"(?<![a-zA-Z\\]){re.escape(right)}(?![a-zA-Z])", left):
@@ -221,8 +234,10 @@ def _read_equation(parts: list[str], depth: int) -> Node | Leaf:
 
 
 def _name(text: str) -> str:
-    """Without spaces, other than those between words."""
-    return text if re.fullmatch("[a-zA-Z]{3,}(?: [a-zA-Z]{2,})+", text) else text.replace(" ", "")
+    """Without spaces, other than those between words and behind a command."""
+    if re.fullmatch("[a-zA-Z]{3,}(?: [a-zA-Z]{2,})+", text):
+        return text
+    return re.sub(r"(\\[a-zA-Z]+ )(?=[a-zA-Z])| ", lambda space: space[1] or "", text)
 
 
 def _read_inequality(parts: list[str], sign: str, leaves: list[Leaf]) -> Node | None:
@@ -230,7 +245,7 @@ def _read_inequality(parts: list[str], sign: str, leaves: list[Leaf]) -> Node | 
         name, bound = parts[ours], leaves[other]
         match = re.fullmatch(rf"\| ?({NAME}) ?(?:([+-]) ?([^|]+))?\|", name)
         if match and direction != "≠" and bound.tokens:
-            return _read_distance(match, parts[other], direction)
+            return read_distance(match, parts[other], direction)
         if NAMED.fullmatch(name) and bound.tokens and "$" + name not in bound.tokens:
             if direction == "≠":
                 return _without(bound, name)
@@ -239,20 +254,6 @@ def _read_inequality(parts: list[str], sign: str, leaves: list[Leaf]) -> Node | 
                 return span(left, bound, read_leaf("∞"), ")", name)
             return span("(", read_leaf("-∞"), bound, right, name)
     return Node("relation", tuple(leaves), sign)
-
-
-def _read_distance(match: re.Match, bound: str, sign: str) -> Node:
-    """|x - a| < b lies between a - b and a + b; |x - a| > b outside."""
-    centre = f"{'-' if match[2] == '+' else ''}({match[3] or '0'})"
-    low, high = read_leaf(f"{centre}-({bound})"), read_leaf(f"{centre}+({bound})")
-    closed = sign in "≤≥"
-    if sign in "<≤":
-        return span("[" if closed else "(", low, high, "]" if closed else ")", match[1])
-    outer = (
-        (read_leaf("-∞"), low, "(", "]" if closed else ")"),
-        (high, read_leaf("∞"), "[" if closed else "(", ")"),
-    )
-    return Node("union", tuple(span(left, a, b, right, match[1]) for a, b, left, right in outer))
 
 
 def _read_enclosed(text: str, depth: int) -> Node | Leaf | None:
@@ -291,10 +292,3 @@ def _read_signs(text: str, depth: int) -> Node | None:
         return None
     signs = [text.translate({ord("±"): a, ord("∓"): b}) for a, b in ("+-", "-+")]
     return Node("list", tuple(flat([read(one, depth) for one in signs], "list")))
-
-
-def _read_ratio(text: str, depth: int) -> Node | Leaf | None:
-    if ":" not in text or not (parts := split(text, ":")) or not 2 <= len(parts) <= 6 or not all(parts):
-        return None
-    shares = [read_leaf(f"({part})/({parts[-1]})") for part in parts[:-1]]
-    return shares[0] if len(shares) == 1 else Node("tuple", tuple(shares), ":")

@@ -7,76 +7,14 @@ answer True, False or None: "these two need more than a look".
     compare(read("x > 3"), read("[3, ∞)"), same)  # False
 """
 
-import math
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from fractions import Fraction
-
-from nbkit.verify.answers.parse import formula, rational, units
-from nbkit.verify.answers.parse.clean import FUNCTIONS
+from nbkit.verify.answers.parse import formula
+from nbkit.verify.answers.parse.kinds.congruences import compare_congruences
+from nbkit.verify.answers.parse.kinds.nodes import Leaf, Node, Same, as_region, is_infinite, is_region
+from nbkit.verify.answers.parse.kinds.points import compare_tuples, names_of, permutations
+from nbkit.verify.answers.parse.kinds.regions import merged
 from nbkit.verify.answers.parse.names import same_names
 
-_MOST_RESIDUES = 10_000
-_COUNTING = {f"${letter}" for letter in "jklmnqrst"}  # the letters of x = 3 + 7k
 _MOST_PAIRS = 20_000  # of items that are compared: a hundred on either side, both ways
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """A formula, number or phrase. `tokens` None: no formula. `value` is exact and small, or None."""
-
-    text: str
-    tokens: formula.Tokens | None = None
-    value: Fraction | float | None = None
-    unit: units.Unit | None = None
-    percent: bool = False
-
-    @property
-    def is_words(self) -> bool:
-        """A phrase rather than a formula that could not be read?"""
-        if re.fullmatch("[ℤℕℚℂ].?|[\u4e00-\u9fff]", self.text):
-            return True
-        runs = re.findall(r"(?<!\\)[^\W\d_]{2,}", re.sub(r"\\[a-zA-Z]+", " ", self.text))
-        return self.tokens is None and any(run not in FUNCTIONS for run in runs) and "\\" not in self.text
-
-
-@dataclass(frozen=True)
-class Node:
-    """kind: list (no order), set, tuple (name: its brackets), span (name: its variable; sides: "[)"), union,
-    matrix (items: rows), cross (product of two vectors), named (name = item), relation (name: the sign;
-    items: both sides), sequence (a list with dots), congruence (items: modulus, residue or list of them;
-    name: what is congruent; sides: "mod" for the remainder 17 mod 5, "?" for one that can be read in two
-    ways)."""
-
-    kind: str
-    items: tuple = ()
-    name: str = ""
-    sides: str = ""
-
-
-Same = Callable[[object, object], bool | None]
-
-
-def is_region(node: object) -> bool:
-    return isinstance(node, Node) and node.kind in ("span", "union")
-
-
-def is_infinite(leaf: object) -> bool:
-    return isinstance(leaf, Leaf) and isinstance(leaf.value, float)
-
-
-def span(left: str, low: object, high: object, right: str, name: str = "") -> Node:
-    sides = ("(" if is_infinite(low) else left) + (")" if is_infinite(high) else right)
-    return Node("span", (low, high), name, sides)
-
-
-def as_region(node: object) -> Node | None:
-    if is_region(node):
-        return node
-    if isinstance(node, Node) and node.kind == "tuple" and len(node.items) == 2 and ":" not in node.name:
-        return span(node.name[0], *node.items, node.name[1])
-    return None
 
 
 def compare(ours: object, gold: object, same: Same) -> bool | None:
@@ -88,7 +26,7 @@ def compare(ours: object, gold: object, same: Same) -> bool | None:
         return same(ours, gold)
     names = [node.kind if isinstance(node, Node) else "leaf" for node in (ours, gold)]
     if "congruence" in names:
-        return _compare_congruences(ours, gold, same)
+        return compare_congruences(ours, gold, same, compare)
     if "named" in names:
         return _compare_named(ours, gold, same)
     if "relation" in names:
@@ -166,7 +104,7 @@ def _vector(node: Node) -> tuple:
 
 
 def _compare_regions(ours: Node, gold: Node, same: Same) -> bool | None:
-    spans = [node.items if node.kind == "union" else (node,) for node in (ours, gold)]
+    spans = [merged(node.items) if node.kind == "union" else (node,) for node in (ours, gold)]
     return _any_order(*spans, lambda a, b: _same_span(a, b, same), direct=True)
 
 
@@ -189,76 +127,19 @@ def _compare_named(ours: object, gold: object, same: Same) -> bool | None:
     plain = all(isinstance(value, Leaf) for value, kind in zip(values, kinds, strict=True) if kind == "named")
     if "relation" in kinds:
         return same(ours, gold) if plain else False
+    if any(kind == "named" and names_of(node.name) for kind, node in sides):
+        return compare_tuples(ours, gold, same, compare)
+    # P(5, 2) is a point beside one, and 20 beside a number.
+    counted = [kind == "named" and node.sides and permutations(node.sides) for kind, node in sides]
+    for at in (0, 1):
+        other = sides[1 - at][1]
+        if counted[at] and isinstance(other, Leaf):
+            return same(*((counted[at], other), (other, counted[at]))[at])
     if kinds == ["named", "named"]:
         fits = same_names(ours.name, gold.name)
         if not fits:
             return same(ours, gold) if fits is None and plain else False
     return compare(*values, same)
-
-
-def _compare_congruences(ours: object, gold: object, same: Same) -> bool | None:
-    """x ≡ 3 (mod 7) is x ≡ 10 (mod 7); 3 (mod 7) without an x is 3 as well, and 17 mod 5 is 2."""
-    if not all(isinstance(node, Node) and node.kind == "congruence" for node in (ours, gold)):
-        # One is written without a modulus: is it that progression, or the remainder?
-        plain, other = (gold, ours) if getattr(ours, "kind", "") == "congruence" else (ours, gold)
-        if (steps := _progression(plain)) and other.sides == "" and steps[0] in ("", other.name):
-            return _residues(other) == steps[1:]
-        known = _remainder(other) if other.sides or not other.name else None
-        if known is not None and other.name:  # x = 17 mod 5
-            known = Node("named", (known,), other.name)
-        if known is None:  # n mod 100 is neither n nor anything else that could be told
-            return False if other.name else same(ours, gold)
-        return compare(plain, known, same) if plain is ours else compare(known, plain, same)
-    if ours.name and gold.name and ours.name != gold.name:
-        return False
-    # Both modulo something: compare their residues modulo the common multiple.
-    classes = [_residues(node) for node in (ours, gold)]
-    if all(classes):
-        (modulus, mine), (other, theirs) = classes
-        common = math.lcm(modulus, other)
-        if common > _MOST_RESIDUES:
-            return modulus == other and mine == theirs
-        spread = [{r + m * k for r in some for k in range(common // m)} for m, some in classes]
-        return spread[0] == spread[1]
-    return _in_order(ours.items, gold.items, same)
-
-
-def _progression(node: object) -> tuple[str, int, set[int]] | None:
-    """x = 3 + 7k, or 3 + 7k: (x, 7, {3}), the class of all those numbers, where the letter counts."""
-    named = isinstance(node, Node) and node.kind == "named"
-    value = node.items[0] if named else node
-    found = rational.linear(value.tokens) if isinstance(value, Leaf) and value.tokens else None
-    if found is None or found[0] not in _COUNTING or (named and "$" + node.name == found[0]):
-        return None
-    _, step, first = found
-    if step == 0 or step.denominator != 1 or first.denominator != 1:
-        return None
-    return node.name if named else "", abs(int(step)), {int(first) % abs(int(step))}
-
-
-def _remainder(node: Node) -> Leaf | Node | None:
-    """What 3 (mod 7), 1, 4 (mod 5) and 17 mod 5 are without their modulus; None where that is not known."""
-    classes = _residues(node)
-    if classes is None or node.sides == "?":
-        return None
-    residue = node.items[1]
-    parts = residue.items if isinstance(residue, Node) else (residue,)
-    if all(0 <= part.value < classes[0] for part in parts):
-        return residue
-    if node.sides != "mod" or isinstance(residue, Node):
-        return None
-    (rest,) = classes[1]
-    return Leaf(str(rest), (str(rest),), Fraction(rest))
-
-
-def _residues(node: Node) -> tuple[int, set[int]] | None:
-    """(modulus, residues below it) where all are whole numbers."""
-    modulus, residue = node.items
-    parts = residue.items if isinstance(residue, Node) and residue.kind in ("list", "set") else (residue,)
-    values = [part.value if isinstance(part, Leaf) else None for part in (modulus, *parts)]
-    if not all(type(value) is Fraction and value.denominator == 1 for value in values) or values[0] < 1:
-        return None
-    return int(values[0]), {int(value) % int(values[0]) for value in values[1:]}
 
 
 def _in_order(ours: tuple, gold: tuple, same: Same) -> bool | None:
@@ -293,7 +174,3 @@ def _any_order(ours: tuple, gold: tuple, same: Same, direct: bool = False) -> bo
                 return False
             verdict = None
     return verdict
-
-
-def flat(items: list, kind: str) -> list:
-    return [part for item in items for part in (item.items if getattr(item, "kind", "") == kind else [item])]

@@ -63,6 +63,7 @@ _OTHERS = {
 }  # fmt: skip
 MAGNITUDES = {
     "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
+    "score": 20, "lakh": 10**5, "lac": 10**5, "crore": 10**7, "gross": 144,
     "百": 100, "千": 1000, "万": 10**4, "亿": 10**8,
 }  # fmt: skip
 

@@ -37,7 +37,9 @@ NO_LABEL = FUNCTIONS | {
     "seventh", "sevenths", "eighth", "eighths", "ninth", "ninths", "tenth", "tenths", "hundredth",
     "hundredths", "thousandth", "thousandths", "infinity", "undefined", "percent", "except", "but",
     "choose", "base", "with", "without", "when", "where", "for", "all", "from", "between", "at",
-    "through", "by", "negative", "wrong", "false",
+    "through", "by", "negative", "wrong", "false", "nope", "rejected", "discarded", "invalid", "extraneous",
+    "fail", "fails", "failed", "too", "contradiction", "never", "neither", "nor",
+    "impossible",
     "incorrect", "below", "above", "under", "else", "otherwise", "unless", "alternatively", "maybe",
     "perhaps", "possibly",
 }  # fmt: skip
@@ -51,6 +53,8 @@ _ANY = {("unit",), ("square", "unit"), ("cubic", "unit"), ("sq", "unit")}
 _IRREGULAR = {"people": "person", "men": "man", "women": "woman", "children": "child", "mice": "mouse"}
 _TAIL = re.compile(r"(?<![^\W\d_πei])(?<![a-zA-Z]{2})[^\W\d_]|[°Ω¢€£$¥₹]")
 _PIECE = re.compile(r"°[CF]|[°¢€£$¥₹℃℉]|[a-zA-ZμΩÅ']+\.?|[\u4e00-\u9fff]+|\^\s*\{?\s*-?[1-9]\s*\}?|[/*()\-]")
+# Chinese words that make another number or a bound of the one before them: 5的倍数, 5以上.
+_CHANGES = re.compile("的|倍数|以[上下内外]|不到|多于|少于|余|多[个人]")
 _TIGHT = set("mgshL")  # single letters that are a unit even right behind a digit: "5m", but "5x", "5K"
 
 
@@ -98,7 +102,7 @@ _ANY_SORTED = {tuple(sorted(words)) for words in _ANY}
 
 def _plausible(unit: Unit, tail: str, tight: bool) -> bool:
     """Not rather a product of variables? "2xy", "5K" and "2gh" are formulas; "5 K", "5m", "5 boys" not."""
-    if not tail.isascii() or tail in _ORDINALS:
+    if not tail.isascii() or tail in _ORDINALS or tuple(sorted(unit.words)) in _ANY_SORTED:
         return True
     if unit.powers is not None:
         return not (tight and len(tail) == 1 and tail not in _TIGHT)
@@ -203,6 +207,8 @@ def _label(pieces: list[str], words: list[str]) -> Unit | None:
     if not 0 < len(words) <= 4 or any(piece[0] in "^*()-" for piece in pieces):
         return None
     plain = {piece.rstrip(".").casefold() for piece in pieces} | {word.casefold() for word in words}
+    if any(_CHANGES.search(word) for word in words):
+        return None
     if plain & NO_LABEL or any(len(word) < 2 and word.isascii() and word != "a" for word in words):
         return None
     # MBIT is neither mbit nor Mbit.

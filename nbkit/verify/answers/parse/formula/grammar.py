@@ -3,7 +3,8 @@
 import re
 from fractions import Fraction
 
-from nbkit.verify.answers.parse.formula.tokens import GREEK, Refused, TokenStream
+from nbkit.verify.answers.parse.formula.special import Special
+from nbkit.verify.answers.parse.formula.tokens import GREEK, Refused
 
 _MAX_DEPTH = 120  # calls of `Parser._atom` inside each other
 _CLOSING = {"(": ")", "[": "]", "{": "}", "⌊": "⌋", "⌈": "⌉"}
@@ -11,7 +12,7 @@ _INVERSE = {name: "arc" + name for name in ("sin", "cos", "tan")}
 _STARTS = set("([{|√⌊⌈π∞∑") | set(GREEK)
 
 
-class Parser(TokenStream):
+class Parser(Special):
     """Recursive descent over the tokens of one formula; every method returns postfix tokens."""
 
     bars = 0  # open "|": inside, the next one closes and does not begin a factor
@@ -65,7 +66,7 @@ class Parser(TokenStream):
         kind, text, _ = self._next()
         if kind == "sign":
             return text in _STARTS and not (text == "|" and self.bars)
-        return kind in ("letter", "function", "command", "number", "repeating")
+        return kind in ("letter", "vector", "function", "command", "number", "repeating")
 
     def _product(self, in_function: bool = False) -> tuple[list[str], bool]:
         """Factors side by side; True when it is a lone number."""
@@ -152,6 +153,8 @@ class Parser(TokenStream):
     def _read_letter(self, text: str) -> list[str]:
         if self.running and (index := self._running_index()):
             return [*index, "@" + text]
+        if text in ("C", "P") and (chosen := self._choice(text)):
+            return chosen
         name = text + self._subscript()
         while self._accept("'"):
             name += "'"
@@ -160,16 +163,6 @@ class Parser(TokenStream):
         if name == "e" or (name == "i" and not self.vectors):
             return [name]
         return ["$" + name]
-
-    def _running_index(self) -> list[str]:
-        """The index of a_k or F_{n-k-1} in a sum over k; [] for any other subscript."""
-        at = self.at
-        if self._accept("_"):
-            index = self._argument()
-            if any(token[0] == "#" for token in index):
-                return index
-        self.at = at
-        return []
 
     def _subscript(self) -> str:
         if not self._accept("_"):
@@ -187,6 +180,8 @@ class Parser(TokenStream):
     def _read_sign(self, text: str) -> list[str]:
         if text in "π∞":
             return [text]
+        if text == "Γ" and self._next()[1] == "(":
+            return [*self._atom(), "1", "sub", "fact"]  # Γ(n + 1) is n!
         # Greek letters are variables with names of their own; only π and ∞ have values.
         if text in GREEK:
             return ["$" + text + self._subscript()]
@@ -260,17 +255,6 @@ class Parser(TokenStream):
                 raise Refused(text)
             self.tokens[self.at : self.at + 1] = [("number", digits[0], False), ("number", digits[1:], False)]
         return self._argument() + self._bottom() + ["div" if text == "frac" else text]
-
-    def _divisor(self, name: str) -> list[str]:
-        """gcd(a, b, …) or lcm."""
-        self._expect("(")
-        value = self._sum()
-        self._expect(",")
-        value = value + self._sum() + [name]
-        while self._accept(","):
-            value = value + self._sum() + [name]
-        self._expect(")")
-        return value
 
     def _bottom(self) -> list[str]:
         kind, digits, _ = self._next()

@@ -7,6 +7,7 @@ from nbkit.verify.answers.parse.clean import FUNCTIONS
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 _TOKEN = re.compile(
     rf"(?P<repeating>[0-9]*\.[0-9]*\\(?:overline|bar|dot) ?\{{?[0-9]+\}}?)"
+    rf"|⇀(?P<vector>[A-Z]{{2}})"
     rf"|(?P<number>(?:{_DIGITS}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{{1,3}}(?![0-9]))?)"
     r"|(?P<word>[a-zA-Z]+)|\\(?P<command>[a-zA-Z]+)|(?P<sign>.)",
     re.DOTALL,

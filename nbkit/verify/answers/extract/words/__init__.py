@@ -1,0 +1,1 @@
+"""Words around an answer: other languages, statements about the answer, several answers side by side."""

@@ -1,0 +1,1 @@
+"""What answers are made of, and kinds of answers with rules of their own."""
