@@ -85,10 +85,23 @@ def _function(job: dict, inside: types.SimpleNamespace) -> tuple[dict, object] |
     except BaseException as error:
         if not isinstance(error, SystemExit) or job["entry"] not in vars(sys.modules["candidate"]):
             return inside.home.describe(error)
-    names = vars(sys.modules["candidate"])
-    if job["entry"] not in names:
-        return f"no function named {job['entry']!r}"
-    return names, names[job["entry"]]
+    names, entry = vars(sys.modules["candidate"]), job["entry"]
+    if entry in names:
+        return names, names[entry]
+    if method := _method(names, entry):
+        return names | {entry: method}, method  # a copy: inside the program the name may mean a built-in
+    return f"no function named {entry!r}"
+
+
+def _method(names: dict, entry: str):
+    """The method of that name of a class of the program (of `Solution`, else of the last one that has it),
+    called on a fresh instance each time; None where there is none."""
+    own = [kind for kind in names.values() if isinstance(kind, type) and kind.__module__ == "candidate"]
+    found = [kind for kind in own if callable(getattr(kind, entry, None))]
+    if not found or entry.startswith("__"):
+        return None
+    chosen = names["Solution"] if any(kind is names.get("Solution") for kind in found) else found[-1]
+    return lambda *args, **keywords: getattr(chosen(), entry)(*args, **keywords)
 
 
 def _call(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict | bytes:
