@@ -2,6 +2,7 @@
 
     .venv/bin/python benchmarks/graders.py  # about 15 minutes on 2 cores
     .venv/bin/python benchmarks/graders.py --completions 300 --suites 20 --jobs 200  # a minute
+    .venv/bin/python benchmarks/graders.py --references  # a few minutes in one process: references alone
 
 Needs the mirrors humaneval/ and mbpp/ in NBKIT_DATA_DIR. Prints JSON:
 
@@ -10,6 +11,7 @@ Needs the mirrors humaneval/ and mbpp/ in NBKIT_DATA_DIR. Prints JSON:
     graded     reference solutions, and mutants of them, against Python's own verdict: their asserts run the
                plain way, in one namespace (confined all the same)
     regraded   the same completions once more, in another order: how many verdicts differ
+    references (alone) all references as they are, and fenced in a sentence, through `extract_code`
     synthetic  synthetic tests for MBPP's training solutions: wrong programs caught, beside the human asserts
 """
 
@@ -27,7 +29,7 @@ import psutil
 from scipy import stats
 
 from nbkit.text.rows import read_rows
-from nbkit.verify import Call, Jail, JailPool, grade, grade_humaneval, grade_mbpp, mbpp_calls
+from nbkit.verify import Call, Jail, JailPool, extract_code, grade, grade_humaneval, grade_mbpp, mbpp_calls
 from nbkit.verify.code.mutants import mutants
 from nbkit.verify.code.synthesis import Suite, synthesize
 from nbkit.verify.jail.tiers import available
@@ -94,8 +96,28 @@ def mirror(path: str) -> list[dict]:
     return list(read_rows(Path(root) / path))
 
 
-def completions(limit: int) -> list[tuple]:
-    """(kind, grader, code, row, plain test) of every reference and its mutants, `limit` in all."""
+def references(wall_s: float) -> dict:
+    """Verdicts on all reference solutions, one worker: {"plain" or "fenced": {set: {status: count}}}."""
+    rows = [row[1:4] for row in completions(0, mutated=False)]
+    found: dict = {"wall_s": wall_s, "not_passed": []}
+    with JailPool(1, wall_s=wall_s) as pool:
+        found["tier"] = pool.tier
+        for form, text in (("plain", "{}"), ("fenced", "Here it is:\n\n```python\n{}\n```\n\nIt works.")):
+            counts = {"humaneval": Counter(), "mbpp": Counter()}
+            for grader, code, row in rows:
+                answer = text.replace("{}", code)
+                program = answer if form == "plain" else extract_code(answer, row.get("entry_point"))
+                (verdict,) = pool.map(lambda jail, g, *args: g(jail, *args), [(grader, program, row)])
+                counts["humaneval" if grader is grade_humaneval else "mbpp"][verdict.status] += 1
+                if verdict.status != "pass":
+                    found["not_passed"].append([form, str(row["task_id"]), verdict.status, verdict.detail])
+            found[form] = {name: dict(count) for name, count in counts.items()}
+    return found
+
+
+def completions(limit: int, mutated: bool = True) -> list[tuple]:
+    """(kind, grader, code, row, plain test) of every reference and its mutants, `limit` in all; or of the
+    references alone."""
     rows = []
     for row in mirror("humaneval/test.jsonl.gz"):
         code = row["prompt"] + row["canonical_solution"]
@@ -104,6 +126,8 @@ def completions(limit: int) -> list[tuple]:
         setup = (row["test_setup_code"] or "").replace("\r", "")
         rows.append((grade_mbpp, row["code"].replace("\r", ""), row, "\n".join([setup, *row["test_list"]])))
     found = [("reference", *row) for row in rows]
+    if not mutated:
+        return found
     changed = [[("mutant", g, m, row, test) for m in mutants(code, 20)] for g, code, row, test in rows]
     for turn in range(20):  # one of every program, then another one of every program
         found += [group[turn] for group in changed if turn < len(group)]
@@ -162,6 +186,14 @@ def synthetic(pool: JailPool, limit: int) -> dict:
     }
 
 
+def _write(report: dict, out: Path | None) -> int:
+    text = json.dumps(report, indent=1)
+    print(text)
+    if out:
+        out.write_text(text + "\n")
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -171,7 +203,10 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1000, help="jobs of the soak and of the speed test")
     parser.add_argument("--wall-s", type=float, default=5.0, help="limit of a job")
     parser.add_argument("--out", type=Path, help="also write the JSON here")
+    parser.add_argument("--references", action="store_true", help="grade the references and nothing else")
     options = parser.parse_args()
+    if options.references:
+        return _write(references(options.wall_s), options.out)
     started = time.perf_counter()
     report: dict = {"wall_s": options.wall_s, "speed": speed(options.jobs), "soak": soak(options.jobs)}
     rows = completions(options.completions)
@@ -184,10 +219,7 @@ def main() -> int:
         report["regraded"] = {"completions": len(rows), "verdicts_that_differ": len(differ)}
         report["synthetic"] = synthetic(pool, options.suites)
     report |= {"cores": os.cpu_count(), "seconds": round(time.perf_counter() - started)}
-    text = json.dumps(report, indent=1)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
+    _write(report, options.out)
     return int(bool(differ) or report["graded"]["references"]["pass"] < min(1138, len(rows)))
 
 

@@ -84,6 +84,7 @@ def verifiers(reference: Reference) -> str:
     graded, made = graders["graded"], graders["synthetic"]
     failed = graded["mutants_that_python_fails"]
     mean, below, above = (f"{100 * x:.2f}" for x in graded["share_we_fail"])
+    known = reference.read("benchmarks/references.json")
     answers = reference.read("benchmarks/answers.json")["sets"]
     rows = [
         [words, who, *_answer_cells(found)]
@@ -96,9 +97,8 @@ def verifiers(reference: Reference) -> str:
             f"Jobs per second of one worker, medians of rounds of {jail['jobs_per_round']:,} "
             f"jobs (single rounds under bubblewrap {low} to {high}):",
             table(["tier", "jobs/s", "rounds"], rates),
-            f"Code, measured before the jail was last changed: {graded['references']['pass']:,} "
-            "HumanEval and MBPP references pass, "
-            f"{graded['references']['fail'] + graded['references']['infra']} do not. Of "
+            f"Code. References that pass: {_passed(known['plain'])} as they are, {_passed(known['fenced'])} "
+            "fenced in an answer. Measured before the jail was last changed: of "
             f"{sum(failed.values()):,} mutants that plain Python fails, {mean}% [{below}, "
             f"{above}] fail here. {graders['regraded']['completions']:,} completions graded "
             f"twice: {graders['regraded']['verdicts_that_differ']} verdicts differ. Synthetic "
@@ -108,6 +108,12 @@ def verifiers(reference: Reference) -> str:
             table([*heads, "pays wrong answers", "refuses right ones", "median ms"], rows),
         ]
     )
+
+
+def _passed(sets: Mapping[str, Mapping[str, int]]) -> str:
+    """Passed references of each set, of all: "HumanEval 164 of 164, MBPP 974 of 974"."""
+    counts = [(sets[name].get("pass", 0), sum(sets[name].values())) for name in ("humaneval", "mbpp")]
+    return "HumanEval {} of {}, MBPP {} of {}".format(*counts[0], *counts[1])
 
 
 def _answer_cells(found: Mapping[str, Any]) -> list[Any]:

@@ -32,6 +32,8 @@ from nbkit.verify.code.pieces import (
 from nbkit.verify.code.unfenced import by_margin, indented, tagged
 
 _PROGRAM = re.compile(r"^(?:def|class|import|from|async|@\w|if __name__)", re.MULTILINE)
+_ODD_SPACE = re.compile("[\u00a0\u2007\u202f]")
+_ODD_MARGIN = re.compile(r"^[ \t]*+[\u00a0\u2007\u202f][ \t\u00a0\u2007\u202f]*+", re.MULTILINE)
 # A line at the margin that is neither code nor a comment: a sentence.
 _PROSE = re.compile(
     r"^(?!(?:def|class|import|from|async|if|for|while|with|try|return|print)\b)\w+[,:;]? +\w+ "
@@ -46,6 +48,17 @@ def extract_code(text: str, entry: str | None = None) -> str:
     looks like code. The thought before the answer is ignored. Never raises, in time linear in the text.
     """
     text = split_thought(text)[1]
+    code = _read(text, entry)
+    # Spaces that only look like spaces, from a web page: at the margin first, where no string is meant.
+    for pattern in (_ODD_MARGIN, _ODD_SPACE) if _ODD_SPACE.search(text) and parse(code) is None else ():
+        mended = _read(pattern.sub(lambda found: _ODD_SPACE.sub(" ", found[0]), text), entry)
+        if parse(mended) is not None:
+            return mended
+    return code
+
+
+def _read(text: str, entry: str | None) -> str:
+    """The program in an answer without its thought."""
     found = fences(text)
     blocks = [block for block in found if block.language in ("", *PYTHON)]
     if not blocks:  # a program under another label

@@ -163,7 +163,8 @@ def grade_program(jail: Jail, code: str, cases: Sequence[Case]) -> Verdict:
 
 def grade_check(jail: Jail, code: str, entry: str, test: str) -> Verdict:
     """Pass if `check(candidate)`, defined by the source `test`, raises nothing. The test runs in a job of its
-    own and meets the program by value only: it cannot pass on objects, nor see its arguments changed."""
+    own and meets the program by value only. It sees an argument that was changed in place after a call whose
+    value it drops, and after no other (`docs/code_grading.md`)."""
     result = jail.check(code, entry, test)
     if refused := _refused(result):
         return refused

@@ -159,10 +159,10 @@ class Jail:
         """Run the source `test`, which defines `check(candidate)`, against `entry` of `code`; values
         [passed].
 
-        The test and the code run in two jobs that share nothing: `candidate` sends its arguments to the
-        code's job and gets plain values back. A test that cannot be used so (it does not load, or passes an
-        argument that is not plain data, or lacks a module) is "infra": no fault of the code. It may import
-        numpy where that is installed here, the code only in a jail made with `numpy`.
+        The test and the code run in two jobs that share nothing: `candidate` sends its arguments and gets
+        plain values back, and after a call whose value it drops what a list, dictionary, set, deque or
+        bytearray among them holds then. A test that does not load, passes what is not plain data, or lacks a
+        module is "infra". It may import numpy where that is installed, the code in a jail made with `numpy`.
         """
         numpy = (self._numpy or "numpy" in test) and tiers.numpy_folder() is not None
         other = self.sibling(numpy=numpy)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nbkit.verify.jail.clock import Clock
-from nbkit.verify.jail.inside import jail_codec
+from nbkit.verify.jail.inside import jail_codec, jail_copies
 from nbkit.verify.jail.link import START_S, Cut, Job
 from nbkit.verify.jail.text import printable
 
@@ -88,6 +88,11 @@ def receive_all(job: Job, clock: Clock) -> bytes:
     return b"".join([*parts, part])
 
 
+def _kind(data: list) -> str:
+    """The kind of encoded data; of a dictionary of the library its class, without what a default is."""
+    return data[1].partition(" ")[0] if data[0] == "m" else data[0]
+
+
 class Conversation:
     """A test asks, a program answers, through us: everything the program says is decoded here first.
 
@@ -116,8 +121,9 @@ class Conversation:
                 if "call" not in said:
                     return JailResult("ok", [said["passed"] is True], str(said["detail"])[:300])
                 # Question and answer in turn, until the test has its verdict.
-                self.ours.send(said["call"], self.clock.deadline())
-                answer = self._answer()
+                asked = {"call": said["call"], "back": said.get("back") is True}
+                self.ours.send(asked, self.clock.deadline())
+                answer = self._answer(asked)
                 self.clock.answered(1)
                 said = self._test(answer)
         except Cut as cut:
@@ -143,14 +149,27 @@ class Conversation:
             how = "asked for more than it may" if str(cut) == "size" else "ended early"
             return {"passed": False, "detail": f"with what the program answered, the test {how}"}
 
-    def _answer(self) -> dict:
+    def _answer(self, asked: dict | None = None) -> dict:
+        """What the program says, once it has loaded (None) or to a question."""
         try:
             answer = json.loads(self.ours.receive(self.clock.deadline()))
-            if "error" not in answer:
-                return {"value": self._again(answer["value"])}
-            return self._error(answer)
+            known = self._error(answer) if "error" in answer else {"value": self._again(answer["value"])}
+            changed = self._changed(answer.get("changed") or [], asked) if asked else []
+            return known | {"changed": changed}
         except jail_codec.MALFORMED:
             raise Cut("garbage") from None
+
+    def _changed(self, pairs: list, asked: dict) -> list[list]:
+        """[key, content] of arguments that were changed in place: of those that were sent, each once and of
+        its kind."""
+        given, found = jail_copies.changeable(asked["call"]), {}
+        for key, data in pairs:
+            if type(key) not in (int, str) or key not in given or key in found:
+                raise ValueError("a change of what was not given")
+            found[key] = self._again(data) if asked["back"] else None
+            if found[key] is not None and _kind(found[key]) != _kind(given[key]):
+                raise ValueError("a change of kind")
+        return [list(pair) for pair in found.items()]
 
     def _error(self, answer: dict, depth: int = 0) -> dict:
         """What the program says about an exception, and about those that it holds: by value, all of it."""

@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from nbkit.verify import extract_code
+from nbkit.verify import Call, Jail, extract_code, grade, grade_check
 
 F = "```"
 ADD = "def add(a, b):\n    total = a + b\n\n    return total"
@@ -13,6 +13,12 @@ SQRT = (
 )
 SCRIPT = "n = int(input())\nfor i in range(n):\n    print(i)"
 CODES = [(ADD, "add"), (SQRT, "root"), (SCRIPT, None), (ADD, None), (SQRT, None)]
+
+
+@pytest.fixture(scope="module")
+def jail():
+    with Jail() as jail:
+        yield jail
 
 
 def by_four(code, by="    "):
@@ -147,3 +153,70 @@ def test_libraries_and_unknown_modules_stay():
     assert extract_code(blocks(numpy), "add") == numpy
     other = "from elsewhere import missing\n\ndef add(a, b):\n    return missing(a, b)"
     assert extract_code(blocks(other), "add") == other
+
+
+NBSP = "\u00a0"
+
+
+@pytest.mark.parametrize("form", ["{}", "```python\n{}\n```", "Here:\n\n```\n{}\n```\nDone."])
+@pytest.mark.parametrize(("code", "entry"), CODES)
+def test_no_break_spaces_at_the_margin_are_spaces(form, code, entry):
+    odd = "\n".join(line.replace("    ", NBSP * 4) if line[:1] == " " else line for line in code.split("\n"))
+    assert NBSP in odd
+    assert extract_code(form.format(odd), entry) == code
+    assert extract_code(form.format(odd.replace(NBSP * 4, f"{NBSP} {NBSP} ")), entry) == code
+
+
+def test_no_break_spaces_elsewhere():
+    text = f"def f():\n{NBSP * 4}return '5{NBSP}km'"
+    assert extract_code(text, "f") == text.replace(NBSP * 4, "    ")  # that of the string stays
+    whole = f"def f():\n    return '5{NBSP}km'"
+    assert extract_code(whole, "f") == whole
+    assert extract_code(f"def{NBSP}f(x):\n{NBSP}return{NBSP}x", "f") == "def f(x):\n return x"
+    broken = f"def f(:\n{NBSP}return x"
+    assert extract_code(broken, "f") == broken
+
+
+METHOD = "class Solution:\n    def add(self, a, b): return a + b\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (METHOD, "pass"),
+        (METHOD.replace("a + b", "a - b"), "fail"),
+        (METHOD.replace("Solution", "Adder") + "class Other: pass", "pass"),
+        (f"{METHOD}class Other:\n    def add(self, a, b): return 0", "pass"),  # Solution before the last one
+        ("class A:\n    def add(self, a, b): return 0\n" + METHOD.replace("Solution", "B"), "pass"),
+        ("class Solution:\n    @staticmethod\n    def add(a, b): return a + b", "pass"),
+        ("class Base:\n    def add(self, a, b): return a + b\nclass Solution(Base): pass", "pass"),
+        # A fresh instance each time; what does not make one is the program's fault.
+        (
+            "class Solution:\n    n = 0\n    def add(self, a, b): self.n += 1; return a + b + self.n - 1",
+            "pass",
+        ),
+        ("class Solution:\n    def __init__(self, x): pass\n    def add(self, a, b): return a + b", "fail"),
+        (f"{METHOD}def add(a, b): return 0", "fail"),  # a function comes first
+        ("from collections import Counter\nclass Solution: pass", "fail"),
+        ("class Solution:\n    add = 5", "fail"),
+    ],
+)
+def test_methods_of_a_class(jail, code, status):
+    calls = [Call([2, 3], 5), Call([1, 1], 2)]
+    assert grade(jail, code, "add", calls).status == status
+    assert grade(jail, code, "add", [Call("add(2, 3)", 5), Call("add(b=1, a=1)", 2)]).status == status
+    test = "def check(candidate):\n    assert candidate(2, 3) == 5 and candidate(1, b=1) == 2"
+    assert grade_check(jail, code, "add", test).status == status
+
+
+def test_a_method_with_the_name_of_a_built_in_may_call_it(jail):
+    code = "class Solution:\n    def sum(self, a): return sum(a)"
+    assert grade(jail, code, "sum", [Call("sum([1, 2])", 3), Call([[4]], 4)]).status == "pass"
+    assert grade(jail, "def f(): pass", "update", [Call([], None)]).detail.endswith(
+        "no function named 'update'"
+    )
+
+
+def test_a_class_in_an_answer_is_its_program():
+    text = f"Here:\n{F}python\n{METHOD}{F}\nUse:\n{F}python\nprint(Solution().add(1, 2))\n{F}"
+    assert extract_code(text, "add") == METHOD.strip()

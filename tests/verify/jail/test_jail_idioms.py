@@ -80,6 +80,71 @@ IN_WASM = [
 NEITHER = ["raise OSError('mine')", "raise FileNotFoundError('mine')", "input(); input(); input()", "[].x"]
 
 
+XML = "import xml.{0} as x\n"
+LIBRARY = [  # (code, what it prints): modules that need no files, also what they import when they are used
+    ("import getopt\nprint(getopt.getopt(['-a', 'b'], 'a'))", "([('-a', '')], ['b'])"),
+    ("import optparse\np = optparse.OptionParser()\np.add_option('-n', type='int')\n"
+     "print(p.parse_args(['-n', '3'])[0].n)", "3"),
+    ("import configparser as c\np = c.ConfigParser()\np.read_string('[a]\\nb=1')\nprint(p.getint('a', 'b'))",
+     "1"),
+    ("import tomllib\nprint(tomllib.loads('a = 1979-05-27'))", "{'a': datetime.date(1979, 5, 27)}"),
+    ("import plistlib as p\nprint([p.loads(p.dumps([1], fmt=f)) for f in p.PlistFormat])", "[[1], [1]]"),
+    ("import email\nm = email.message_from_string('To: a@b\\n\\nhi')\nprint(m['to'], m.get_payload())",
+     "a@b hi"),
+    ("from email.message import EmailMessage as M\nm = M()\nm['To'] = 'é <a@b.c>'\nm.set_content('é')\n"
+     "m.add_attachment(b'x', maintype='a', subtype='b')\nprint(m.as_string().count('\\n') > 9)", "True"),
+    ("from email.mime.text import MIMEText\nfrom email.utils import parseaddr\n"
+     "print(MIMEText('é').get_content_charset(), parseaddr('A <a@b>'))", "utf-8 ('A', 'a@b')"),
+    (XML.format("etree.ElementTree") + "t = x.fromstring('<a><b c=\"1\"/></a>')\n"
+     "print(t.find('./b[@c]').get('c'), x.tostring(t).decode())", '1 <a><b c="1" /></a>'),
+    (XML.format("dom.minidom") + "print(x.parseString('<a>1</a>').documentElement.toxml())", "<a>1</a>"),
+    (XML.format("sax") + "class H(x.ContentHandler):\n    def startElement(s, n, a): print(n)\n"
+     "x.parseString(b'<a/>', H())", "a"),
+    ("import symtable\nprint(symtable.symtable('x = 1', '', 'exec').get_identifiers())", "dict_keys(['x'])"),
+    ("import colorsys\nprint(colorsys.rgb_to_hls(1, 0, 0))", "(0.0, 0.5, 1.0)"),
+    ("import gzip\nprint(gzip.decompress(gzip.compress(b'a' * 99)) == b'a' * 99)", "True"),
+    ("import html.parser as h\nclass P(h.HTMLParser):\n    def handle_data(s, d): print(d)\n"
+     "P().feed('<b>x</b>')", "x"),
+    ("import quopri\nprint(quopri.encodestring(b'=').decode())", "=3D"),
+    ("import io, zipfile as z\nb = io.BytesIO()\nwith z.ZipFile(b, 'w') as f: f.writestr('a', 'b')\n"
+     "print(z.ZipFile(b).read('a'))", "b'b'"),
+]  # fmt: skip
+LINUX_LIBRARY = [
+    ("import cProfile, pstats, io\np = cProfile.Profile()\np.runcall(len, '')\ns = io.StringIO()\n"
+     "pstats.Stats(p, stream=s).print_stats()\nprint('function calls' in s.getvalue())", "True"),
+    ("import profile\nprint(profile.Profile().runcall(len, 'ab'))", "2"),
+    ("import tracemalloc\ntracemalloc.start()\na = [0] * 999\n"
+     "print(tracemalloc.get_traced_memory()[0] > 7000)", "True"),
+    ("import getpass, warnings\nwarnings.simplefilter('ignore')\nprint(getpass.getpass(''))", "7 8"),
+]  # fmt: skip
+ABSENT = [
+    "curses",
+    "dbm",
+    "filecmp",
+    "ftplib",
+    "http.server",
+    "imaplib",
+    "mailbox",
+    "mmap",
+    "netrc",
+    "poplib",
+    "pty",
+    "readline",
+    "shelve",
+    "smtplib",
+    "socketserver",
+    "sqlite3",
+    "tarfile",
+    "tkinter",
+    "turtle",
+    "venv",
+    "wave",
+    "webbrowser",
+    "xmlrpc.client",
+    "zoneinfo",
+]
+
+
 @pytest.fixture(scope="module", params=available())
 def tier(request):
     with Jail(wall_s=5.0, tier=request.param) as warm:
@@ -101,6 +166,30 @@ def test_on_linux(jail, code, expected):
     if jail.tier == "wasmtime":
         pytest.skip("Linux tiers only")
     printed(jail, code, expected)
+
+
+@pytest.mark.parametrize(("code", "expected"), LIBRARY)
+def test_modules_that_need_no_files(tier, code, expected):
+    printed(tier, code, expected)
+
+
+@pytest.mark.parametrize(("code", "expected"), LINUX_LIBRARY)
+def test_modules_that_need_no_files_on_linux(jail, code, expected):
+    if jail.tier == "wasmtime":
+        pytest.skip("Linux tiers only")
+    printed(jail, code, expected)
+
+
+def test_modules_that_are_refused_in_one_line(jail):
+    if jail.tier == "wasmtime":
+        pytest.skip("Linux tiers only")
+    code = f"import importlib\nfor name in {ABSENT}:\n    try: importlib.import_module(name)\n"
+    code += "    except ImportError: continue\n    print(name)"
+    assert jail.run(code).values == [""]
+    assert "(the jail has the standard library without" in jail.run("import tarfile").detail
+    for line in ("configparser.ConfigParser().read('/etc/passwd')", "gzip.open('/etc/passwd').read()"):
+        opened = jail.run(f"import configparser, gzip\nprint({line})")
+        assert opened.values == ["[]\n"] or FILES in opened.detail, opened
 
 
 def test_long_input_in_one_read(tier):

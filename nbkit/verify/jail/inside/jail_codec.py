@@ -21,7 +21,7 @@ import re
 import sys
 import time
 import uuid
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import ChainMap, Counter, OrderedDict, defaultdict, deque
 from decimal import Decimal
 from fractions import Fraction
 
@@ -75,7 +75,7 @@ class Held:
     N  a named tuple: (class name, fields, values)       R  a dataclass: the same
     E  a member of an enumeration: (class name, name, value, is it a number or text itself?)
     I  an iterator: (items, are these all?)              V  a view of a dictionary: (kind, items)
-    P  an array of numpy: (dtype, shape, items)
+    P  an array of numpy: (dtype, shape, items)          C  a ChainMap: its dictionaries
     """
 
     tag: str
@@ -94,8 +94,8 @@ def encode(value: object, depth: int = 0, rich: bool = False) -> list:
     kind = type(value)
     if kind is int or kind is float or kind is str:  # most values: long lists of them take a while
         return _encode_scalar(value, kind)
-    if value is None:
-        return ["n"]
+    if value is None or value is ...:
+        return ["n" if value is None else "e"]
     if kind is bool:
         return ["b", int(value)]
     # What stands for an object of the other side, and, where asked for, objects to be held here.
@@ -103,6 +103,8 @@ def encode(value: object, depth: int = 0, rich: bool = False) -> list:
         return [value.tag, encode(value.parts, depth + 1, rich)]
     if rich and (held := _held(value)):
         return [held.tag, encode(held.parts, depth + 1, rich)]
+    if rich and kind is bytearray:  # which a program may change, unlike bytes
+        return ["Y", value.hex()]
     # Subclasses are read by the methods of their base: theirs may say anything.
     if issubclass(kind, (int, float, str, bytes, bytearray)):
         return _encode_scalar(value, kind)
@@ -192,6 +194,8 @@ def _held(value: object) -> Held | None:
         return Held("R", (kind.__name__, fields, tuple(getattr(value, name) for name in fields)))
     if issubclass(kind, enum.Enum):
         return Held("E", (kind.__name__, value.name, value.value, issubclass(kind, (int, str, float))))
+    if kind is ChainMap:
+        return Held("C", tuple(value.maps))
     if kind in _VIEWS:
         return Held("V", (_VIEWS[kind], tuple(value)))
     if hasattr(kind, "__next__") and hasattr(kind, "__iter__"):
@@ -216,16 +220,16 @@ def decode(data: object, depth: int = 0, build=Held) -> object:
         raise ValueError("malformed value")
     tag = data[0]
     # Every tag is checked for what it needs; whatever is left falls through to the error.
-    if tag == "n":
-        return None
+    if tag in ("n", "e"):
+        return None if tag == "n" else ...
     if tag == "b":
         return bool([0, 1].index(data[1]))
     if tag == "s" and type(data[1]) is str:
         return data[1]
     if tag in ("i", "f", "c", "q", "D"):
         return _decode_number(tag, data, depth)
-    if tag == "y":
-        return bytes.fromhex(data[1])
+    if tag in ("y", "Y"):
+        return (bytes if tag == "y" else bytearray).fromhex(data[1])
     if tag in _SEQUENCES and type(data[1]) is list:
         items = [decode(item, depth + 1, build) for item in data[1]]
         return _SEQUENCES[tag](_spread(items) if tag in "SF" else items)
@@ -241,7 +245,10 @@ def decode(data: object, depth: int = 0, build=Held) -> object:
         return _decode_library(data)
     if tag == "Q":
         return deque([decode(item, depth + 1, build) for item in data[1]], decode(data[2], depth + 1))
-    if tag in ("N", "R", "E", "I", "V", "P") and type(parts := decode(data[1], depth + 1, build)) is tuple:
+    if (
+        tag in ("N", "R", "E", "I", "V", "P", "C")
+        and type(parts := decode(data[1], depth + 1, build)) is tuple
+    ):
         return build(tag, parts)
     raise ValueError("malformed value")
 

@@ -9,6 +9,7 @@ import collections
 import contextlib
 import dataclasses
 import enum
+import opcode
 import sys
 import types
 
@@ -17,6 +18,8 @@ import types
 _QUIET = (StopIteration, StopAsyncIteration)
 _RUNNERS = ("unittest", "doctest", "bdb")
 _KEPT = (types.MemberDescriptorType, types.GetSetDescriptorType)
+# Lists, dictionaries (also of the library), sets, bytearrays, deques: what a program may change in place.
+_CHANGEABLE = ("l", "d", "m", "S", "Y", "Q")
 _LONGEST_TEXT, _LONGEST_STATE = 10_000, 1 << 20
 _DEEPEST, _MOST_PARTS = 8, 100  # of exceptions within an exception
 
@@ -30,7 +33,8 @@ class Copies:
 
     def __call__(self, tag: str, parts: tuple) -> object:
         makers = {"N": self._named_tuple, "R": self._dataclass, "E": self._member, "I": _iterator, "V": _view}
-        return _array(*parts) if tag == "P" else makers[tag](*parts)
+        makers |= {"P": _array, "C": _chain}
+        return makers[tag](*parts)
 
     def _class(self, key: tuple, fits, make) -> type:
         """Our own class of the name key[1] if it fits, else one that we make; the same one for the same
@@ -69,9 +73,40 @@ class Copies:
         if isinstance(own, type) and issubclass(own, enum.Enum) and member in own.__members__:
             return own[member]
         if plain:
-            return value
+            return self._number_or_text(name, member, value)
         kind = self._class(("E", name, member), lambda _: False, lambda: enum.Enum(name, {member: value}))
         return kind[member]
+
+    def _number_or_text(self, name: str, member: str, value: object) -> object:
+        """A member that is a number or text itself: equal to it, and with a name where it can have one."""
+        base = {int: enum.IntEnum, str: enum.StrEnum}.get(type(value))
+        if base is None or type(member) is not str or not member.isidentifier() or member.startswith("_"):
+            return value
+        key = ("E", name, member, value)
+        return self._class(key, lambda _: False, lambda: base(name, {member: value}))[member]
+
+    def refill(self, given: tuple[tuple, dict], changed: list) -> bool:
+        """Give arguments of the test, (positional, by name), the content that the program has left in its
+        copies of them, in place; False where one of them keeps the content that it had."""
+        whole = True
+        for key, data in changed:
+            own = given[0][key] if type(key) is int else given[1][key]
+            new = data and self._decode(data, build=self)
+            if type(own) is not type(new):  # not handed over, or of a class of the test's own
+                whole = False
+            elif isinstance(own, dict):
+                own.clear()
+                for name, value in new.items():  # Counter.update would add
+                    own[name] = value
+            elif isinstance(own, set):
+                own.clear()
+                own |= new
+            elif isinstance(own, collections.deque):
+                own.clear()
+                own.extend(new)
+            else:
+                own[:] = new
+        return whole
 
     def error(self, answer: dict) -> Exception:
         """The exception that the program raised: of the most special of its classes that are known here too,
@@ -114,6 +149,33 @@ class Copies:
         else:
             found = self.names.get(name)
         return found if isinstance(found, type) and issubclass(found, Exception) else None
+
+
+def changeable(call: list) -> dict[int | str, list]:
+    """Of the encoded arguments of a call those that a program can change in place, by position or name."""
+    _, (args, keywords) = call
+    named = [*enumerate(args[1]), *((key[1], item) for key, item in keywords[1])]
+    return {key: item for key, item in named if item[0] in _CHANGEABLE}
+
+
+def changed(asked: dict, given: list, codec: types.ModuleType, build: Copies) -> list[list]:
+    """[key, content] of every argument that the program has changed in place. The content, encoded, goes
+    along only where the test is to have it (`asked["back"]`). `given`: the objects that the program had."""
+    found = []
+    for key, before in changeable(asked["call"]).items():
+        after = codec.encode(given[0][key] if type(key) is int else given[1][key], rich=True)
+        # The same set, built on two sides, may come in two orders: then it is built here once more.
+        if after != before and after != codec.encode(codec.decode(before, build=build), rich=True):
+            found.append([key, after if asked["back"] else None])
+    return found
+
+
+def is_dropped(frame: types.FrameType) -> bool:
+    """Does the code of this frame drop what its call gives, or ask only whether that is None?"""
+    code, at = frame.f_code.co_code, frame.f_lasti + 2
+    while opcode.opname[code[at]] == "CACHE":
+        at += 2
+    return opcode.opname[code[at]].endswith(("POP_TOP", "IF_NONE", "IF_NOT_NONE"))
 
 
 def _exception(name: str, bases: tuple, args: tuple, group: list, text: str | None) -> Exception:
@@ -213,6 +275,12 @@ def _array(dtype: str, shape: tuple, items: tuple) -> object:
         raise ValueError("an array of objects")
     stored = numpy.dtype(f"{kind.str[0]}i8") if kind.kind in "Mm" else kind
     return numpy.array(items, dtype=stored).view(kind).reshape(shape)
+
+
+def _chain(*maps: dict) -> collections.ChainMap:
+    if not all(isinstance(one, dict) for one in maps):
+        raise ValueError("a ChainMap of other things than dictionaries")
+    return collections.ChainMap(*maps)
 
 
 def _view(kind: str, items: tuple) -> object:

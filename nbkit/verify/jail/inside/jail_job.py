@@ -23,6 +23,8 @@ import types
 
 LENGTH_DIGITS = 8
 _SOLUTIONS = ("solution", "main", "answer", "candidate", "program", "submission", "your_module")
+_LONG_QUESTION = 1 << 20  # bytes
+_UNSEEN = " (the program changed an argument in place: a test sees that after a call whose value it drops)"
 _PART_BYTES, _PART_S = 1 << 16, 0.2  # an answer is handed over when there is as much of it, or as old
 
 
@@ -83,10 +85,23 @@ def _function(job: dict, inside: types.SimpleNamespace) -> tuple[dict, object] |
     except BaseException as error:
         if not isinstance(error, SystemExit) or job["entry"] not in vars(sys.modules["candidate"]):
             return inside.home.describe(error)
-    names = vars(sys.modules["candidate"])
-    if job["entry"] not in names:
-        return f"no function named {job['entry']!r}"
-    return names, names[job["entry"]]
+    names, entry = vars(sys.modules["candidate"]), job["entry"]
+    if entry in names:
+        return names, names[entry]
+    if method := _method(names, entry):
+        return names | {entry: method}, method  # a copy: inside the program the name may mean a built-in
+    return f"no function named {entry!r}"
+
+
+def _method(names: dict, entry: str):
+    """The method of that name of a class of the program (of `Solution`, else of the last one that has it),
+    called on a fresh instance each time; None where there is none."""
+    own = [kind for kind in names.values() if isinstance(kind, type) and kind.__module__ == "candidate"]
+    found = [kind for kind in own if callable(getattr(kind, entry, None))]
+    if not found or entry.startswith("__"):
+        return None
+    chosen = names["Solution"] if any(kind is names.get("Solution") for kind in found) else found[-1]
+    return lambda *args, **keywords: getattr(chosen(), entry)(*args, **keywords)
 
 
 def _call(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict | bytes:
@@ -146,16 +161,28 @@ def _serve(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
     channel.write(json.dumps({"value": inside.codec.encode(None)}).encode())
     try:
         while True:
-            data = json.loads(channel.read())
-            try:
-                # Arguments are built as the code's own classes, so that its checks of type hold.
-                args, keywords = inside.codec.decode(data, build=copies)
-                answer = {"value": inside.codec.encode(function(*args, **keywords), rich=True)}
-            except BaseException as error:
-                answer = inside.copies.parts_of(error, inside.codec.encode, inside.home.describe)
-            channel.write(json.dumps(answer).encode())
+            channel.write(json.dumps(_answer(channel.read(), function, inside, copies)).encode())
     except EOFError:
         return {}
+
+
+def _answer(question: bytes, function, inside: types.SimpleNamespace, copies) -> dict:
+    """The value of one call, or what it raised; with the arguments that it changed in place."""
+    asked, codec = json.loads(question), inside.codec
+    parts = [codec.encode, inside.home.describe]
+    try:
+        # Arguments are built as the code's own classes, so that its checks of type hold.
+        args, keywords = codec.decode(asked["call"], build=copies)
+        answer = {"value": codec.encode(function(*args, **keywords), rich=True)}
+    except BaseException as error:
+        answer = inside.copies.parts_of(error, *parts)
+    if not asked["back"] and len(question) > _LONG_QUESTION:  # to compare them would only help a message
+        return answer
+    try:
+        changed = inside.copies.changed(asked, (args, keywords), codec, copies)
+    except BaseException as error:  # such as an object that a list holds now
+        return inside.copies.parts_of(error, *parts) if asked["back"] else answer
+    return answer | {"changed": changed}
 
 
 class _Unusable(BaseException):
@@ -164,14 +191,17 @@ class _Unusable(BaseException):
 
 def _check(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
     """{"passed": bool, "detail": text}, or {"broken": text} when the test itself cannot be used."""
-    answers, names = 0, {}
+    answers, names, unseen = 0, {}, ""
     codec, describe = inside.codec, inside.home.describe
     codec.numpy_crosses = job["numpy"]
 
     def candidate(*args, **keywords):
-        nonlocal answers
+        nonlocal answers, unseen
+        # Where the value is used as well, a program could fit what it is compared with to it.
+        back = inside.copies.is_dropped(sys._getframe(1))
         try:
-            question = json.dumps({"call": codec.encode([list(args), keywords], rich=True)}).encode()
+            call = codec.encode([list(args), keywords], rich=True)
+            question = json.dumps({"call": call, "back": back}).encode()
         except ValueError as error:
             # too much of it may be made of what the program has answered: no way out of a fail
             if answers and not isinstance(error, codec.CannotCross):
@@ -181,6 +211,8 @@ def _check(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
         channel.write(question)
         answer = json.loads(channel.read())
         answers += 1
+        if not copies.refill((args, keywords), answer["changed"]):
+            unseen = _UNSEEN
         if "value" in answer:
             return codec.decode(answer["value"], build=copies)
         raise copies.error(answer)
@@ -203,7 +235,7 @@ def _check(job: dict, channel: Channel, inside: types.SimpleNamespace) -> dict:
         # An error of the test's own, not one that the program raised: perhaps it lacks a module.
         if not any(error is other for other in copies.raised) and (why := _lacks(error, job["code"])):
             return {"broken": why}
-        return {"passed": False, "detail": describe(error)}
+        return {"passed": False, "detail": describe(error)[: 300 - len(unseen)] + unseen}
     return {"passed": True, "detail": ""}
 
 

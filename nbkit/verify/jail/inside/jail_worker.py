@@ -33,17 +33,22 @@ _JOB_FD = 3
 _MAX_FDS = 16
 _MAX_THREADS = 64
 
-# A job cannot open files, so what it may import is fixed here; missing ones (trimmed builds) are skipped.
+# A job cannot open files, so what it may import is fixed here, with what those import when they are used;
+# missing ones (trimmed builds) are skipped.
 _PRELOAD = """
-__future__ abc argparse array ast asyncio atexit base64 bdb binascii bisect builtins calendar cmath cmd code
-codecs collections collections.abc concurrent.futures concurrent.futures.thread contextlib contextvars copy
-copyreg csv ctypes dataclasses datetime decimal difflib dis doctest encodings.ascii encodings.latin_1
-encodings.idna enum errno fileinput fnmatch fractions functools gc graphlib hashlib heapq hmac html inspect
-io itertools json keyword linecache locale logging marshal math multiprocessing multiprocessing.dummy
-multiprocessing.pool numbers operator os os.path pathlib pickle platform posixpath pprint queue random re
-reprlib resource sched secrets select selectors shlex signal stat statistics string stringprep struct sys
-tempfile textwrap threading time timeit token tokenize traceback types typing unicodedata unittest
-unittest.mock urllib.parse uuid warnings weakref zlib _strptime
+__future__ abc argparse array ast asyncio atexit base64 bdb binascii bisect builtins cProfile calendar cmath
+cmd code codecs collections collections.abc colorsys concurrent.futures concurrent.futures.thread
+configparser contextlib contextvars copy copyreg csv ctypes dataclasses datetime decimal difflib dis doctest
+email.encoders email.generator email.iterators email.message email.mime.application email.mime.multipart
+email.mime.text email.parser email.policy email.utils encodings.ascii encodings.cp437 encodings.idna
+encodings.latin_1 enum errno fileinput fnmatch fractions functools gc getopt getpass graphlib gzip hashlib
+heapq hmac html html.parser inspect io itertools json keyword linecache locale logging marshal math
+multiprocessing multiprocessing.dummy multiprocessing.pool numbers operator optparse os os.path pathlib
+pickle platform plistlib posixpath pprint profile pstats queue quopri random re reprlib resource sched
+secrets select selectors shlex signal stat statistics string stringprep struct symtable sys tempfile
+textwrap threading time timeit token tokenize tomllib traceback tracemalloc types typing unicodedata
+unittest unittest.mock urllib.parse uuid warnings weakref xml.dom.expatbuilder xml.dom.minidom
+xml.etree.ElementTree xml.sax xml.sax.expatreader xml.sax.saxutils zipfile zlib _strptime
 """
 
 
