@@ -25,8 +25,10 @@ import datasets
 import numpy as np
 import torch
 from lm_eval.api.instance import Instance
+from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
+from lm_eval.tasks._yaml_loader import load_yaml
 
 from nbkit.evals.bench.readers import LETTERS, Item
 from nbkit.evals.bench.results.journal import Journal
@@ -76,9 +78,9 @@ def their_task(name: str, items: Sequence[Item]) -> Any:
     def rows_of(**_: Any) -> datasets.DatasetDict:
         return splits
 
-    spec = {"task": name, "custom_dataset": rows_of, **OVERRIDES[name]}
-    loaded = TaskManager().load([spec])
-    return next(iter(loaded["tasks"].values()))
+    config = load_yaml(TaskManager().task_index[name].yaml_path)
+    config.pop("tag", None)
+    return ConfigurableTask(config=config | {"custom_dataset": rows_of} | OVERRIDES[name])
 
 
 def rates(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
