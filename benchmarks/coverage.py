@@ -1,7 +1,7 @@
 """How often the 95% intervals of avg@k and of a paired difference hold the truth: mock models of known
 accuracy, 1,000 rounds of each kind, against Student's t on the same rounds. About half a minute on one core.
 
-    python benchmarks/coverage.py       # writes outputs/reference/benchmarks/coverage.json
+    .venv/bin/python benchmarks/coverage.py       # writes outputs/reference/benchmarks/coverage.json
 
 avg@k: accuracies 2, 10, 50, 90, 98%; k = 1, 2, 4, 16, 64; 10, 30, 100, 300 questions; equally hard, or with
 difficulties from a Beta distribution of size a + b = 10, 2 or 0.5 (0.5: nearly all right or nearly all

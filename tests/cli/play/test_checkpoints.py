@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-import published
+import play_outputs
 import pytest
 import tiny
 import torch
@@ -48,12 +48,12 @@ def test_labels_and_artifacts_are_those_of_07():
 
 def test_finds_what_is_published_in_the_order_of_the_pipeline(outputs):
     with pytest.raises(ValueError, match="'smoke' has published no checkpoint.*nbkit run --profile smoke"):
-        checkpoints.found(published.PROFILE)
-    published.publish("06_rl", ["rl", "rl_stem"])
-    published.publish("03_sft_cold_start", ["cold_start", "cold_start_vanilla"])
-    published.publish("02_pretrain", ["student_fg"])
+        checkpoints.found(play_outputs.PROFILE)
+    play_outputs.publish("06_rl", ["rl", "rl_stem"])
+    play_outputs.publish("03_sft_cold_start", ["cold_start", "cold_start_vanilla"])
+    play_outputs.publish("02_pretrain", ["student_fg"])
     (outputs / "smoke/02_pretrain/_SUCCESS").unlink()  # not finished
-    there = checkpoints.found(published.PROFILE)
+    there = checkpoints.found(play_outputs.PROFILE)
     assert [(c.label, c.form) for c in there] == [("cold start", "chat"), ("RL: + preference", "chat")]
     assert there[1].folder == provenance.run_dir("smoke", "06_rl") / "rl"
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import published
+import play_outputs
 import pytest
 import tiny
 import torch
@@ -56,7 +56,7 @@ def asked() -> tuple[str, str]:
 
 
 def test_report_without_play_writes_no_page_and_with_it_one(outputs, capsys):
-    published.checkpoints()
+    play_outputs.checkpoints()
     assert main(["report", "--profile", "smoke"]) == 0
     assert not (outputs / "smoke/report/play.html").exists()
     assert main(["report", "--profile", "smoke", "--play"]) == 0
@@ -65,8 +65,8 @@ def test_report_without_play_writes_no_page_and_with_it_one(outputs, capsys):
 
 
 def test_the_page_holds_everything_and_fetches_nothing(outputs, asked):
-    published.checkpoints()
-    published.evaluation(asked)
+    play_outputs.checkpoints()
+    play_outputs.evaluation(asked)
     text = page.build("smoke").read_text(encoding="utf-8")
     found = Elements(text)
     data = json.loads(found.scripts["data"])
@@ -122,7 +122,7 @@ def test_without_07_there_are_examples_too(outputs):
 
 
 def test_an_example_with_tools_brings_them(outputs, monkeypatch):
-    published.checkpoints()
+    play_outputs.checkpoints()
     tool = '{"name": "clock", "parameters": {}}'
     task = replace(eval_tasks(1, "operands")[0], tools=(tool,))
     monkeypatch.setattr(questions, "examples", lambda evaluation: [(task, "why")])
@@ -150,7 +150,7 @@ def test_tools_that_spell_a_token_are_refused():
 
 def test_a_refusal_is_one_line_and_no_page(outputs, capsys, monkeypatch):
     assert main(["report", "--profile", "smoke", "--play"]) == 2, "no outputs at all"
-    published.checkpoints()
+    play_outputs.checkpoints()
     monkeypatch.setattr(checkpoints, "MOST_BYTES", 1000)
     capsys.readouterr()
     assert main(["report", "--profile", "smoke", "--play"]) == 2
@@ -175,8 +175,8 @@ def wanted(label: str, question: str, most: int) -> str:
 
 @needs_chromium
 def test_the_page_answers_in_a_browser(outputs, asked, tmp_path):
-    published.checkpoints()
-    published.evaluation(asked)
+    play_outputs.checkpoints()
+    play_outputs.evaluation(asked)
     path = page.build("smoke")
     with Browser(tmp_path / "browser") as browser:
         browser.open(path, width=390)

@@ -35,6 +35,12 @@ def publish(stage: str, outputs: list[str], values: dict[str, Any] | None = None
         "code": {},
         "wall_s": 1.0,
         "peak_rss_mb": 100.0,
+        "created": "2026-11-27T12:00:00+00:00",
+        "device": "cpu",
+        "cpu": "a processor",
+        "precision": "fp32",
+        "seed": 0,
+        "git": {},
     }
     files.write_json(folder / "manifest.json", manifest)
     (folder / "_SUCCESS").write_text(hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest())
