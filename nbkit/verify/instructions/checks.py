@@ -87,7 +87,7 @@ def _detected(text: str) -> str | None:
         import langdetect  # noqa: PLC0415 (an optional package)
     except ImportError as error:
         raise ValueError(
-            "IFEval asks for languages, which the package langdetect tells; run `pip install 'nbkit[ifeval]'`"
+            "IFEval asks for languages, which langdetect tells apart; run `pip install langdetect==1.0.9`"
         ) from error
     langdetect.DetectorFactory.seed = 0  # its draws would differ from run to run
     try:

