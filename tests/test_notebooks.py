@@ -194,7 +194,7 @@ def test_smoke_runs_end_to_end_and_reports(smoke):
         assert (smoke / "smoke" / stage / "_SUCCESS").exists(), stage
         assert list((smoke / "smoke" / stage / "figures").glob("*.png")), stage
     index = (smoke / "smoke" / "report" / "index.html").read_text()
-    assert all(stage in index for stage in STAGES) and "ten-times-its-size" in index
+    assert all(stage in index for stage in STAGES) and "ten times its size" in index
     again = run("nbkit", "run", "--profile", "smoke", NBKIT_OUTPUTS=str(smoke))
     assert again.returncode == 0 and "started" not in again.stdout, again.stdout
     verified = run("nbkit", "verify", "--profile", "smoke", NBKIT_OUTPUTS=str(smoke))
