@@ -33,6 +33,7 @@ def checked(text: str) -> Page:
     return page
 
 
+@pytest.mark.slow  # three kernels; the smoke test of the notebooks asks the same of a real run
 def test_a_whole_run_ends_with_its_report(project, capsys):
     last_stage(project)
     content = json.loads((project / "notebooks/03_last.ipynb").read_text())
