@@ -182,10 +182,8 @@ def _run(arguments: argparse.Namespace) -> int:
                 print(f"nbkit: {stage} failed\n{outcome.trouble}", file=sys.stderr)
                 return 1
             runner.print_headline(profile, stage)
-    # A whole run ends with its report; parts of one do not.
-    if not arguments.only and not arguments.first:
-        return _report(arguments)
-    return 0
+    # A page from before this run would show other numbers than the outputs.
+    return _report(arguments)
 
 
 def _status(arguments: argparse.Namespace) -> int:

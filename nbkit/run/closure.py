@@ -34,7 +34,7 @@ def module_hashes(notebook: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     # From the cells on, whatever is imported, and each package's `__init__` on the way.
-    waiting = set().union(*(_imported(_tree(cell), PACKAGE) for cell in code_cells(notebook)))
+    waiting = set().union(*(_cell(source)[1] for source in code_cells(notebook)))
     waiting |= _packages("__init__.py")
     while waiting:
         name = waiting.pop()
@@ -55,7 +55,14 @@ def code_cells(notebook: Path) -> list[str]:
 
 def code_digest(source: str) -> str:
     """Hash of what Python code does: the same after a change of comments, docstrings or layout."""
-    return hashlib.sha256(_described(_tree(source)).encode()).hexdigest()
+    return _cell(source)[0]
+
+
+@functools.lru_cache(maxsize=1024)
+def _cell(source: str) -> tuple[str, frozenset[str]]:
+    """(hash, files of the package that it imports) of a cell."""
+    tree = _tree(source)
+    return hashlib.sha256(_described(tree).encode()).hexdigest(), frozenset(_imported(tree, PACKAGE))
 
 
 @functools.lru_cache(maxsize=1024)  # by content: a test, or an editor, may change the file meanwhile

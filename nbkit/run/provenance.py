@@ -105,11 +105,15 @@ def load_manifest(profile: str, stage: str) -> tuple[Status, str, dict[str, Any]
     return "complete", "", manifest
 
 
-def changed_inputs(profile: str, manifest: Mapping[str, Any], sources: bool = False) -> str:
+def changed_inputs(
+    profile: str, manifest: Mapping[str, Any], sources: bool = False, holding: set[str] | None = None
+) -> str:
     """Why the recorded inputs no longer hold, upstream by upstream all the way up; "" when they do.
 
-    With `sources`, an input also no longer holds when the code that made it has changed since.
+    With `sources`, an input also no longer holds when the code that made it has changed since. `holding`:
+    stages that were looked at already; many stages read the same ones.
     """
+    holding = set() if holding is None else holding
     for name, entry in manifest["inputs"].items():
         # Each input must be whole, the very one that was read, and itself still up to date.
         upstream = name.split("/", 1)[0]
@@ -118,10 +122,13 @@ def changed_inputs(profile: str, manifest: Mapping[str, Any], sources: bool = Fa
             return f"its input {upstream} is {state} ({reason})"
         if manifest_id(current) != entry["manifest"]:
             return f"{upstream} was made anew with another result since"
+        if upstream in holding:
+            continue
         if sources and (reason := _changed_sources(upstream, current, current["params"])):
             return f"its input {upstream} is stale: {reason}"
-        if deeper := changed_inputs(profile, current, sources):
+        if deeper := changed_inputs(profile, current, sources, holding):
             return f"its input {upstream} is stale: {deeper}"
+        holding.add(upstream)
     return ""
 
 

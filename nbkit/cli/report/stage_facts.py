@@ -33,7 +33,7 @@ def facts(run: str, stage: str, status: tuple[str, str] | None = None) -> dict[s
         error = runner.error_of(source)[-4:]
     cells = notebook.cells_of(source)
     title, idea = notebook.title_and_idea(cells or _unrun(stage), stage)
-    seconds, peak = manifest.get("wall_s"), _peak_bytes(run, stage, manifest)
+    seconds, peak = _measured(run, stage, manifest)
     return {
         "stage": stage,
         "title": title,
@@ -93,13 +93,15 @@ def _data(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def _peak_bytes(run: str, stage: str, manifest: Mapping[str, Any]) -> float | None:
-    """Peak memory of the whole process tree; of the notebook alone where the command line did not run it."""
+def _measured(run: str, stage: str, manifest: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """(seconds, peak bytes of all processes) as the command line measured them, with the start of the kernel:
+    `nbkit status` shows the same. Of the notebook alone where the command line did not run it."""
     if not manifest:
-        return None
+        return None, None
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return float(files.read_json(provenance.run_dir(run, stage) / "resources.json")["peak_bytes"])
-    return manifest["peak_rss_mb"] * 1e6
+        found = files.read_json(provenance.run_dir(run, stage) / "resources.json")
+        return float(found["wall_s"]), float(found["peak_bytes"])
+    return manifest.get("wall_s"), manifest["peak_rss_mb"] * 1e6
 
 
 def _unrun(stage: str) -> list[dict[str, Any]]:

@@ -66,8 +66,8 @@ def summary(reference: Reference) -> str:
     whole = ", ".join(f"{step.name} {100 * step.mean:.0f}%" for step in last)
     beside = f"; a baseline of ten times the size {100 * baseline.mean:.0f}%" if baseline else ""
     return (
-        f"**The ladder {way}** (means of {seeds} seeds): {', '.join(rungs)}. In one seed of the whole "
-        f"pipeline ({reference.commit(SOURCE)}): {whole}{beside}."
+        f"**The ladder {way}** (`claims`, means of {seeds} seeds): {', '.join(rungs)}. `small`, shorter, one "
+        f"seed of the whole pipeline ({reference.commit(SOURCE)}): {whole}{beside}."
     )
 
 

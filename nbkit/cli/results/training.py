@@ -34,9 +34,9 @@ def times(reference: Reference) -> str:
     ]
     heads = ["run", *(stage[:2] for stage in usual["small"]), "all, minutes", "machine"]
     cells = [[name, *map(clock, t.values()), f"{sum(t.values()) / 60:.0f}", place] for name, t, place in rows]
-    busy = reference.read("timings_fp32.json")["cpu_minutes"]
-    note = f"Minutes and seconds, install not counted. The fp32 run took {busy} minutes of processor time."
-    note += " It and the row of `smoke` are of the sizes before 27 November 2026."
+    peak = reference.read("timings_fp32.json")["peak_gib"]
+    note = f"Minutes and seconds, install not counted. Peak memory of the fp32 run: {peak:.1f} GiB."
+    note += " The row of `smoke` is of the sizes before 27 November 2026."
     return table(heads, cells) + "\n\n" + note
 
 
