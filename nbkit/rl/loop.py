@@ -26,7 +26,7 @@ from nbkit.models.chat_ids import token_ids_of
 from nbkit.models.engine import Completion, Engine, Generator, render, sample_seed
 from nbkit.rl import objective
 from nbkit.rl.alarms import Alarms, Limits, refuse_bad_start, refuse_leaks
-from nbkit.rl.rollouts import Grade, checked, summary
+from nbkit.rl.rollouts import Grade, checked, pass_rate, summary
 from nbkit.rl.update import How, Sequences, Updater
 from nbkit.run import files, progress
 from nbkit.tasks.skills import Task
@@ -35,7 +35,7 @@ from nbkit.tasks.world import prompt_of
 STATE = "state.pt"
 
 
-class Asked(Protocol):
+class Stream(Protocol):
     """Where questions come from: nbkit.rl.questions.Questions."""
 
     def draw(self, n: int) -> list[Task]: ...
@@ -101,7 +101,7 @@ class Trained:
 def train(
     model,
     tokenizer,
-    questions: Asked,
+    questions: Stream,
     grade: Grade,
     settings: LoopSettings,
     *,
@@ -138,7 +138,7 @@ def train(
 class _AtWork:
     """A training between two steps: all that its rest depends on."""
 
-    def __init__(self, model, tokenizer, questions: Asked, settings: LoopSettings, label: str):
+    def __init__(self, model, tokenizer, questions: Stream, settings: LoopSettings, label: str):
         self.model, self.tokenizer, self.questions = model.eval(), tokenizer, questions
         self.settings, self.label = settings, label
         how = {name: getattr(settings, name) for name in ("epochs", "clip", "normalise", "tokens_at_once")}
@@ -180,7 +180,7 @@ class _AtWork:
         self._note({"step": self.step, "lr": lr, **summary(groups, rewards_PG, advantages_PG), **measured})
         # A group of G is a pass rate of its question: the filter learns from it at no cost.
         known = [p for p, row in enumerate(rewards_PG) if np.isfinite(row).any()]
-        self.questions.told([tasks[p] for p in known], [float(np.nanmean(rewards_PG[p])) for p in known])
+        self.questions.told([tasks[p] for p in known], [pass_rate(rewards_PG[p]) for p in known])
 
     def _rollouts(self, tasks: Sequence[Task]) -> tuple[list[list[int]], list[list[Completion]]]:
         """(prompt ids, G completions of each) under the weights of now."""

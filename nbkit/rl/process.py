@@ -23,23 +23,28 @@ CHECKS = ("string", "exact", "agentic")
 def step_credit(task: Task, text: str) -> float:
     """Share of the chain that holds, 0 to 1: its lines up to the first that does not, over the number of
     steps of the worked solution (or of its own lines, if these are more: what is added pays nothing). A line
-    holds if it is the solution's step at that place, or states equations that are all true. 1.0 for a task
-    without steps."""
+    holds if it is the solution's step at that place, or if it is new, its equations are true and arrive at
+    results of the solution: true equations about something else pay nothing. 1.0 for a task without steps."""
     if not task.steps:
         return 1.0
     lines = [line.strip() for line in (split_thought(text)[0] or "").split("\n") if line.strip()]
+    results = {_result(equation) for equation, _ in stated(task.chain)}
     good = 0
     for place, line in enumerate(lines):
-        wanted = task.steps[place] if place < len(task.steps) else None
-        if line != wanted and not _true(line):
+        as_solved = place < len(task.steps) and line == task.steps[place]
+        if not as_solved and (line in lines[:place] or not _arrives(line, results)):
             break
         good += 1
     return min(good, len(task.steps)) / max(len(task.steps), len(lines))
 
 
-def _true(line: str) -> bool:
+def _arrives(line: str, results: set[str]) -> bool:
     found = stated(line)
-    return bool(found) and all(holds for _, holds in found)
+    return bool(found) and all(holds and _result(equation) in results for equation, holds in found)
+
+
+def _result(equation: str) -> str:
+    return equation.rpartition("=")[2].strip()
 
 
 def same_text(task: Task, text: str, jail=None) -> bool:
@@ -68,8 +73,9 @@ def agentic(model: agent.Model) -> Callable[[Task, str, object], bool]:
 
 
 def computing(messages: list[dict]) -> str:
-    """The agent without a language model: it simplifies the difference of the two answers with the tool, and says
-    what came out. For `agentic(computing)`; an endpoint takes its place with `nbkit.verify.agent.from_endpoint`."""
+    """The agent without a language model: it simplifies the difference of the two answers with the tool, and
+    says what came out. For `agentic(computing)`; an endpoint takes its place with
+    `nbkit.verify.agent.from_endpoint`."""
     if messages[-1]["content"].strip() in ("True", "False"):
         return f"<verdict>{'equal' if messages[-1]['content'].strip() == 'True' else 'different'}</verdict>"
     if len(messages) > 2:  # the tool failed: it could not be read as mathematics

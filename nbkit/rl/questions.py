@@ -121,8 +121,8 @@ class Questions:
         if not any(self.kept.values()):
             counts, _ = np.histogram(rates[np.isfinite(rates)], bins=10, range=(0, 1))
             raise NothingInBand(
-                f"questions: none of {len(rates)} has a pass rate inside the band {self.band}; from 0 to 1 in "
-                f"tenths: {counts.tolist()}; widen the band (pass_low, pass_high), take harder or easier "
+                f"questions: none of {len(rates)} has a pass rate inside the band {self.band}; from 0 to 1 "
+                f"in tenths: {counts.tolist()}; widen the band (pass_low, pass_high), take harder or easier "
                 "levels, or a larger pool"
             )
         return tasks, rates

@@ -25,6 +25,7 @@ from nbkit.models.engine import Completion, Engine, completion_of, sample_seed
 from nbkit.rl.judge import PairwiseJudge
 from nbkit.rl.process import step_credit
 from nbkit.rl.rollouts import Grade, Groups
+from nbkit.run import files
 from nbkit.tasks.skills import Task, final_answer, verify
 from nbkit.tasks.world import instruction, prompt_of
 from nbkit.verify import JailPool
@@ -83,19 +84,15 @@ def with_suite(task: Task, suite: Suite) -> Task:
 
 
 def fixed_references(engine: Engine, n: int, max_new_tokens: int, seed: int) -> References:
-    """`n` answers of `engine` to each question, sampled once at temperature 1 and kept: the policy that the
-    preference stage begins with, which does not move as the trained one does."""
-    known: dict[str, list[str]] = {}
+    """`n` answers of `engine` to each question, sampled at temperature 1: the policy that the preference
+    stage began with, which does not move as the trained one does. The same questions asked together get the
+    same answers, in a resumed run too: the random numbers follow from their texts."""
 
     def references(tasks: Sequence[Task]) -> list[list[str]]:
-        new = [task for task in {instruction(t): t for t in tasks}.values() if instruction(task) not in known]
-        # The number of the call is part of the seed: no two batches share their random numbers.
-        sampled = engine.sample(
-            [prompt_of(task) for task in new], n, max_new_tokens, 1.0, seed=sample_seed(seed, len(known))
-        )
-        for task, group in zip(new, sampled, strict=True):
-            known[instruction(task)] = [final_answer(c.text) for c in group]
-        return [known[instruction(task)] for task in tasks]
+        own = int(files.digest([instruction(task) for task in tasks])[:8], 16)
+        prompts = [prompt_of(task) for task in tasks]
+        groups = engine.sample(prompts, n, max_new_tokens, 1.0, seed=sample_seed(seed, own))
+        return [[final_answer(completion.text) for completion in group] for group in groups]
 
     return references
 

@@ -31,6 +31,13 @@ def checked(given: Sequence[Sequence[float | None]], shape: tuple[int, int]) -> 
     return np.array([[np.nan if r is None else r for r in group] for group in given], float)
 
 
+def pass_rate(rewards_G: np.ndarray) -> float:
+    """Share of a question's completions that pass, of those with a reward: more than one half of it, which a
+    right answer earns whatever its steps earn, and an answer that the judge prefers. NaN without any."""
+    known_G = rewards_G[np.isfinite(rewards_G)]
+    return float((known_G > 0.5).mean()) if len(known_G) else float("nan")
+
+
 def summary(groups: Groups, rewards_PG: np.ndarray, advantages_PG: np.ndarray) -> dict[str, float]:
     """What a step's rollouts say: rewards (0 without any, "graded" says so), groups with signal, lengths in
     tokens, shares that were cut off and that think."""
