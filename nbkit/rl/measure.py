@@ -13,7 +13,7 @@ Intervals are clustered by question.
 Shape legend: Q questions, K samples of each.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,16 +22,16 @@ from nbkit.evals.evaluate import verdicts
 from nbkit.evals.score import Estimate, avg_at_k, paired_difference
 from nbkit.models.engine import Engine
 from nbkit.rl.judge import PairwiseJudge
+from nbkit.rl.loop.rollouts import Groups
 from nbkit.rl.rewards import References
-from nbkit.rl.rollouts import Groups
+from nbkit.rl.watch import SMALL_TALK
 from nbkit.run import progress
 from nbkit.tasks.sets import domains_of, evaluation_tasks
 from nbkit.tasks.skills import DOMAINS, Task, final_answer, sample, verify
-from nbkit.tasks.world import CHATTER_PARTS, prompt_of
+from nbkit.tasks.world import prompt_of
 from nbkit.verify.errors import GraderError
 
 _SEED = 314_159  # one list for every run, whatever its own seed; not the ladder's
-_SMALL_TALK = tuple(phrase for part in CHATTER_PARTS for phrase in part if len(phrase) > 4)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def planted_preference(task: Task, answer: str, jail) -> int:
     if verify(task, answer, jail):
         return 2
     plain = answer
-    for phrase in _SMALL_TALK:
+    for phrase in SMALL_TALK:
         plain = plain.replace(phrase, "")
     return int(plain != answer and verify(task, plain.strip(), jail))
 
@@ -113,18 +113,13 @@ def win_rates(
     the "judge" that trained them, and by the "rule" of `planted_preference`."""
     by_judge, by_rule = [], []
     for task, group, theirs in zip(tasks, groups, references(tasks), strict=True):
-        answers = [final_answer(completion.text) for completion in group]
-        pairs = sorted({(a, b) for a in answers for b in theirs})
+        pairs = [(final_answer(completion.text), other) for completion in group for other in theirs]
         try:
-            value = {text: planted_preference(task, text, jail) for text in {*answers, *theirs}}
+            value = {text: planted_preference(task, text, jail) for pair in pairs for text in pair}
         except GraderError:
             continue
-        won = dict(zip(pairs, judge.prefer([(task.question, a, b) for a, b in pairs]), strict=True))
+        chances = judge.prefer([(task.question, a, b) for a, b in pairs])
         # Equal answers are a draw, whatever the judge makes of them.
-        by_judge.append(_mean(answers, theirs, lambda a, b: 0.5 if a == b else float(won[a, b])))
-        by_rule.append(_mean(answers, theirs, lambda a, b: 0.5 + 0.5 * float(np.sign(value[a] - value[b]))))
+        by_judge.append(np.mean([0.5 if a == b else p for (a, b), p in zip(pairs, chances, strict=True)]))
+        by_rule.append(np.mean([0.5 + 0.5 * np.sign(value[a] - value[b]) for a, b in pairs]))
     return {"judge": avg_at_k(np.array(by_judge)), "rule": avg_at_k(np.array(by_rule))}
-
-
-def _mean(answers: Sequence[str], theirs: Sequence[str], score: Callable[[str, str], float]) -> float:
-    return float(np.mean([score(a, b) for a in answers for b in theirs]))

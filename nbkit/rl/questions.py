@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nbkit.rl.grpo import within_band
 from nbkit.tasks.skills import Task, draw, skills
 from nbkit.tasks.world import instruction
 
@@ -36,6 +35,12 @@ class Cell:
     name: str
     domain: str
     make: Callable[[random.Random], Task | None]
+
+
+def within_band(rates_P: np.ndarray, low: float = 0.1, high: float = 0.9) -> np.ndarray:
+    """Which questions teach something: strictly between `low` and `high`, shape (P,) bool. A rate
+    that is NaN counts as outside."""
+    return (rates_P > low) & (rates_P < high)
 
 
 def world_cells(

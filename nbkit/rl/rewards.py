@@ -23,8 +23,8 @@ import numpy as np
 
 from nbkit.models.engine import Completion, Engine, completion_of, sample_seed
 from nbkit.rl.judge import PairwiseJudge
+from nbkit.rl.loop.rollouts import Grade, Groups
 from nbkit.rl.process import step_credit
-from nbkit.rl.rollouts import Grade, Groups
 from nbkit.run import files
 from nbkit.tasks.skills import Task, final_answer, verify
 from nbkit.tasks.world import instruction, prompt_of

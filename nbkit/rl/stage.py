@@ -1,11 +1,11 @@
-"""One RL stage as notebook 06 runs it: filter, train, keep the best checkpoint; all that a figure needs is kept
-beside the model.
+"""One RL stage as notebook 06 runs it: filter, train, keep the best checkpoint; all that a figure needs is
+kept beside the model.
 
     stage = RLStage("stem", questions, verified(jails), guard, settings, plan)
     path = run_stage(run, "rl_stem", origin, stage)    # the folder of a model
     about(path)["rates"]                               # avg@16 of each question of the filter
 
-`engine`: "loop" (loop.py) or "trl" (grpo.py: GPUs, vLLM, several processes). TRL knows neither a stream of
+`engine`: "loop" (loop/train.py) or "trl" (grpo.py: GPUs, vLLM, several processes). TRL knows neither a stream of
 questions nor a filter during training, so it gets all questions of the stage at once, and its policy is
 looked at before and after.
 """
@@ -19,11 +19,10 @@ import numpy as np
 
 from nbkit.models.engine import Generator, render
 from nbkit.models.side_by_side import workshop
-from nbkit.rl import loop
-from nbkit.rl.grpo import GRPOSettings, grpo
+from nbkit.rl.loop.rollouts import Grade, checked, pass_rate
+from nbkit.rl.loop.train import LoopSettings, Trained
 from nbkit.rl.questions import NothingInBand, Questions
 from nbkit.rl.rewards import as_trl
-from nbkit.rl.rollouts import Grade, checked, pass_rate
 from nbkit.rl.watch import Exam, Watch
 from nbkit.run import files
 from nbkit.run.stage import Run
@@ -57,7 +56,7 @@ class RLStage:
     questions: Questions
     grade: Grade
     guard: Exam
-    settings: loop.LoopSettings
+    settings: LoopSettings
     plan: Plan
     engine: str = "loop"
 
@@ -67,16 +66,16 @@ class RLStage:
 
 
 def run_stage(run: Run, name: str, source: str | Path, stage: RLStage, **key: Any) -> Path:
-    """The policy at `source` after a stage: the artifact folder `name` of `run`, made again when the source, the
-    parameters, or `key` change. A stage whose filter leaves nothing keeps its start and says why."""
+    """The policy at `source` after a stage: the artifact folder `name` of `run`, made again when the source,
+    the parameters, or `key` change. A stage whose filter leaves nothing keeps its start and says why."""
 
-    def train(model, tokenizer, out: Path) -> tuple[list[dict], float]:
+    def build(model, tokenizer, out: Path) -> tuple[list[dict], float]:
         trained, found = trained_stage(model, tokenizer, stage, workshop(run) / name)
         files.write_json(out / ABOUT, files.plain(found))
         return trained.history, trained.seconds
 
     key = {"stage": stage.name, "settings": asdict(stage.settings), "plan": asdict(stage.plan), **key}
-    path = train_once(run, name, source, train, **key)
+    path = train_once(run, name, source, build, **key)
     print(in_words(stage.name, about(path)))
     return path
 
@@ -86,7 +85,7 @@ def about(path: Path) -> dict:
     return files.read_json(path / ABOUT)
 
 
-def trained_stage(model, tokenizer, stage: RLStage, folder: Path) -> tuple[loop.Trained, dict]:
+def trained_stage(model, tokenizer, stage: RLStage, folder: Path) -> tuple[Trained, dict]:
     """Filter and train `model` in place; (what the loop says, what `about` holds)."""
     generator, plan, settings = Generator(model, tokenizer), stage.plan, stage.settings
 
@@ -101,7 +100,7 @@ def trained_stage(model, tokenizer, stage: RLStage, folder: Path) -> tuple[loop.
     try:
         tasks, rates = stage.questions.survey(plan.pool, rates_of)
     except NothingInBand as error:
-        return loop.Trained(), {"skipped": str(error), "rates": [], "counts": stage.questions.counts()}
+        return Trained(), {"skipped": str(error), "rates": [], "counts": stage.questions.counts()}
     exam = tasks[: plan.exam]
     stage.questions.hold_back(exam)
     watch = Watch(
@@ -130,8 +129,10 @@ def trained_stage(model, tokenizer, stage: RLStage, folder: Path) -> tuple[loop.
     }
 
 
-def _by_trl(model, tokenizer, stage: RLStage, watch: Watch, folder: Path) -> loop.Trained:
+def _by_trl(model, tokenizer, stage: RLStage, watch: Watch, folder: Path) -> Trained:
     """The stage on TRL: its questions are drawn beforehand, the policy is looked at before and after."""
+    from nbkit.rl.grpo import GRPOSettings, grpo  # noqa: PLC0415 (TRL takes seconds to import)
+
     settings, start = stage.settings, {n: v.detach().clone() for n, v in model.state_dict().items()}
     watched = [{"step": 0, **watch(Generator(model, tokenizer), [])}]
     count = settings.steps * settings.prompts_per_step
@@ -147,7 +148,7 @@ def _by_trl(model, tokenizer, stage: RLStage, watch: Watch, folder: Path) -> loo
     if not last["eligible"] or last["score"] < first["score"]:
         model.load_state_dict(start)
         kept = 0
-    return loop.Trained([_as_ours(row) for row in history], watched, kept, [], seconds)
+    return Trained([_as_ours(row) for row in history], watched, kept, [], seconds)
 
 
 def _as_ours(row: Mapping[str, float]) -> dict[str, float]:
@@ -174,7 +175,7 @@ def in_words(name: str, found: Mapping) -> str:
     text = (
         f"{name}: {counts['different']} different questions, {counts['repeats']} repeats, "
         f"{counts['kept']} of {counts['cells']} skill levels inside the band; score on held-back training "
-        f"questions {watched[0]['score']:.3f} at the start, {watched[-1]['score']:.3f} at the end; kept: step "
-        f"{found['kept']} ({best['score']:.3f})"
+        f"questions {watched[0]['score']:.3f} at the start, {watched[-1]['score']:.3f} at the end; kept: "
+        f"step {found['kept']} ({best['score']:.3f})"
     )
     return text + (f"; stopped: {watched[-1]['stop']}" if watched[-1]["stop"] else "")

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nbkit.models.engine import Completion, Engine
-from nbkit.rl.rollouts import Grade, checked
+from nbkit.rl.loop.rollouts import Grade, checked
 from nbkit.tasks.skills import Task, final_answer
 from nbkit.tasks.world import CHATTER_PARTS, prompt_of
 from nbkit.text.chat import split_thought
 from nbkit.text.words import normalise
 
-_CHATTER = tuple(phrase for part in CHATTER_PARTS for phrase in part if len(phrase) > 4)
+SMALL_TALK = tuple(phrase for part in CHATTER_PARTS for phrase in part if len(phrase) > 4)
 _GRAM = 4  # words of a repeated piece
 
 
@@ -48,7 +48,7 @@ def probe(groups: Sequence[Sequence[Completion]]) -> dict[str, float]:
         "repetition": float(np.mean([repetition(c.text) for c in flat])),
         "finished": float(np.mean([c.stopped for c in flat])),
         "thinks": float(np.mean([split_thought(c.text)[0] is not None for c in flat])),
-        "chatter": float(np.mean([any(phrase in a for phrase in _CHATTER) for a in answers])),
+        "chatter": float(np.mean([any(phrase in a for phrase in SMALL_TALK) for a in answers])),
     }
 
 

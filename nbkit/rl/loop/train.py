@@ -24,10 +24,10 @@ import torch
 
 from nbkit.models.chat_ids import token_ids_of
 from nbkit.models.engine import Completion, Engine, Generator, render, sample_seed
-from nbkit.rl import objective
-from nbkit.rl.alarms import Alarms, Limits, refuse_bad_start, refuse_leaks
-from nbkit.rl.rollouts import Grade, checked, pass_rate, summary
-from nbkit.rl.update import How, Sequences, Updater
+from nbkit.rl.loop import objective
+from nbkit.rl.loop.alarms import Alarms, Limits, refuse_bad_start, refuse_leaks
+from nbkit.rl.loop.rollouts import Grade, checked, pass_rate, summary
+from nbkit.rl.loop.update import How, Sequences, Updater
 from nbkit.run import files, progress
 from nbkit.tasks.skills import Task
 from nbkit.tasks.world import prompt_of

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from nbkit.models.engine import Completion
-from nbkit.rl import objective
+from nbkit.rl.loop import objective
 from nbkit.tasks.skills import Task
 from nbkit.text.chat import split_thought
 

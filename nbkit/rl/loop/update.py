@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from nbkit.rl import objective
+from nbkit.rl.loop import objective
 from nbkit.run.precision import precision
 
 BETAS = (0.9, 0.95)  # a second moment over 20 steps: a stage has some dozens
