@@ -1,8 +1,8 @@
 """Group-relative policy optimisation on trl.GRPOTrainer, stage by stage (report, "multi-stage RL"). Used
 by 06.
 
-As in the report: no KL term, the loss of truncated completions masked, groups of 16. It is the engine "trl" of
-06, for GPUs, vLLM and several processes; on a CPU the plain loop (loop/train.py) is several times as fast. The
+As in the report: no KL term, the loss of truncated completions masked, groups of 16. It is the engine "trl"
+of 06, for GPUs, vLLM and several processes; small models on a CPU have the plain loop (loop/train.py). The
 one seam is `_generate_single_turn`, which hands the rollouts to nbkit's generator on a CPU; with vLLM (GPU)
 TRL's own path is used. Shape legend: P prompts, G completions per prompt, advantages are over G.
 """

@@ -5,9 +5,9 @@ kept beside the model.
     path = run_stage(run, "rl_stem", origin, stage)    # the folder of a model
     about(path)["rates"]                               # avg@16 of each question of the filter
 
-`engine`: "loop" (loop/train.py) or "trl" (grpo.py: GPUs, vLLM, several processes). TRL knows neither a stream of
-questions nor a filter during training, so it gets all questions of the stage at once, and its policy is
-looked at before and after.
+`engine`: "loop" (loop/train.py) or "trl" (grpo.py: GPUs, vLLM, several processes). TRL knows neither a
+stream of questions nor a filter during training, so it gets all questions of the stage at once, and its
+policy is looked at before and after.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ import numpy as np
 from nbkit.models.engine import Generator, render
 from nbkit.models.side_by_side import workshop
 from nbkit.rl.loop.rollouts import Grade, checked, pass_rate
-from nbkit.rl.loop.train import LoopSettings, Trained
+from nbkit.rl.loop.train import LoopSettings, Trained, train
 from nbkit.rl.questions import NothingInBand, Questions
 from nbkit.rl.rewards import as_trl
 from nbkit.rl.watch import Exam, Watch
@@ -115,9 +115,7 @@ def trained_stage(model, tokenizer, stage: RLStage, folder: Path) -> tuple[Train
     if stage.engine == "trl":
         trained = _by_trl(model, tokenizer, stage, watch, folder)
     else:
-        trained = loop.train(
-            model, tokenizer, stage.questions, stage.grade, settings, folder=folder, **options
-        )
+        trained = train(model, tokenizer, stage.questions, stage.grade, settings, folder=folder, **options)
     return trained, {
         "skipped": "",
         "rates": [float(rate) for rate in rates if np.isfinite(rate)],

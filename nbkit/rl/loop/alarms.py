@@ -79,7 +79,7 @@ class Alarms:
         if row["cut"] > limits.cut:
             found.append(f"{row['cut']:.0%} of the completions ran into max_new_tokens and were masked")
         if row["held"] > limits.held:
-            found.append(f"the clip holds back {row['held']:.0%} of the tokens: lower lr or epochs")
+            found.append(f"the clip holds back {row['held']:.0%} of the tokens: lower lr or updates")
         return found
 
     def _drifts(self, row: Mapping) -> list[str]:

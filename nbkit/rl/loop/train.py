@@ -59,7 +59,7 @@ class Watch(Protocol):
 @dataclass(frozen=True)
 class LoopSettings:
     """How `train` trains: `steps` of `prompts_per_step` prompts, each with a `group` of completions of up to
-    `max_new_tokens` tokens at temperature 1. `lr`: peak learning rate, linear to 0. `epochs`: updates per
+    `max_new_tokens` tokens at temperature 1. `lr`: peak learning rate, linear to 0. `updates`: optimizer steps per
     step, of which the later ones are clipped at `clip`. `advantage`, `normalise`: see objective.py.
     `save_every`: steps between two saves. Raises ValueError for numbers that make no training."""
 
@@ -69,7 +69,7 @@ class LoopSettings:
     lr: float
     max_new_tokens: int
     seed: int = 0
-    epochs: int = 1
+    updates: int = 1
     clip: float = 0.2
     advantage: str = "mean"
     normalise: str = "constant"
@@ -77,7 +77,7 @@ class LoopSettings:
     tokens_at_once: int = 16_384
 
     def __post_init__(self) -> None:
-        counts = ("steps", "prompts_per_step", "max_new_tokens", "epochs", "save_every")
+        counts = ("steps", "prompts_per_step", "max_new_tokens", "updates", "save_every")
         for name, low in {**dict.fromkeys(counts, 1), "group": 2}.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name}: got {getattr(self, name)}, wanted {low} or more")
@@ -141,7 +141,7 @@ class _AtWork:
     def __init__(self, model, tokenizer, questions: Stream, settings: LoopSettings, label: str):
         self.model, self.tokenizer, self.questions = model.eval(), tokenizer, questions
         self.settings, self.label = settings, label
-        how = {name: getattr(settings, name) for name in ("epochs", "clip", "normalise", "tokens_at_once")}
+        how = {name: getattr(settings, name) for name in ("updates", "clip", "normalise", "tokens_at_once")}
         self.updater = Updater(model, How(longest=settings.max_new_tokens, **how))
         self.sampler = Generator(model, tokenizer, logprobs=True)
         self.step, self.stopped, self.trained = 0, "", Trained()

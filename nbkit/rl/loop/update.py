@@ -34,10 +34,10 @@ class Sequences:
 
 @dataclass(frozen=True)
 class How:
-    """How an update is made: `epochs` optimizer steps on the same completions, `clip` of their ratio,
+    """How an update is made: `updates` optimizer steps on the same completions, `clip` of their ratio,
     `normalise` as in `objective.token_weights`, `longest`: the generation limit."""
 
-    epochs: int
+    updates: int
     clip: float
     normalise: str
     longest: int
@@ -93,9 +93,9 @@ class Updater:
         self.optimizer = torch.optim.AdamW(self.parameters, betas=BETAS, weight_decay=0.0, fused=fused)
 
     def step(self, data: Sequences, lr: float) -> dict[str, float]:
-        """`epochs` optimizer steps at rate `lr`. Returns loss, gradient norm, entropy, "gap" (mean absolute
+        """`updates` optimizer steps at rate `lr`. Returns loss, gradient norm, entropy, "gap" (mean absolute
         difference of the sampler's log-probabilities from ours) and "held" (share of tokens that the clip
-        holds back), means over the epochs. Without any advantage no weight moves, not even by momentum.
+        holds back), means over the updates. Without any advantage no weight moves, not even by momentum.
         Raises ValueError for a loss that is not finite: the weights are then as before the step."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -103,9 +103,9 @@ class Updater:
         if not len(kept):
             return self._look(data)
         old: dict[int, torch.Tensor] = {}
-        rows = [self._epoch(data, kept, old) for _ in range(self.how.epochs)]
+        rows = [self._epoch(data, kept, old) for _ in range(self.how.updates)]
         return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} | {
-            # Later epochs have moved on from the sampler: the first one tells whether both are the same.
+            # Later updates have moved on from the sampler: the first one tells whether both are the same.
             "gap": rows[0]["gap"],
             "entropy": rows[0]["entropy"],
         }
