@@ -59,9 +59,10 @@ class Watch(Protocol):
 @dataclass(frozen=True)
 class LoopSettings:
     """How `train` trains: `steps` of `prompts_per_step` prompts, each with a `group` of completions of up to
-    `max_new_tokens` tokens at temperature 1. `lr`: peak learning rate, linear to 0. `updates`: optimizer steps per
-    step, of which the later ones are clipped at `clip`. `advantage`, `normalise`: see objective.py.
-    `save_every`: steps between two saves. Raises ValueError for numbers that make no training."""
+    `max_new_tokens` tokens at temperature 1. `lr`: peak learning rate, linear to 0. `updates`: optimizer
+    steps on each batch, of which the later ones are clipped at `clip`. `advantage`, `normalise`: see
+    objective.py. `save_every`: steps between two saves. Raises ValueError for numbers that make no
+    training."""
 
     steps: int
     prompts_per_step: int

@@ -164,7 +164,7 @@ class Reinforce(Computing):
         "what decides a STEM answer: string (same words), exact (numbers, units, ...), agentic (computes)",
         choices=["string", "exact", "agentic"],
     )
-    process: float = par(0.0, "share of the STEM reward that is paid for steps that hold", lo=0.0, hi=0.49)
+    step_share: float = par(0.0, "share of the STEM reward that is paid for steps that hold", lo=0.0, hi=0.49)
     private_tests: int = par(8, "synthetic tests of a code question that decide its reward, at most", lo=1)
     problem_writer: str = par("template", "who writes code questions: 'template', or the URL of an endpoint")
     problem_writer_model: str = par("", "name of the model at that endpoint")
