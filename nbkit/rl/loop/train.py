@@ -1,5 +1,5 @@
 """GRPO without KL as a plain loop: sample, grade, update. Made for small models on a CPU, where it is several
-times as fast as a trainer (benchmarks/rl_speed.py); grpo.py has the same on TRL, for GPUs. Used by 06.
+times as fast as a trainer (benchmarks/rl/speed.py); grpo.py has the same on TRL, for GPUs. Used by 06.
 
     trained = train(model, tokenizer, questions, grade, LoopSettings(steps=30, ...), folder=out)
     trained.history  # a row per step: reward, share of groups with signal, length, entropy, gap, ...

@@ -1,8 +1,8 @@
 """Which settings of the RL loop raise accuracy on fresh questions? Arms at equal rollouts, one checkpoint.
 
-    .venv/bin/python benchmarks/rl_study.py outputs/small/05_dpd/dpd --out study.json         # all arms
-    .venv/bin/python benchmarks/rl_study.py outputs/small/05_dpd/dpd --out study.json --arms lr=2e-4 lr=5e-4
-    .venv/bin/python benchmarks/rl_study.py ... --arms "lr=2e-4 group=8" --seeds 0 1 2 --rollouts 50000
+    .venv/bin/python benchmarks/rl/study.py outputs/small/05_dpd/dpd --out study.json         # all arms
+    .venv/bin/python benchmarks/rl/study.py outputs/small/05_dpd/dpd --out study.json --arms lr=2e-4 lr=5e-4
+    .venv/bin/python benchmarks/rl/study.py ... --arms "lr=2e-4 group=8" --seeds 0 1 2 --rollouts 50000
 
 An arm is a text of settings that differ from the defaults below ("lr=2e-4 updates=2"); finished arms in
 --out are not trained again. Everything is measured on questions of the *training* split that no arm is

@@ -1,12 +1,12 @@
 """A GRPO step of our loop beside stock TRL's on a CPU: same model, prompts, group, lengths and rewards.
 
-    .venv/bin/python benchmarks/rl_speed.py outputs/small/05_dpd/dpd --out rl_speed.json
+    .venv/bin/python benchmarks/rl/speed.py outputs/small/05_dpd/dpd --out rl_speed.json
 
 Three ways take `--steps` steps of 8 questions with 16 completions: "stock" (GRPOTrainer as it is, generating
 with transformers), "rollouts" (GRPOTrainer with our generator, the engine "trl" of 06) and "loop". Each runs
 in this process, one after the other, on as many threads as OMP_NUM_THREADS says; the first step is not
-counted. Seconds per step (median) and rollouts per second; the mean reward of each, which must be equal within
-noise, since the policy hardly moves.
+counted. Seconds per step (median) and rollouts per second; the mean reward of each, which must be equal
+within noise, since the policy hardly moves.
 """
 
 import argparse
