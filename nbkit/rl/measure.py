@@ -24,11 +24,10 @@ from nbkit.models.engine import Engine
 from nbkit.rl.judge import PairwiseJudge
 from nbkit.rl.loop.rollouts import Groups
 from nbkit.rl.rewards import References
-from nbkit.rl.watch import SMALL_TALK
 from nbkit.run import progress
 from nbkit.tasks.sets import domains_of, evaluation_tasks
 from nbkit.tasks.skills import DOMAINS, Task, final_answer, sample, verify
-from nbkit.tasks.world import prompt_of
+from nbkit.tasks.world import CHATTER_PARTS, prompt_of
 from nbkit.verify.errors import GraderError
 
 _SEED = 314_159  # one list for every run, whatever its own seed; not the ladder's
@@ -100,10 +99,10 @@ def planted_preference(task: Task, answer: str, jail) -> int:
     talk, 2 for a right one. A rule, independent of the judge that the policy was trained by."""
     if verify(task, answer, jail):
         return 2
-    plain = answer
-    for phrase in SMALL_TALK:
-        plain = plain.replace(phrase, "")
-    return int(plain != answer and verify(task, plain.strip(), jail))
+    plain = answer.strip()
+    for phrase in (phrase for part in CHATTER_PARTS for phrase in part):
+        plain = plain.removeprefix(f"{phrase} ").removesuffix(f" {phrase}")
+    return int(plain != answer.strip() and verify(task, plain, jail))
 
 
 def win_rates(

@@ -66,8 +66,6 @@ def test_raters_prefer_right_to_wrong_and_plain_to_small_talk():
         0,
         0,
     ]
-    talk = "my cat woke me up 7 see you later!!"
-    assert planted_preference(SUM, talk, None) == 1
 
 
 def test_win_rates_are_against_the_references_by_judge_and_by_rule():
