@@ -9,6 +9,7 @@ What decides about the answer itself is a parameter: the same text ("string"), t
 ("agentic"), who computes where reading was not enough.
 """
 
+import json
 from collections.abc import Callable
 
 from nbkit.tasks.skills import Task, final_answer, verify
@@ -88,4 +89,4 @@ def computing(messages: list[dict]) -> str:
         f"a, b = (parse_expr(text, transformations=how) for text in ({ours}, {wanted}))\n"
         "print((a - b).equals(0))"
     )
-    return agent.call_of(program)
+    return f"<tool_call>{json.dumps({'name': 'python', 'arguments': {'code': program}})}</tool_call>"

@@ -111,11 +111,6 @@ def from_endpoint(endpoint, **sampling: object) -> Model:
     return model
 
 
-def call_of(code: str) -> str:
-    """The call of the tool that runs `code`, as a reply."""
-    return f"<tool_call>{json.dumps({'name': 'python', 'arguments': {'code': code}})}</tool_call>"
-
-
 def _message(role: str, content: str) -> dict:
     return {"role": role, "content": content}
 
