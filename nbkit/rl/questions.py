@@ -120,6 +120,8 @@ class Questions:
         order = rng.sample(list(self.cells), len(self.cells))
         tasks = [task for i in range(n) if (task := self._ask(order[i % len(order)], rng))]
         self.asked, self.exhausted = asked, []
+        # A cell that nothing is known of is asked by `explore` only.
+        self.kept = dict.fromkeys(self.cells, False)
         rates = np.asarray(rate(tasks), dtype=float)
         self.told(tasks, list(rates))
         self.refilter()

@@ -60,12 +60,8 @@ def test_measure_samples_at_two_temperatures_and_greedily():
 
 
 def test_raters_prefer_right_to_wrong_and_plain_to_small_talk():
-    assert [planted_preference(SUM, text, None) for text in ("7", "lol 7 see you later!!", "8", "")] == [
-        2,
-        0,
-        0,
-        0,
-    ]
+    answers = ("7", "lol 7 see you later!!", "8", "lol 8 brb", "")
+    assert [planted_preference(SUM, text, None) for text in answers] == [2, 1, 0, 0, 0]
 
 
 def test_win_rates_are_against_the_references_by_judge_and_by_rule():
