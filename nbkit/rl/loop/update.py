@@ -65,17 +65,18 @@ def token_logps(
     device = next(model.parameters()).device
     longest = max(len(p) + len(c) for p, c in zip(prompts, completions, strict=True))
     ids_BT = torch.zeros(len(prompts), longest, dtype=torch.long)
-    rows, places = [], []
+    places = []
     for b, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
         ids_BT[b, : len(prompt) + len(completion)] = torch.tensor([*prompt, *completion])
-        # The token at place t is predicted at t - 1.
-        rows += [b] * len(completion)
-        places += range(len(prompt) - 1, len(prompt) + len(completion) - 1)
-    rows_N, places_N = torch.tensor(rows), torch.tensor(places)
-    target_N = ids_BT[rows_N, places_N + 1].to(device)
+        # The token at place t is predicted at t - 1; rows lie behind each other.
+        first = b * longest + len(prompt) - 1
+        places += range(first, first + len(completion))
+    places_N = torch.tensor(places)
+    target_N = ids_BT.flatten()[places_N + 1].to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=precision() == "bf16"):
         hidden_BTH = model.base_model(input_ids=ids_BT.to(device), use_cache=False).last_hidden_state
-        logits_NV = model.get_output_embeddings()(hidden_BTH[rows_N.to(device), places_N.to(device)])
+        hidden_NH = hidden_BTH.flatten(0, 1).index_select(0, places_N.to(device))
+        logits_NV = model.get_output_embeddings()(hidden_NH)
     # In float32 from here: bf16 has three digits.
     log_NV = torch.log_softmax(logits_NV.float(), -1)
     with torch.no_grad():

@@ -195,7 +195,9 @@ class Reinforce(Computing):
         choices=["constant", "token", "sequence"],
     )
     look_every: int = par(10, "steps between two looks at the score that chooses the checkpoint", lo=1)
-    look_questions: int = par(64, "held-back training questions of that score, and of its guard", lo=2)
+    look_questions: int = par(
+        64, "held-back training questions of that score; its guard has twice as many", lo=2
+    )
     look_samples: int = par(4, "answers to each of them", lo=1)
     save_every: int = par(5, "steps between two checkpoints that an interrupted stage goes on from", lo=1)
     judge_pairs: int = par(2_000, "preference pairs that train the pairwise model", lo=16)
