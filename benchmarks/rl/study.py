@@ -67,14 +67,16 @@ def taught(outputs: Path) -> set[str]:
 
 
 def exam(domains: list[str], n: int, avoid: set[str]) -> list:
-    """`n` questions of the training split in the trained domains and as many in the others, none of `avoid`
-    where that leaves enough."""
+    """`n` questions of the training split in the trained domains and half as many in the others, none of
+    `avoid` where that leaves enough."""
     chosen = []
     for part in (domains, [d for d in DOMAINS if d not in domains]):
         drawn = sample(20 * n, "train", 987, {d: 1.0 for d in part}, levels=(1, 4))
         by_text = {instruction(t): t for t in drawn}
         new = [t for text, t in by_text.items() if text not in avoid]
-        chosen += (new + [t for text, t in by_text.items() if text in avoid])[:n]
+        # What is forgotten elsewhere needs no more than half as many.
+        count = n if part == domains else n // 2
+        chosen += (new + [t for text, t in by_text.items() if text in avoid])[:count]
     return chosen
 
 

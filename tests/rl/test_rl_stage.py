@@ -28,7 +28,7 @@ def never(tasks, groups):
 
 def stage(grade=short, engine="loop", **changed):
     questions = Questions(world_cells(["math"]), {"math": 1.0}, seed=0, band=(0.0, 1.0), every=2)
-    settings = LoopSettings(3, 2, 4, 1e-3, 8, **changed)
+    settings = LoopSettings(3, 2, 4, 1e-5, 16, **changed)
     guard = Exam(sample(4, "train", seed=1), never, 1)
     return RLStage("stem", questions, grade, guard, settings, Plan(12, 6, 6, 2, 2), engine)
 

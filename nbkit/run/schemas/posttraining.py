@@ -196,7 +196,7 @@ class Reinforce(Computing):
     )
     look_every: int = par(10, "steps between two looks at the score that chooses the checkpoint", lo=1)
     look_questions: int = par(
-        64, "held-back training questions of that score; its guard has twice as many", lo=2
+        64, "held-back training questions of that score; twice as many guard the rest", lo=2
     )
     look_samples: int = par(4, "answers to each of them", lo=1)
     save_every: int = par(5, "steps between two checkpoints that an interrupted stage goes on from", lo=1)

@@ -149,7 +149,7 @@ def test_steps_of_none_end_the_stage():
         (lambda groups: [[float("inf")] * 4 for _ in groups], "ValueError: got a reward of inf"),
         (
             lambda groups: [[1.0] * 3 for _ in groups],
-            r"ValueError: got rewards of 2 groups of \[3\], wanted 2 of 4",
+            r"ValueError: got rewards of 2 groups of \[3\], want",
         ),
         (lambda groups: 1 / 0, "ZeroDivisionError"),
     ],
