@@ -1,10 +1,10 @@
 """Group-relative policy optimisation on trl.GRPOTrainer, stage by stage (report, "multi-stage RL"). Used
 by 06.
 
-As in the report: no KL term, the loss of truncated completions masked, groups of 16, and before each stage
-only questions that the current policy solves in strictly between 10% and 90% of 16 samples. The one seam
-is `_generate_single_turn`, which hands the rollouts to nbkit's generator on a CPU; with vLLM (GPU) TRL's
-own path is used. Shape legend: P prompts, G completions per prompt, advantages are over G.
+As in the report: no KL term, the loss of truncated completions masked, groups of 16. It is the engine "trl"
+of 06, for GPUs, vLLM and several processes; small models on a CPU have the plain loop (loop/train.py). The
+one seam is `_generate_single_turn`, which hands the rollouts to nbkit's generator on a CPU; with vLLM (GPU)
+TRL's own path is used. Shape legend: P prompts, G completions per prompt, advantages are over G.
 """
 
 import math
@@ -13,43 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
 import torch
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from nbkit._moved import once_separate
-from nbkit.evals.evaluate import verdicts
 from nbkit.models.chat_ids import token_ids
 from nbkit.models.engine import Generator, sample_seed
 from nbkit.models.training import run_training, shared_arguments
-from nbkit.tasks.skills import Task
 from nbkit.text.tokenizer import stop_ids
-
-
-def pass_rates(
-    generator: Generator,
-    prompts: Sequence[str],
-    tasks: Sequence[Task],
-    n: int,
-    max_new_tokens: int,
-    seed: int,
-    jail,
-    infra_limit: float = 0.01,
-) -> np.ndarray:
-    """avg@n of each task under the policy, shape (P,). Temperature 1, as the rollouts that follow. NaN where
-    the grader failed: no band holds it. Raises GraderError for more of these than `infra_limit` of all."""
-    # A completion that ran into the limit counts as wrong (None): it would earn 0 in training too.
-    completions = generator.sample(prompts, n, max_new_tokens, temperature=1.0, seed=seed)
-    texts = [[c.text if c.stopped else None for c in group] for group in completions]
-    return verdicts(tasks, texts, jail, infra_limit).mean(1).filled(np.nan)
-
-
-def within_band(rates_P: np.ndarray, low: float = 0.1, high: float = 0.9) -> np.ndarray:
-    """Which questions teach something: strictly between `low` and `high`, shape (P,) bool. A rate
-    that is NaN counts as outside."""
-    return (rates_P > low) & (rates_P < high)
 
 
 class FastRolloutTrainer(GRPOTrainer):
@@ -124,7 +97,7 @@ class SkipUngraded(TrainerCallback):
 @dataclass(frozen=True)
 class GRPOSettings:
     """How `grpo` trains. `steps` of `prompts_per_step` prompts, each with a `group` of completions of up to
-    `max_new_tokens` tokens. `lr`: constant learning rate."""
+    `max_new_tokens` tokens. `lr`: peak learning rate, linear to 0."""
 
     steps: int
     prompts_per_step: int
@@ -164,7 +137,7 @@ def grpo(
         num_generations=settings.group,
         max_completion_length=settings.max_new_tokens,
         learning_rate=settings.lr,
-        lr_scheduler_type="constant",
+        lr_scheduler_type="linear",
         beta=0.0,
         mask_truncated_completions=True,
         temperature=1.0,

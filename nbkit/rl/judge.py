@@ -111,22 +111,3 @@ class PairwiseJudge:
         forward = self._first_wins(triples)
         backward = self._first_wins([(q, b, a) for q, a, b in triples])
         return (forward + 1 - backward) / 2
-
-    def win_rates(self, question: str, answers: Sequence[str], opponents: int, seed: int) -> list[float]:
-        """Reward of each of G answers of one question: its mean win probability against `opponents` others
-        of the group."""
-        rng = random.Random(f"{seed}/{question}")
-        # Never against oneself; a small group has fewer opponents than asked for.
-        rivals = [
-            rng.sample([j for j in range(len(answers)) if j != i], min(opponents, len(answers) - 1))
-            for i in range(len(answers))
-        ]
-        # Sampled answers repeat: each distinct comparison is made once, equal answers are a draw.
-        unique = sorted(
-            {(answers[i], answers[j]) for i, js in enumerate(rivals) for j in js if answers[i] != answers[j]}
-        )
-        wins = dict(zip(unique, self.prefer([(question, a, b) for a, b in unique]), strict=True))
-        return [
-            float(np.mean([wins.get((answers[i], answers[j]), 0.5) for j in js]))
-            for i, js in enumerate(rivals)
-        ]

@@ -1,35 +1,40 @@
 """What a completion earns in each stage of reinforcement learning, and what becomes of one whose grader
 failed. Used by 06.
 
-    STEM, code   1 if the completion ended by itself and its answer is right, else 0 (`verified`). A code
-                 question is graded by synthetic tests (`with_suite`), not by the examples it grew from
-    preference   the mean probability of winning against other completions of its group, by the pairwise judge
-                 (`preferred`)
+    STEM, code   1 if the completion ended by itself and its answer is right, else 0 (`verified`); a part may
+                 be paid for the steps of its chain (process.py). A code question is graded by synthetic tests
+                 (`with_suite`), not by the examples it grew from
+    preference   the mean probability of winning against fixed references, the answers of the policy that the
+                 stage began with (`preferred`). Inside the group wins and losses would cancel: whatever the
+                 policy did, the mean reward would stay 0.5
 
 A grader that fails raises GraderError: that says nothing about the completion, so it is *masked*. `or_masked`
-is the one place that turns the error into TRL's encoding, a reward of None, which counts in no mean. A step
-with no other reward changes no weight (nbkit.rl.grpo; docs/formats.md, "Rewards that are None").
+is the one place that turns the error into a reward of None, which counts in no mean. A step with no other
+reward changes no weight (docs/formats.md, "Rewards that are None").
 
-Shape legend: P questions, K samples of each. The columns that TRL passes have one row per completion, those
-of one question beside each other.
+Shape legend: P questions, G completions of each, K references of each.
 """
 
-import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
-from nbkit.models.engine import Engine
+from nbkit.models.engine import Completion, Engine, completion_of, sample_seed
 from nbkit.rl.judge import PairwiseJudge
+from nbkit.rl.loop.rollouts import Grade, Groups
+from nbkit.rl.process import step_credit
+from nbkit.run import files
 from nbkit.tasks.skills import Task, final_answer, verify
+from nbkit.tasks.world import instruction, prompt_of
 from nbkit.verify import JailPool
 from nbkit.verify.code.synthesis import Suite
 from nbkit.verify.errors import GraderError
 
 Score = TypeVar("Score")
-Reward = Callable[..., object]  # TRL's: reward(prompts, completions, **columns) -> a reward or None of each
+Check = Callable[..., bool]  # check(task, text, jail) -> is it right? Raises as `verify` does
+References = Callable[[Sequence[Task]], list[list[str]]]
 
 
 def or_masked(score: Callable[..., Score], *arguments) -> Score | None:
@@ -40,27 +45,35 @@ def or_masked(score: Callable[..., Score], *arguments) -> Score | None:
         return None
 
 
-def correctness(task: Task, text: str, finished: bool, jail) -> float:
-    """1.0 for a finished completion that `verify` accepts, else 0.0; a cut-off one is not graded at all.
+def correctness(task: Task, text: str, finished: bool, jail, check: Check = verify) -> float:
+    """1.0 for a finished completion that `check` accepts, else 0.0; a cut-off one is not graded at all.
     Raises as `verify` does: GraderError where the grader failed, ValueError for an open question."""
-    return float(finished and verify(task, text, jail))
+    return float(finished and check(task, text, jail))
 
 
-def verified(tasks: Sequence[Task], jails: JailPool, stops: Collection[int]) -> Reward:
-    """The reward of verifiable questions of any mix of domains, for the rows {"prompt", "index"} of `grpo`:
-    `index` counts in `tasks`. `stops`: ids of the tokens that end a turn; a completion is finished if it ends
-    in one. Completions of a step are graded at once, one jail each."""
+def verified(jails: JailPool, check: Check = verify, process: float = 0.0) -> Grade:
+    """The reward of verifiable questions of any mix of domains: (1 - process) for a right answer, and
+    `process` times the share of its steps that hold. Equal completions of a question are graded once; those
+    that run code side by side, one jail each."""
 
-    def of_one(jail, task: Task, text: str, ids: Sequence[int]) -> float | None:
-        finished = bool(ids) and ids[-1] in stops
-        return or_masked(correctness, task, text, finished, jail)
+    def of_one(jail, task: Task, completion: Completion) -> float | None:
+        right = or_masked(correctness, task, completion.text, completion.stopped, jail, check)
+        if right is None or not process or not completion.stopped:
+            return right
+        return (1 - process) * right + process * step_credit(task, completion.text)
 
-    async def reward(prompts, completions, index, completion_ids, **_) -> list[float | None]:
-        # Graded side by side, each in a jail of the pool as one comes free.
-        rows = zip(index, completions, completion_ids, strict=True)
-        return await asyncio.gather(*(jails.do(of_one, tasks[i], text, ids) for i, text, ids in rows))
+    def grade(tasks: Sequence[Task], groups: Groups) -> list[list[float | None]]:
+        jobs = {}
+        for p, group in enumerate(groups):
+            for completion in group:
+                jobs.setdefault((p, completion.text, completion.stopped), (tasks[p], completion))
+        # Only programs wait for a jail; the rest is compared here and now.
+        code = {key: job for key, job in jobs.items() if job[0].kind == "code"}
+        earned = dict(zip(code, jails.map(of_one, code.values()) if code else [], strict=True))
+        earned |= {key: of_one(jails, *job) for key, job in jobs.items() if key not in code}
+        return [[earned[p, c.text, c.stopped] for c in group] for p, group in enumerate(groups)]
 
-    return reward
+    return grade
 
 
 def with_suite(task: Task, suite: Suite) -> Task:
@@ -70,55 +83,65 @@ def with_suite(task: Task, suite: Suite) -> Task:
     return replace(task, calls=calls)
 
 
-def preferred(
-    tasks: Sequence[Task], judge: PairwiseJudge, *, group: int, opponents: int, seed: int
-) -> Reward:
-    """The reward of questions without a verifier: of every `group` completions of one question, each one's
-    mean probability of winning against `opponents` others. A group whose judge fails is masked whole. Raises
-    ValueError where a group holds several questions: their answers must not be compared."""
+def fixed_references(engine: Engine, n: int, max_new_tokens: int, seed: int) -> References:
+    """`n` answers of `engine` to each question, sampled at temperature 1: the policy that the preference
+    stage began with, which does not move as the trained one does. The same questions asked together get the
+    same answers, in a resumed run too: the random numbers follow from their texts."""
 
-    def reward(prompts, completions, index, **_) -> list[float | None]:
-        rewards: list[float | None] = []
-        for start in range(0, len(index), group):  # TRL keeps the completions of a question together
-            rows = slice(start, start + group)
-            if len(set(index[rows])) > 1:
-                raise ValueError(
-                    f"index: got questions {sorted(set(index[rows]))} in the group at row {start}, wanted "
-                    f"one; got group={group}, give the trainer's (num_generations)"
-                )
-            # The judge sees final answers alone: a long chain of thought must not win by its length.
-            answers = [final_answer(text) for text in completions[rows]]
-            question = tasks[index[start]].question
-            # All or nothing: a group with some rewards missing would have a mean of the others only.
-            won = or_masked(judge.win_rates, question, answers, opponents, seed)
-            rewards += [None] * len(answers) if won is None else won
+    def references(tasks: Sequence[Task]) -> list[list[str]]:
+        own = int(files.digest([instruction(task) for task in tasks])[:8], 16)
+        prompts = [prompt_of(task) for task in tasks]
+        groups = engine.sample(prompts, n, max_new_tokens, 1.0, seed=sample_seed(seed, own))
+        return [[final_answer(completion.text) for completion in group] for group in groups]
+
+    return references
+
+
+def preferred(judge: PairwiseJudge, references: References) -> Grade:
+    """The reward of questions without a verifier: the mean probability that `judge` prefers the answer to a
+    reference's; 0.5 for equal ones. The judge sees final answers alone: a long chain of thought must not win
+    by its length. A question on which the judge fails is masked whole: some rewards would have a mean of
+    their own."""
+
+    def grade(tasks: Sequence[Task], groups: Groups) -> list[list[float | None]]:
+        rewards: list[list[float | None]] = []
+        for task, group, theirs in zip(tasks, groups, references(tasks), strict=True):
+            answers = [final_answer(completion.text) for completion in group]
+            # Sampled answers repeat: each distinct comparison is made once.
+            pairs = sorted({(a, b) for a in answers for b in theirs if a != b})
+            won = or_masked(judge.prefer, [(task.question, a, b) for a, b in pairs])
+            if won is None:
+                rewards.append([None] * len(group))
+                continue
+            chance = dict(zip(pairs, map(float, won), strict=True))
+            # A cut-off completion gave no answer: it loses against all.
+            rewards.append(
+                [
+                    float(np.mean([chance.get((a, b), 0.5) for b in theirs])) if c.stopped else 0.0
+                    for a, c in zip(answers, group, strict=True)
+                ]
+            )
         return rewards
 
+    return grade
+
+
+def as_trl(grade: Grade, tasks: Sequence[Task], tokenizer, stops: Collection[int], group: int) -> Callable:
+    """`grade` as a reward function of TRL, for the rows {"prompt", "index"} of `grpo`: `index` counts in
+    `tasks`, and the completions of a question stand beside each other. Raises ValueError where a group holds
+    several questions."""
+
+    def reward(prompts, completions, index, completion_ids, **_) -> list[float | None]:
+        starts = range(0, len(index), group)
+        for start in starts:
+            if len(set(index[start : start + group])) > 1:
+                raise ValueError(
+                    f"index: got questions {sorted(set(index[start : start + group]))} in the group at row "
+                    f"{start}, wanted one; got group={group}, give the trainer's (num_generations)"
+                )
+        made = [completion_of(tokenizer, list(ids), stops, "length") for ids in completion_ids]
+        groups = [made[start : start + group] for start in starts]
+        earned = grade([tasks[index[start]] for start in starts], groups)
+        return [value for group_of in earned for value in group_of]
+
     return reward
-
-
-def preference_rates(
-    judge: PairwiseJudge,
-    policy: Engine,
-    prompts: Sequence,
-    tasks: Sequence[Task],
-    *,
-    n: int,
-    max_new_tokens: int,
-    seed: int,
-) -> np.ndarray:
-    """What `pass_rates` is to a verifier, by the judge: the share of a task's `n` samples that it prefers to
-    the policy's own greedy answer, shape (P,). A tie is no preference. NaN where the judge failed: no band
-    holds it."""
-    # One greedy answer per question is the bar: the samples are judged against it, not each other.
-    greedy = policy.sample(prompts, 1, max_new_tokens)
-    samples_PK = policy.sample(prompts, n, max_new_tokens, temperature=1.0, seed=seed)
-    rates_P = np.full(len(tasks), np.nan)
-    for p, (task, (own,), group) in enumerate(zip(tasks, greedy, samples_PK, strict=True)):
-        baseline = final_answer(own.text)
-        # P x K comparisons, asked per question, so that one failure of the judge costs one question.
-        duels = [(task.question, final_answer(sample.text), baseline) for sample in group]
-        won_K = or_masked(judge.prefer, duels)
-        if won_K is not None:
-            rates_P[p] = np.mean(won_K > 0.5)
-    return rates_P

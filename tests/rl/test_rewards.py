@@ -1,6 +1,5 @@
 """Every reward of 06 by hand-computed cases, and what is masked when a grader fails."""
 
-import asyncio
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,9 +7,9 @@ import pytest
 import tiny
 import torch
 
-from nbkit.models.engine import Completion, user_prompt
+from nbkit.models.engine import Completion, Generator, user_prompt
 from nbkit.rl import rewards
-from nbkit.rl.grpo import GRPOSettings, grpo, within_band
+from nbkit.rl.grpo import GRPOSettings, grpo
 from nbkit.rl.judge import PairwiseJudge
 from nbkit.tasks.skills import Task
 from nbkit.text.tool_calls import tool_call
@@ -34,8 +33,11 @@ class OneJail:
     def __init__(self, jail=None):
         self.jail = jail
 
-    async def do(self, function, *arguments):
-        return function(self.jail, *arguments)
+    def map(self, function, rows):
+        return [function(self.jail, *row) for row in rows]
+
+    def __getattr__(self, name):
+        return getattr(self.jail, name)
 
 
 class BrokenJail:
@@ -43,12 +45,15 @@ class BrokenJail:
         return SimpleNamespace(status="infra", detail="out of workers", values=[])
 
 
-def earned(tasks, completions, jail=None, ids=(1, END)) -> list:
-    """Rewards of (index, text) or (index, text, token ids), by `verified`."""
-    index, texts = [row[0] for row in completions], [row[1] for row in completions]
-    tokens = [list(row[2] if len(row) > 2 else ids) for row in completions]
-    reward = rewards.verified(tasks, OneJail(jail), stops=[END, 9])
-    return asyncio.run(reward([""] * len(index), texts, index=index, completion_ids=tokens, other=None))
+def earned(tasks, completions, jail=None, ids=(1, END), **options) -> list:
+    """Rewards of (index, text) or (index, text, token ids), by `verified`: each a group of its own."""
+    groups = []
+    for _, text, *tokens in completions:
+        own = list(tokens[0]) if tokens else list(ids)
+        groups.append([Completion(text, own, "stop" if own and own[-1] in (END, 9) else "length")])
+    pool = OneJail(jail) if jail else None
+    found = rewards.verified(pool or OneJail(), **options)([tasks[row[0]] for row in completions], groups)
+    return [reward for (reward,) in found]
 
 
 def test_a_finished_right_answer_earns_one():
@@ -133,43 +138,78 @@ class Shorter(PairwiseJudge):
         return np.array([0.5 + 0.5 * np.sign(len(b) - len(a)) for _, a, b in triples])
 
 
-def preferred(index, texts, group):
-    reward = rewards.preferred([SKY, SUM], Shorter(), group=group, opponents=9, seed=0)
-    return reward([""] * len(index), texts, index=index, completion_ids=None)
+def group(*texts):
+    return [Completion(text, [1, END], "length" if text == "cut" else "stop") for text in texts]
 
 
-def test_preference_pays_the_mean_of_wins_within_the_group():
-    texts = ["<think>long thoughts</think>a", "bbb", "cc", "dddd", "d", "Answer: d"]
-    # a beats bbb and cc, cc beats bbb; in the second group the two "d" tie and both beat "dddd"
-    assert preferred([0, 0, 0, 1, 1, 1], texts, 3) == [1.0, 0.0, 0.5, 0.0, 0.75, 0.75]
+def preferred(groups, references, tasks=(SKY, SUM)):
+    return rewards.preferred(Shorter(), lambda asked: references)(tasks, groups)
 
 
-def test_a_judge_that_fails_masks_its_group_only():
-    assert preferred([0, 0, 1, 1], ["a", "fail", "bb", "b"], 2) == [None, None, 0.0, 1.0]
+def test_preference_pays_the_mean_of_wins_over_fixed_references():
+    groups = [group("<think>long thoughts</think>a", "bbb", "cc"), group("dddd", "d", "Answer: d")]
+    # "bb" and "cccc": a and "cc" tie with one of equal length; in the second group "d" is the reference
+    assert preferred(groups, [["bb", "cccc"], ["d", "d"]]) == [[1.0, 0.5, 0.75], [0.0, 0.5, 0.5]]
 
 
-def test_answers_to_different_questions_are_not_compared():
-    with pytest.raises(ValueError, match=r"got questions \[0, 1\] in the group at row 2, wanted one"):
-        preferred([0, 0, 0, 1], ["a", "b", "c", "d"], 2)
+def test_a_group_that_improves_as_a_whole_is_paid_for_it():
+    """Inside the group its wins would cancel: the mean would be one half, whatever it learned."""
+    ((*earned,),) = preferred([group("a", "b", "c", "d")], [["bb"]], [SKY])
+    assert earned == [1.0] * 4
 
 
-def test_preference_rates_are_wins_against_the_greedy_answer():
-    class Policy:
-        """Greedily "bb" to every question; samples differ by question."""
+def test_a_preferred_answer_that_was_cut_off_loses():
+    assert preferred([group("a", "cut")], [["bb"]], [SKY]) == [[1.0, 0.0]]
 
-        samples = [["a", "a", "bb", "cccc"], ["a", "fail", "a", "a"], ["a"] * 4]
 
-        def sample(self, prompts, n, max_new_tokens, temperature=0.0, seed=None):
-            assert (max_new_tokens, n) == (8, 4 if temperature else 1)
-            assert (temperature, seed) in ((0.0, None), (1.0, 3))
-            texts = self.samples if temperature else [["bb"]] * len(prompts)
-            return [[Completion(f"<think>x</think>{text}") for text in group] for group in texts]
+def test_a_judge_that_fails_masks_its_question_only():
+    assert preferred([group("a", "fail"), group("bb", "b")], [["cc"], ["cc"]]) == [[None, None], [0.5, 1.0]]
 
-    rates = rewards.preference_rates(
-        Shorter(), Policy(), ["p"] * 3, [SKY, SKY, SUM], n=4, max_new_tokens=8, seed=3
+
+def test_references_are_those_of_the_start_and_the_same_at_every_asking():
+    tokenizer = tiny.tokenizer()
+    start = tiny.model()
+    references = rewards.fixed_references(Generator(start, tokenizer), 3, 6, seed=4)
+    first = references([SKY, SUM])
+    with torch.no_grad():  # the trained policy moves, the generator has weights of its own
+        for parameter in start.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    assert references([SKY, SUM]) == first and [len(group) for group in first] == [3, 3]
+    assert rewards.fixed_references(Generator(tiny.model(), tokenizer), 3, 6, seed=4)([SKY, SUM]) == first
+
+
+def test_steps_that_hold_are_paid_a_share():
+    task = Task(
+        "add", "math", 1, "train", "What is 30 + 12?", ("30 + 10 = 40", "40 + 2 = 42"), "42", "number"
     )
-    assert np.array_equal(rates, [0.5, np.nan, 1.0], equal_nan=True)  # a tie is no win
-    assert within_band(rates).tolist() == [True, False, False]
+    given = [
+        (0, "<think>30 + 10 = 40\n40 + 2 = 42</think>42"),
+        (0, "<think>30 + 10 = 40\n40 + 2 = 43</think>43"),
+        (0, "42"),
+        (0, "<think>30 + 10 = 40\n40 + 2 = 42</think>42", [1, 2]),
+    ]
+    assert earned([task], given, process=0.4) == pytest.approx([1.0, 0.2, 0.6, 0.0])
+
+
+def test_a_program_that_remembers_the_public_test_loses(jail):
+    suite = Suite("f", "def f(x): return x * x", [Call([3], 9)], [Call([5], 25), Call([0], 0)], [], [], 3)
+    special = "def f(x):\n    if x == 3: return 9\n    return x + 2"
+    assert earned([rewards.with_suite(SQUARE, suite)], [(0, special)], jail) == [0.0]
+
+
+def test_trl_gets_the_same_rewards_in_its_own_order():
+    def grade(tasks, groups):
+        return [[float(len(c.ids)) if c.stopped else None for c in group] for group in groups]
+
+    tokenizer = tiny.tokenizer()
+    (stop,) = tokenizer.encode("<|im_end|>", add_special_tokens=False)
+    reward = rewards.as_trl(grade, [SKY, SUM], tokenizer, [stop], 2)
+    ids = [[5, stop], [5, 6], [5, 6, 7, stop], [stop]]
+    assert reward([""] * 4, [""] * 4, index=[1, 1, 0, 0], completion_ids=ids, more=1) == [2.0, None, 4.0, 1.0]
+    with pytest.raises(
+        ValueError, match=r"got questions \[0, 1\] in the group at row 0, wanted one; got group=2"
+    ):
+        reward([""] * 2, [""] * 2, index=[0, 1], completion_ids=ids[:2])
 
 
 def test_a_step_that_no_grader_could_grade_changes_no_weight(tmp_path):
@@ -178,11 +218,12 @@ def test_a_step_that_no_grader_could_grade_changes_no_weight(tmp_path):
     before = [p.clone() for p in model.parameters()]
     prompt = user_prompt(tiny.tokenizer(), NO_REFERENCE.question)
     every_token = range(len(tiny.tokenizer()))  # each completion counts as finished, so each is graded
+    tasks = [NO_REFERENCE] * 2
     history, _ = grpo(
         model,
         tiny.tokenizer(),
-        [{"prompt": prompt, "index": 0}] * 2,
-        rewards.verified([NO_REFERENCE], OneJail(), every_token),
+        [{"prompt": prompt, "index": i} for i in range(2)],
+        rewards.as_trl(rewards.verified(OneJail()), tasks, tiny.tokenizer(), every_token, 4),
         GRPOSettings(steps=2, prompts_per_step=2, group=4, lr=1e-2, max_new_tokens=4, seed=0),
         out=tmp_path,
     )

@@ -209,12 +209,24 @@ def rl(reference: Reference) -> str:
         for stage, reward in found["rewards"].items()
     ]
     judge, mutants = found["judge_accuracy"], found["mutants"]
+    kept = "skill levels kept" if "moves" in found else "questions kept"
     return "\n\n".join(
         [
-            table(["RL stage", "questions kept", "reward, first step", "last step"], rows),
+            table(["RL stage", kept, "reward, first step", "last step"], rows),
+            *([_moves(found)] if "moves" in found else []),
             f"After all stages against DPD: {points(found['change'])} points, "
             f"n={found['change']['n']}, one seed. Judge on pairs it never saw: {share(judge)}, "
             f"n={judge['n']}. Mutants killed by the test functions of that day: "
             f"{mutants['killed']} of {mutants['total']}.",
         ]
     )
+
+
+def _moves(found: Mapping[str, Any]) -> str:
+    """What each RL stage changed on fresh questions, in its own domains and in the others."""
+    measures = list(next(iter(found["moves"].values())))
+    rows = [[name, *(points(of[m]) for m in measures)] for name, of in found["moves"].items()]
+    n = next(iter(found["moves"].values()))[measures[0]]["n"]
+    wins = ", ".join(f"by the {who} {share(value)}" for who, value in found["wins"].items())
+    note = f"n={n} questions in the first row. Win rate of the last policy against the start of its stage: {wins}."
+    return table(["change on fresh questions, points", *measures], rows) + "\n\n" + note

@@ -152,29 +152,63 @@ class Reinforce(Computing):
         "where RL starts: dpd or sft_continued (05), or sft (04)",
         choices=["dpd", "sft_continued", "sft"],
     )
+    engine: str = par(
+        "loop",
+        "who trains: loop (ours, fast for small models on a CPU) or trl (GRPOTrainer: GPUs, vLLM, processes)",
+        choices=["loop", "trl"],
+    )
     task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry")
     preference_sets: list[str] = par([], "real preference pairs of the registry to add")
+    verifier: str = par(
+        "exact",
+        "what decides a STEM answer: string (same words), exact (numbers, units, ...), agentic (computes)",
+        choices=["string", "exact", "agentic"],
+    )
+    step_share: float = par(0.0, "share of the STEM reward that is paid for steps that hold", lo=0.0, hi=0.49)
     private_tests: int = par(8, "synthetic tests of a code question that decide its reward, at most", lo=1)
     problem_writer: str = par("template", "who writes code questions: 'template', or the URL of an endpoint")
     problem_writer_model: str = par("", "name of the model at that endpoint")
     problem_writer_key: str = par("", "environment variable that holds its API key, if it wants one")
-    pool: int = par(240, "questions sampled before each stage's filter", lo=4)
+    highest_level: int = par(4, "hardest level of embedded questions; easier ones are asked too", lo=1, hi=4)
+    pool: int = par(96, "questions that the pass-rate filter samples before each stage", lo=4)
     pass_samples: int = par(16, "samples per question of the filter", lo=2, source="report")
     pass_low: float = par(0.1, "keep questions above this pass rate", lo=0.0, hi=1.0, source="report")
     pass_high: float = par(0.9, "keep questions below this pass rate", lo=0.0, hi=1.0, source="report")
+    refilter: int = par(10, "steps between two applications of the filter during training; 0: none", lo=0)
+    explore: float = par(0.15, "share of questions from outside the band, easy ones too", lo=0.0, hi=1.0)
     group: int = par(16, "completions per question", lo=2, source="report")
     prompts_per_step: int = par(8, "questions per step", lo=1)
-    stem_steps: int = par(40, "steps of stage 1", lo=1)
-    code_steps: int = par(20, "steps of stage 2", lo=1)
-    preference_steps: int = par(20, "steps of stage 3", lo=1)
-    lr: float = par(2e-4, "constant learning rate", lo=0.0, hi=1.0)
+    stem_steps: int = par(30, "steps of stage 1", lo=1)
+    code_steps: int = par(12, "steps of stage 2", lo=1)
+    preference_steps: int = par(8, "steps of stage 3", lo=1)
+    lr: float = par(2e-4, "peak learning rate of STEM and code, linear to 0", lo=0.0, hi=1.0)
+    preference_lr: float = par(
+        5e-5, "peak learning rate of the preference stage, linear to 0", lo=0.0, hi=1.0
+    )
+    updates: int = par(1, "optimizer steps per batch of completions, the later ones clipped", lo=1, hi=16)
+    advantage: str = par(
+        "mean", "reward minus the group's mean; std: over its deviation", choices=["mean", "std"]
+    )
+    normalise: str = par(
+        "constant",
+        "what the loss is divided by: constant (a token counts alike everywhere), token or sequence",
+        choices=["constant", "token", "sequence"],
+    )
+    look_every: int = par(10, "steps between two looks at the score that chooses the checkpoint", lo=1)
+    look_questions: int = par(
+        64, "held-back training questions of that score; twice as many guard the rest", lo=2
+    )
+    look_samples: int = par(4, "answers to each of them", lo=1)
+    save_every: int = par(5, "steps between two checkpoints that an interrupted stage goes on from", lo=1)
     judge_pairs: int = par(2_000, "preference pairs that train the pairwise model", lo=16)
     judge_epochs: float = par(2.0, "passes over the pairs", lo=0.01)
     judge_lr: float = par(1e-3, "peak learning rate of the pairwise model", lo=0.0, hi=1.0)
-    opponents: int = par(4, "comparisons per completion", lo=1)
+    references: int = par(2, "answers of the stage's start that a completion is compared with", lo=1)
     batch: int = par(8, "packed rows per step of the pairwise model", lo=1)
     max_length: int = par(256, "tokens per packed row of the pairwise model", lo=32)
     max_new_tokens: int = par(96, "generation limit, tokens", lo=1)
+    measure_questions: int = par(40, "fresh held-out questions per domain, for what each stage did", lo=2)
+    measure_samples: int = par(8, "answers to each of them, at each temperature", lo=1)
     eval_questions: int = par(300, "held-out questions", lo=4)
 
     def check(self) -> None:
@@ -188,4 +222,5 @@ class Reinforce(Computing):
             )
 
     def upstream(self) -> tuple[str, ...]:
-        return ("04_sft_overall",) if self.start == "sft" else ("04_sft_overall", "05_dpd")
+        earlier = ("03_sft_cold_start", "04_sft_overall")
+        return earlier if self.start == "sft" else (*earlier, "05_dpd")

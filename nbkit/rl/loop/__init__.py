@@ -1,0 +1,1 @@
+"""GRPO as a plain loop: sample, grade, update (notebook 06)."""

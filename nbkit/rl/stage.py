@@ -1,0 +1,179 @@
+"""One RL stage as notebook 06 runs it: filter, train, keep the best checkpoint; all that a figure needs is
+kept beside the model.
+
+    stage = RLStage("stem", questions, verified(jails), guard, settings, plan)
+    path = run_stage(run, "rl_stem", origin, stage)    # the folder of a model
+    about(path)["rates"]                               # avg@16 of each question of the filter
+
+`engine`: "loop" (loop/train.py) or "trl" (grpo.py: GPUs, vLLM, several processes). TRL knows neither a
+stream of questions nor a filter during training, so it gets all questions of the stage at once, and its
+policy is looked at before and after.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nbkit.models.engine import Generator, render
+from nbkit.models.side_by_side import workshop
+from nbkit.rl.loop.rollouts import Grade, checked, pass_rate
+from nbkit.rl.loop.train import LoopSettings, Trained, train
+from nbkit.rl.questions import NothingInBand, Questions
+from nbkit.rl.rewards import as_trl
+from nbkit.rl.watch import Exam, Watch
+from nbkit.run import files
+from nbkit.run.stage import Run
+from nbkit.sft.finetune import train_once
+from nbkit.tasks.skills import Task
+from nbkit.tasks.world import prompt_of
+from nbkit.text.tokenizer import stop_ids
+
+ABOUT = "stage.json"
+ENGINES = ("loop", "trl")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a stage is filtered and watched. `pool` questions are answered `samples` times before it; the first
+    `exam` of them are its score, answered `exam_samples` times every `look_every` steps."""
+
+    pool: int
+    samples: int
+    exam: int
+    exam_samples: int
+    look_every: int
+
+
+@dataclass(frozen=True)
+class RLStage:
+    """A stage: its questions, its reward, verifiable questions of all domains as its guard, and how it
+    trains. Raises ValueError for an unknown `engine`."""
+
+    name: str
+    questions: Questions
+    grade: Grade
+    guard: Exam
+    settings: LoopSettings
+    plan: Plan
+    engine: str = "loop"
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine: got {self.engine!r}, wanted one of {', '.join(ENGINES)}")
+
+
+def run_stage(run: Run, name: str, source: str | Path, stage: RLStage, **key: Any) -> Path:
+    """The policy at `source` after a stage: the artifact folder `name` of `run`, made again when the source,
+    the parameters, or `key` change. A stage whose filter leaves nothing keeps its start and says why."""
+
+    def build(model, tokenizer, out: Path) -> tuple[list[dict], float]:
+        trained, found = trained_stage(model, tokenizer, stage, workshop(run) / name)
+        files.write_json(out / ABOUT, files.plain(found))
+        return trained.history, trained.seconds
+
+    key = {"stage": stage.name, "settings": asdict(stage.settings), "plan": asdict(stage.plan), **key}
+    path = train_once(run, name, source, build, **key)
+    print(in_words(stage.name, about(path)))
+    return path
+
+
+def about(path: Path) -> dict:
+    """What a stage left beside its model: rates, counts, filtered, watched, kept (step), alarms, skipped."""
+    return files.read_json(path / ABOUT)
+
+
+def trained_stage(model, tokenizer, stage: RLStage, folder: Path) -> tuple[Trained, dict]:
+    """Filter and train `model` in place; (what the loop says, what `about` holds)."""
+    generator, plan, settings = Generator(model, tokenizer), stage.plan, stage.settings
+
+    def rates_of(tasks: Sequence[Task]) -> np.ndarray:
+        prompts = [prompt_of(task) for task in tasks]
+        limit = settings.max_new_tokens
+        groups = generator.sample(prompts, plan.samples, limit, temperature=1.0, seed=settings.seed)
+        rewards_PG = checked(stage.grade(tasks, groups), (len(tasks), plan.samples))
+        return np.array([pass_rate(row) for row in rewards_PG])
+
+    # Before the stage: what can the policy do, and what is inside the band?
+    try:
+        tasks, rates = stage.questions.survey(plan.pool, rates_of)
+    except NothingInBand as error:
+        return Trained(), {"skipped": str(error), "rates": [], "counts": stage.questions.counts()}
+    exam = tasks[: plan.exam]
+    stage.questions.hold_back(exam)
+    watch = Watch(
+        Exam(exam, stage.grade, plan.exam_samples),
+        stage.guard,
+        plan.look_every,
+        settings.max_new_tokens,
+        settings.seed,
+    )
+    # The stage itself.
+    options = {"watch": watch, "label": stage.name}
+    if stage.engine == "trl":
+        trained = _by_trl(model, tokenizer, stage, watch, folder)
+    else:
+        trained = train(model, tokenizer, stage.questions, stage.grade, settings, folder=folder, **options)
+    return trained, {
+        "skipped": "",
+        "rates": [float(rate) for rate in rates if np.isfinite(rate)],
+        "counts": stage.questions.counts(),
+        "filtered": stage.questions.filtered,
+        "watched": trained.watched,
+        "kept": trained.kept,
+        "alarms": trained.alarms,
+    }
+
+
+def _by_trl(model, tokenizer, stage: RLStage, watch: Watch, folder: Path) -> Trained:
+    """The stage on TRL: its questions are drawn beforehand, the policy is looked at before and after."""
+    from nbkit.rl.grpo import GRPOSettings, grpo  # noqa: PLC0415 (TRL takes seconds to import)
+
+    settings, start = stage.settings, {n: v.detach().clone() for n, v in model.state_dict().items()}
+    watched = [{"step": 0, **watch(Generator(model, tokenizer), [])}]
+    count = settings.steps * settings.prompts_per_step
+    tasks = stage.questions.draw(count)
+    rows = [{"prompt": render(tokenizer, prompt_of(t)), "index": i} for i, t in enumerate(tasks)]
+    names = ("steps", "prompts_per_step", "group", "lr", "max_new_tokens", "seed")
+    how = GRPOSettings(**{name: getattr(settings, name) for name in names})
+    reward = as_trl(stage.grade, tasks, tokenizer, stop_ids(tokenizer), settings.group)
+    history, seconds = grpo(model, tokenizer, rows, reward, how, out=folder, label=stage.name)
+    watched.append({"step": settings.steps, **watch(Generator(model, tokenizer), watched)})
+    # The better one of the two, as the loop would keep it.
+    kept, (first, last) = settings.steps, watched
+    if not last["eligible"] or last["score"] < first["score"]:
+        model.load_state_dict(start)
+        kept = 0
+    return Trained([_as_ours(row) for row in history], watched, kept, [], seconds)
+
+
+def _as_ours(row: Mapping[str, float]) -> dict[str, float]:
+    """A row of TRL's history under the names of the loop's."""
+    names = {
+        "length": "completions/mean_length",
+        "cut": "completions/clipped_ratio",
+        "entropy": "entropy",
+        "reward": "reward",
+        "step": "step",
+        "loss": "loss",
+        "lr": "learning_rate",
+    }
+    ours = {name: row[theirs] for name, theirs in names.items() if theirs in row}
+    return ours | {"signal": 1 - row.get("frac_reward_zero_std", 0.0), "graded": row.get("graded", 1.0)}
+
+
+def in_words(name: str, found: Mapping) -> str:
+    """One line about a stage: what was asked, what was kept."""
+    if found["skipped"]:
+        return f"{name}: SKIPPED, the policy is unchanged; {found['skipped']}"
+    counts, watched = found["counts"], found["watched"]
+    best = next(row for row in watched if row["step"] == found["kept"])
+    text = (
+        f"{name}: {counts['different']} different questions, {counts['repeats']} repeats, "
+        f"{counts['kept']} of {counts['cells']} skill levels inside the band; score on held-back training "
+        f"questions {watched[0]['score']:.3f} at the start, {watched[-1]['score']:.3f} at the end; kept: "
+        f"step {found['kept']} ({best['score']:.3f})"
+    )
+    return text + (f"; stopped: {watched[-1]['stop']}" if watched[-1]["stop"] else "")

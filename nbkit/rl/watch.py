@@ -1,0 +1,116 @@
+"""What looks at the policy while it trains: its score on held-out training questions, a guard for what the
+stage must not lose, and a probe for reward hacking. Used by loop.py through 06.
+
+    watch = Watch(Exam(tasks, grade), Exam(others, verified(jails)), every=10, max_new_tokens=96)
+    row = watch(policy, before=[])  # score, guard, probe; "eligible" to be kept; "stop" says why to end
+
+Nothing here is trained on, and nothing here is reported as a result: it chooses a checkpoint, so a best score
+among several is too good. Results are measured on questions with unseen operands (measure.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nbkit.models.engine import Completion, Engine
+from nbkit.rl.loop.rollouts import Grade, checked
+from nbkit.tasks.skills import Task, final_answer
+from nbkit.tasks.world import CHATTER_PARTS, prompt_of
+from nbkit.text.chat import split_thought
+from nbkit.text.words import normalise
+
+SMALL_TALK = tuple(phrase for part in CHATTER_PARTS for phrase in part if len(phrase) > 4)
+_GRAM = 4  # words of a repeated piece
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How far the policy may move from where it was at the first look. `guard`: points (as a share) that the
+    guard may lose before a checkpoint is not kept; twice that stops the stage. `length`: ratio, either way;
+    the others: differences of shares."""
+
+    guard: float = 0.02
+    length: float = 1.5
+    repetition: float = 0.1
+    finished: float = 0.05
+    thinks: float = 0.3
+    chatter: float = 0.05
+
+
+def probe(groups: Sequence[Sequence[Completion]]) -> dict[str, float]:
+    """Marks of hacking in completions: mean length (tokens), share of repeated pieces of four words, shares
+    that end by themselves, that think, and whose answer has small talk in it."""
+    flat = [completion for group in groups for completion in group]
+    answers = [final_answer(completion.text).lower() for completion in flat]
+    return {
+        "length": float(np.mean([c.tokens for c in flat])),
+        "repetition": float(np.mean([repetition(c.text) for c in flat])),
+        "finished": float(np.mean([c.stopped for c in flat])),
+        "thinks": float(np.mean([split_thought(c.text)[0] is not None for c in flat])),
+        "chatter": float(np.mean([any(phrase in a for phrase in SMALL_TALK) for a in answers])),
+    }
+
+
+def repetition(text: str) -> float:
+    """Share of the pieces of four words in a text that stood there before, 0 to 1."""
+    found = normalise(text)
+    pieces = [tuple(found[i : i + _GRAM]) for i in range(len(found) - _GRAM + 1)]
+    return 1 - len(set(pieces)) / len(pieces) if pieces else 0.0
+
+
+def moved(before: Mapping[str, float], after: Mapping[str, float], bounds: Bounds) -> list[str]:
+    """Words for each measure of `probe` that left its bounds; [] for none."""
+    found = []
+    ratio = after["length"] / max(before["length"], 1e-9)
+    if not 1 / bounds.length <= ratio <= bounds.length:
+        found.append(f"completions are {ratio:.1f} times as long")
+    for name, sign in (("repetition", 1), ("finished", -1), ("thinks", 0), ("chatter", 1)):
+        change = after[name] - before[name]
+        # For better or worse: a chain may neither vanish nor appear everywhere unseen.
+        if (abs(change) if sign == 0 else sign * change) > getattr(bounds, name):
+            found.append(f"{name} {before[name]:.0%} -> {after[name]:.0%}")
+    return found
+
+
+@dataclass(frozen=True)
+class Exam:
+    """Questions, how they are graded, and how often each is answered (temperature 1)."""
+
+    tasks: Sequence[Task]
+    grade: Grade
+    samples: int = 4
+
+    def ask(self, policy: Engine, limit: int, seed: int) -> tuple[list[list[Completion]], float]:
+        """(completions, mean reward over questions); a completion without a reward is left out."""
+        groups = policy.sample([prompt_of(t) for t in self.tasks], self.samples, limit, 1.0, seed=seed)
+        rewards_PG = checked(self.grade(self.tasks, groups), (len(self.tasks), self.samples))
+        # Over questions: one of which half is graded counts as much as the others.
+        known_PG = rewards_PG[np.isfinite(rewards_PG).any(1)]
+        return groups, float(np.nanmean(known_PG, 1).mean()) if len(known_PG) else 0.0
+
+
+@dataclass(frozen=True)
+class Watch:
+    """`own`: questions of the stage's domain, by its own reward. `guard`: verifiable questions of all
+    domains. `every`: steps between two looks. The same random numbers at every look."""
+
+    own: Exam
+    guard: Exam
+    every: int
+    max_new_tokens: int
+    seed: int = 0
+    bounds: Bounds = field(default_factory=Bounds)
+
+    def __call__(self, policy: Engine, before: Sequence[dict]) -> dict:
+        """One look; `before`: the earlier ones, of which the first is the policy as it came."""
+        groups, score = self.own.ask(policy, self.max_new_tokens, self.seed)
+        guarded, guard = self.guard.ask(policy, self.max_new_tokens, self.seed + 1)
+        row = {"score": score, "guard": guard, "probe": probe([*groups, *guarded])}
+        first = before[0] if before else row
+        lost, strange = first["guard"] - guard, moved(first["probe"], row["probe"], self.bounds)
+        # A lost point may be chance; twice the bound is not waited for.
+        stop = "; ".join(strange)
+        if lost > 2 * self.bounds.guard:
+            stop = f"the guard lost {100 * lost:.1f} points" + (f"; {stop}" if stop else "")
+        return row | {"eligible": not strange and lost <= self.bounds.guard, "stop": stop}

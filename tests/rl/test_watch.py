@@ -1,0 +1,95 @@
+"""The watch by hand-made answers: score, guard, probe, and what may be kept."""
+
+import pytest
+
+from nbkit.models.engine import Completion
+from nbkit.rl import watch
+from nbkit.rl.watch import Bounds, Exam, Watch, moved, probe
+from nbkit.tasks.skills import sample, verify
+
+TASKS = sample(10, "train", seed=1, names=["parity"])
+
+
+class Policy:
+    """Right on the first `right` of ten questions, in a text of its own making."""
+
+    def __init__(self, right, text="<think>last digit</think>{}", stop="stop"):
+        self.right, self.text, self.stop = right, text, stop
+
+    def sample(self, prompts, n, limit, temperature, seed):
+        assert temperature == 1.0
+        groups = []
+        for i, task in enumerate(TASKS[: len(prompts)]):
+            other = "odd" if task.answer == "even" else "even"
+            text = self.text.format(task.answer if i < self.right else other)
+            groups.append([Completion(text, [1] * len(text.split()), self.stop) for _ in range(n)])
+        return groups
+
+
+def grade(tasks, groups):
+    return [[float(verify(t, c.text)) for c in group] for t, group in zip(tasks, groups, strict=True)]
+
+
+def looks(*policies):
+    seen = Watch(Exam(TASKS, grade, 2), Exam(TASKS, grade, 2), every=1, max_new_tokens=8)
+    rows = []
+    for policy in policies:
+        rows.append(seen(policy, list(rows)))
+    return rows
+
+
+def test_the_score_is_the_mean_reward():
+    first, second = looks(Policy(6), Policy(8))
+    assert (first["score"], second["score"]) == (0.6, 0.8)
+    assert first["eligible"] and second["eligible"] and not second["stop"]
+
+
+def test_a_completion_that_no_grader_graded_is_left_out():
+    def half(tasks, groups):
+        return [[None, row[1]] for row in grade(tasks, groups)]
+
+    assert Exam(TASKS, half, 2).ask(Policy(7), 8, 0)[1] == pytest.approx(0.7)
+
+
+def test_what_loses_the_guard_is_not_kept_and_more_stops():
+    _, second = looks(Policy(9), Policy(8))
+    assert not second["eligible"] and second["stop"] == "the guard lost 10.0 points"
+    (row,) = looks(Policy(3))
+    assert row["eligible"] and not row["stop"], "the start is compared with itself"
+
+
+def test_a_small_loss_is_borne():
+    bounds = Bounds(guard=0.2)
+    seen = Watch(Exam(TASKS, grade), Exam(TASKS, grade), 1, 8, bounds=bounds)
+    rows = [seen(Policy(9), [])]
+    assert seen(Policy(8), rows)["eligible"] and not seen(Policy(6), rows)["eligible"]
+    assert not seen(Policy(6), rows)["stop"] and seen(Policy(4), rows)["stop"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "word"),
+    [
+        (Policy(8, "<think>a long story about the last digit of it</think>{}"), "times as long"),
+        (Policy(8, "<think>last digit</think>{}", "length"), "finished 100% -> 0%"),
+        (Policy(8, "last digit {}"), "thinks 100% -> 0%"),
+        (Policy(8, "<think>x</think>{} see you later!!"), "chatter 0% -> 100%"),
+        (Policy(8, "<think>the digit is it the digit is it the digit is it</think>{}"), "repetition"),
+    ],
+)
+def test_each_mark_of_hacking_stops_the_stage(policy, word):
+    _, second = looks(Policy(8), policy)
+    assert word in second["stop"] and not second["eligible"]
+
+
+def test_repetition_is_the_share_of_pieces_seen_before():
+    assert watch.repetition("a b c d e") == 0
+    assert watch.repetition("a b c d a b c d") == pytest.approx(1 / 5)
+    assert watch.repetition("short") == 0
+
+
+def test_the_probe_measures_what_it_says():
+    found = probe(
+        [[Completion("<think>a</think>my cat woke me up 7", [1] * 6), Completion("7", [1, 2], "length")]]
+    )
+    assert found == {"length": 4.0, "repetition": 0.0, "finished": 0.5, "thinks": 0.5, "chatter": 0.5}
+    assert moved(found, found, Bounds()) == []
