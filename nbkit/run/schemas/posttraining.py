@@ -61,6 +61,12 @@ class Overall(Computing):
     shares: list[float] = par([0.4, 0.3, 0.2, 0.1], "reasoning, general, agent, code", source="report")
     candidates: int = par(4, "teacher drafts per instruction", lo=1)
     rounds: int = par(2, "revision rounds at most", lo=0)
+    revisions: int = par(1, "samples of each revision", lo=1)
+    evidence: str = par(
+        "critique",
+        "what a reviser is told: all complaints (critique), judges' words, verifier's findings, or both",
+        choices=["critique", "judges", "verifier", "both"],
+    )
     confidence: float = par(
         0.8, "trust a solution that this share of the other drafts agree with", lo=0.0, hi=1.0
     )
@@ -69,7 +75,15 @@ class Overall(Computing):
     ablations: list[str] = par(
         ["sft_first_sample"],
         "what the recipe is compared with, at equal samples and steps",
-        choices=["sft_first_sample", "sft_rejection", "sft_refined", "sft_trusted"],
+        choices=[
+            "sft_first_sample",
+            "sft_rejection",
+            "sft_refined",
+            "sft_trusted",
+            "sft_critique",
+            "sft_terse",
+            "sft_terse_rebuilt",
+        ],
     )
     part: int = par(1_000, "instructions refined at a time; a killed run loses one part at most", lo=1)
     epochs: float = par(4.0, "passes of the overall SFT", lo=0.01)
