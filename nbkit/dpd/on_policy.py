@@ -1,8 +1,8 @@
 """DPD with negatives that are fresh in every pass: sampled from the *current* student instead of the student
 at the start. Used by 05.
 
-    fresh = Fresh(tasks, samples=4, min_margin=0.6, sampling={"max_new_tokens": 96, "temperature": 1.0})
-    history, seconds = on_policy(model, tokenizer, teacher, pairs, fresh, settings, jail, out=folder)
+    fresh = Fresh(tasks, samples=4, min_margin=0.6, sampling={"max_new_tokens": 96}, jail=jail)
+    history, seconds = on_policy(model, tokenizer, teacher, pairs, fresh, settings, out=folder)
 
 The first pass trains on the pairs as they are: their negatives are the student's own, at its start. Before
 every later pass the student answers each question again, the verifier scores the answers, and the worst takes
@@ -14,8 +14,9 @@ term stays the student at its start.
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import TrainerCallback
@@ -44,12 +45,14 @@ SIDES_IDS = ("chosen_ids", "rejected_ids")
 class Fresh:
     """Where fresh negatives come from. `tasks`: one per pair, which its verifier scores; None: a rated pair,
     whose negative stays. `samples` of the student per question and pass. `min_margin`: how much worse than
-    the positive a negative scores at least. `sampling`: options of `Engine.sample_ids`."""
+    the positive a negative scores at least. `sampling`: options of `Engine.sample_ids` (temperature and top-p
+    1 where they are not named). Code of the answers runs in `jail`."""
 
     tasks: Sequence[Task | None]
     samples: int
     min_margin: float
     sampling: Mapping
+    jail: Any = None
 
 
 class Rows(torch.utils.data.Dataset):
@@ -83,7 +86,7 @@ def worst(
 
 
 def negatives(
-    engine: Generator, pairs: Sequence[dict], rows: Rows, fresh: Fresh, jail, settings: DPDSettings, seed: int
+    engine: Generator, pairs: Sequence[dict], rows: Rows, fresh: Fresh, settings: DPDSettings, seed: int
 ) -> list[dict | None]:
     """One new negative per pair from the model that `engine` holds, None where the old one stays. Where the
     grader fails on a question, its negative stays."""
@@ -93,7 +96,7 @@ def negatives(
     groups = engine.sample_ids(prompts, fresh.samples, seed=seed, **sampling)
     # A response that was cut counts as wrong, and is not chosen.
     texts = [[c.text if c.stopped else None for c in group] for group in groups]
-    scores_QK = verdicts([fresh.tasks[i] for i in asked], texts, jail, grade=partial_credit)
+    scores_QK = verdicts([fresh.tasks[i] for i in asked], texts, fresh.jail, grade=partial_credit)
     new: list[dict | None] = [None] * len(pairs)
     for row, i in enumerate(asked):
         if scores_QK.mask.any() and scores_QK.mask[row].any():
@@ -152,10 +155,8 @@ def on_policy(
     pairs: Sequence[dict],
     fresh: Fresh,
     settings: DPDSettings,
-    jail,
     *,
     out: Path,
-    label: str = "on_policy",
     **options,
 ) -> tuple[list[dict], float]:
     """Distil in place as nbkit.dpd.trainer.dpd does, with fresh negatives in every pass but the first; leaves
@@ -165,6 +166,7 @@ def on_policy(
         raise ValueError(
             f"tasks: got {len(fresh.tasks)} for {len(pairs)} pairs, wanted one for each (None: it has none)"
         )
+    label = "on policy"
     # The student at its start, before TRL patches the model: a later copy would run the student's weights.
     reference = copy.deepcopy(model).eval()
     trainer = trainer_of(model, tokenizer, teacher, pairs, settings, out, label, **options)
@@ -174,7 +176,7 @@ def on_policy(
 
     def build(number: int) -> list[dict | None]:
         engine.refresh(model)
-        new = negatives(engine, own, rows, fresh, jail, settings, seed=settings.seed + 1000 * number)
+        new = negatives(engine, own, rows, fresh, settings, seed=settings.seed + 1000 * number)
         for i, one in enumerate(new):
             own[i] = own[i] | (one or {})
         return new
@@ -194,11 +196,11 @@ def distil_fresh(
     nbkit.dpd.job.Source with a teacher's weights."""
     teacher, proof = load(source.teacher)
 
-    def training(name: str, settings: DPDSettings):
+    def training(settings: DPDSettings):
         def train(model, tokenizer, out: Path) -> tuple[list[dict], float]:
             with Jail() as jail:
-                given = (model, with_markers(tokenizer), teacher, pairs, fresh, settings, jail)
-                return on_policy(*given, out=out, label=name, teacher_tokenizer=proof)
+                given = (model, with_markers(tokenizer), teacher, pairs, replace(fresh, jail=jail))
+                return on_policy(*given, settings, out=out, teacher_tokenizer=proof)
 
         return train
 
@@ -208,7 +210,7 @@ def distil_fresh(
             run,
             name,
             source.student,
-            training(name, settings),
+            training(settings),
             settings=asdict(settings),
             pairs=pairs,
             fresh=about,

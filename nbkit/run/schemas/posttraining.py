@@ -149,11 +149,30 @@ class Distil(Computing):
     against: list[str] = par(
         ["dpo"],
         "what DPD is compared with besides SFT continued, at equal samples and steps",
-        choices=["dpo", "kl_positive", "kl_both"],
+        choices=["dpo", "kl_positive", "kl_both", "dckd", "skewed", "on_policy", "kl_on_policy"],
     )
+    fresh_samples: int = par(4, "student samples per pair and pass of the on-policy arms", lo=1)
+    few: list[int] = par([], "also train DPD and SFT continued on so many pairs, and on all; empty: no", lo=8)
+    few_domains: list[str] = par(
+        [], "domains of those pairs; the others then show what is forgotten; empty: all"
+    )
+    readout_questions: int = par(300, "held-out questions of each read-out of those", lo=4)
     w_neg_grid: list[float] = par([], "other weights of distillation on negatives to try", lo=0.0)
     beta_grid: list[float] = par([], "other values of beta to try", lo=0.0)
     eval_questions: int = par(300, "held-out questions", lo=4)
+
+    def check(self) -> None:
+        fresh = [name for name in self.against if name.endswith("on_policy")]
+        if self.top_k and fresh:
+            raise ValueError(
+                f"top_k: got {self.top_k}, but {fresh[0]} samples what no teacher on disk has read; "
+                "set it to 0, or leave that arm out of `against`"
+            )
+        if self.few and min(self.few) < self.batch:
+            raise ValueError(
+                f"few: got {self.few}, wanted at least one batch of {self.batch} pairs each; raise the least "
+                "one, or lower `batch`"
+            )
 
     def upstream(self) -> tuple[str, ...]:
         alone = self.student_model and self.teacher_model != "trained"
