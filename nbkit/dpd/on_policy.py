@@ -91,6 +91,8 @@ def negatives(
     """One new negative per pair from the model that `engine` holds, None where the old one stays. Where the
     grader fails on a question, its negative stays."""
     asked = [i for i, task in enumerate(fresh.tasks) if task is not None]
+    if not asked:
+        return [None] * len(pairs)
     prompts = [rows[i]["prompt_ids"] for i in asked]
     sampling = {"temperature": 1.0, "top_p": 1.0} | dict(fresh.sampling)
     groups = engine.sample_ids(prompts, fresh.samples, seed=seed, **sampling)
