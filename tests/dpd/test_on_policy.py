@@ -20,7 +20,7 @@ PAIRS = tiny_dpd.pairs(8)
 PAIR = {"prompt": "2 + 2?", "chosen": "4" + END, "rejected": "9" + END}
 
 
-def fresh(count=len(PAIRS), **changes) -> Fresh:
+def fresh(count=8, **changes) -> Fresh:
     return Fresh(**({"tasks": [None] * count, "samples": 2, "min_margin": 0.6, "sampling": {}} | changes))
 
 
@@ -112,7 +112,7 @@ def test_the_first_pass_keeps_the_negatives_and_later_ones_bring_their_reference
 
 
 def test_the_current_student_is_sampled_and_scored(jail):
-    """Negatives come from the model that the engine holds; a task that it answers rightly keeps the old one."""
+    """A task that the student answers rightly keeps its old negative."""
     tasks = [task for task in sample(60, "train", 1) if task.kind == "number"][:2]
     rows = Rows([{"prompt_ids": [4, 5]}, {"prompt_ids": [4, 6]}])
     pairs = [PAIR | {"chosen_score": 1.0}, PAIR | {"chosen_score": 1.0}]
