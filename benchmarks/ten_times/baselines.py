@@ -56,6 +56,7 @@ class Outputs:
 def unfiltered(run: Outputs, out: Path) -> None:
     """Pools of the sizes that the plan reads, from the documents as they come; the synthetic pool is 01's."""
     params, source = run.params("01_data_mix"), run.folder / "01_data_mix/pools"
+    out.mkdir(parents=True, exist_ok=True)
     if params.sources != ["embedded"]:
         raise ValueError(
             f"sources: got {params.sources} in 01, wanted ['embedded'], whose text can be made again"
