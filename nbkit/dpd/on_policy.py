@@ -98,7 +98,8 @@ def negatives(
     groups = engine.sample_ids(prompts, fresh.samples, seed=seed, **sampling)
     # A response that was cut counts as wrong, and is not chosen.
     texts = [[c.text if c.stopped else None for c in group] for group in groups]
-    scores_QK = verdicts([fresh.tasks[i] for i in asked], texts, fresh.jail, grade=partial_credit)
+    asked_tasks, lost = [fresh.tasks[i] for i in asked], max(0.01, 1.5 / len(asked))  # one may always be lost
+    scores_QK = verdicts(asked_tasks, texts, fresh.jail, lost, partial_credit)
     new: list[dict | None] = [None] * len(pairs)
     for row, i in enumerate(asked):
         if scores_QK.mask.any() and scores_QK.mask[row].any():
@@ -170,11 +171,11 @@ def on_policy(
         )
     label = "on policy"
     # The student at its start, before TRL patches the model: a later copy would run the student's weights.
-    reference = copy.deepcopy(model).eval()
+    reference, engine = copy.deepcopy(model).eval(), Generator(model, tokenizer)
     trainer = trainer_of(model, tokenizer, teacher, pairs, settings, out, label, **options)
     rows = Rows(list(trainer.train_dataset))
     trainer.train_dataset = rows
-    engine, own = Generator(model, tokenizer), list(pairs)
+    own = list(pairs)
 
     def build(number: int) -> list[dict | None]:
         engine.refresh(model)
