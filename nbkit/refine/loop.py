@@ -195,6 +195,26 @@ def _revisions(pools: Sequence[_Pool], settings: RefineSettings, jail) -> list[t
     return requests
 
 
+def revise_best(
+    results: Sequence[Refined], teacher: Engine, jail, settings: RefineSettings = DEFAULT
+) -> dict[int, list[Completion]]:
+    """Number of a result -> `settings.revisions` fresh revisions of its best draft before any revision, told
+    `settings.evidence` about it; only of drafts that do not pass and that the evidence has something to say
+    about. Nothing is chosen among them: a study of the words alone. Raises as `refine` does."""
+    asked = {}
+    for number, found in enumerate(results):
+        best = found.history[0]
+        told = () if best.passed else evidence_of(best, found.question, settings.evidence, jail)
+        if told and found.drafts:
+            asked[number] = revision_request(found.question, best, settings.prompts, told)
+    if not asked:
+        return {}
+    start, spent = time.perf_counter(), Spent()
+    groups = _ask(spent.metered("revise", teacher), [*asked.values()], settings.revisions, settings, 2000)
+    spent.close(start)
+    return dict(zip(asked, groups, strict=True))
+
+
 def _ask(engine: Metered, requests: Sequence[str], n: int, settings: RefineSettings, number: int):
     """`n` answers to each request; `number` tells the calls of one loop apart, which must not share seeds."""
     # Sampling as the report has it; seeds 0, 1, ... for authors, 1000 on for revisions.

@@ -141,3 +141,25 @@ def test_a_reviser_without_evidence_is_not_asked(jail):
 def test_several_revisions_of_a_draft_all_join_the_drafts(jail):
     found, requests = revising("both", jail, revisions=3)
     assert len(requests) == 1 and [r.author for r in found.drafts] == ["t"] + ["revision 1"] * 3
+
+
+def test_the_same_drafts_are_revised_from_each_kind_of_evidence(jail):
+    found, _ = revising("critique", jail)
+    passed, _ = run_once(jail, lambda request, i: "<think>3 + 4 = 7</think>7")
+    teacher = Scripted(lambda request, i: f"revision {i}")
+    settings = loop.RefineSettings(revisions=2, evidence="verifier")
+    made = loop.revise_best([passed, found], teacher, jail, settings)
+    assert {number: [c.text for c in group] for number, group in made.items()} == {
+        1: ["revision 0", "revision 1"]
+    }
+    assert teacher.asked == [
+        "What is 3 + 4?\nDraft: 3 + 4 = 8 -> 8\nCritique: step 1 is false: 3 + 4 = 8\nRevise."
+    ]
+    assert loop.revise_best([passed], teacher, jail, settings) == {}
+    assert loop.revise_best([found], teacher, jail, loop.RefineSettings(evidence="judges")) == {}
+
+
+def run_once(jail, answer):
+    settings = loop.RefineSettings(candidates=1, rounds=0)
+    (found,), spent = loop.refine([SUM], {"t": Scripted(answer)}, None, [], jail, settings)
+    return found, spent

@@ -67,6 +67,11 @@ class Overall(Computing):
         "what a reviser is told: all complaints (critique), judges' words, verifier's findings, or both",
         choices=["critique", "judges", "verifier", "both"],
     )
+    evidence_study: list[str] = par(
+        [],
+        "kinds of evidence that the same drafts are revised from once more, to compare them; empty: none",
+        choices=["critique", "judges", "verifier", "both"],
+    )
     confidence: float = par(
         0.8, "trust a solution that this share of the other drafts agree with", lo=0.0, hi=1.0
     )
