@@ -34,8 +34,8 @@ import torch
 import torch.nn.functional as F
 import trl
 
-from nbkit.dpd.loss import against_teacher, by_trl_kernels
-from nbkit.dpd.tiles import DIVERGENCES, Divergence
+from nbkit.dpd.loss import TRL_KINDS, against_teacher, by_trl_kernels
+from nbkit.dpd.tiles import Divergence
 from nbkit.run.files import write_json
 from nbkit.run.precision import has_bf16
 
@@ -163,7 +163,7 @@ def truncations(kept: list[int], answers: int = 6) -> list[dict]:
     own, theirs = (torch.cat(column) for column in zip(*states, strict=True))
     heads = [model.get_output_embeddings().weight.detach() for model in (student, teacher)]
     table = []
-    for kind in DIVERGENCES:
+    for kind in TRL_KINDS:
         for row in truncation(own, heads[0], theirs, heads[1], kept, Divergence(kind)):
             table.append({"divergence": kind, "tokens": len(own), **row})
             print(

@@ -84,6 +84,7 @@ def main(argv: Sequence[str]) -> None:
     source = Source(told["student"], told["teacher"], told["cache"])
     own = told["settings"]
     own |= {"weights": Weights(*own["weights"]), "divergence": Divergence(**own["divergence"])}
+    own["negative"] = own["negative"] and Divergence(**own["negative"])
     with progress.doing(label):
         model, tokenizer = load(source.student)
         train = _in_place(source, pairs, DPDSettings(**own), label, partial(load, source.teacher))

@@ -25,6 +25,7 @@ from nbkit.dpd import tiles
 from nbkit.dpd.tiles import Divergence
 
 TILE = 2**24  # logits of one tile: 512 tokens at V=32,768, 100 at V=166,144; 64 MiB in float32
+TRL_KINDS = ("forward", "reverse", "jsd")  # the divergences of TRL's kernels
 WEIGHT_ROWS = 8192  # rows of the head's gradient per bfloat16 product
 
 
@@ -139,8 +140,8 @@ def against_teacher(
     """(log-probability of each target (N,), divergence from the teacher (N,)), differentiable in the
     student's hidden states and head. `chunk`: tokens per tile (None: as many as TILE logits hold);
     `compiled`: fuse the tile maths by torch.compile where there is a C++ compiler. On a GPU: TRL's kernels,
-    which choose their own tiles."""
-    if hidden_NH.is_cuda:
+    which choose their own tiles, for the divergences that they know."""
+    if hidden_NH.is_cuda and divergence.kind in TRL_KINDS:
         return by_trl_kernels(
             hidden_NH, weight_VH, targets_N, teacher_hidden_NH, teacher_weight_VH, divergence
         )

@@ -9,6 +9,7 @@ T and S within the tail:
     forward   t * KL(T || S)
     reverse   s * KL(S || T)
     jsd       at most (mixing * t + (1 - mixing) * s) * log 2
+    skew      t * KL(T || M), skew_reverse s * KL(S || M), with M the mixture within the tail
 
 `truncation` measures the error. One file per pair, written whole or not at all; the folder's name is a hash
 of teacher weights, tokenizer, K and temperature, a file's name one of the pair's tokens.

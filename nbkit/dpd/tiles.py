@@ -1,10 +1,12 @@
-"""Maths of one tile of logits: three divergences, their gradients, the log-probability of the token that is
+"""Maths of one tile of logits: divergences, their gradients, the log-probability of the token that is
 there. Used by nbkit.dpd.loss.
 
     forward   KL(teacher || student)             dD/dz = s - t
     reverse   KL(student || teacher)             dD/dz = s (log s - log t - D)
     jsd       mixing * KL(teacher || m) + (1 - mixing) * KL(student || m),  m = (1 - mixing) s + mixing t
               (the generalized JSD of trl.kernels.chunked_divergence, whose `beta` is our `mixing`)
+    skew      KL(teacher || m),  m = (1 - mixing) s + mixing t                        (DistiLLM: SKL)
+    skew_reverse    KL(student || m),  m = mixing s + (1 - mixing) t                  (DistiLLM: SRKL)
 
 s and t are softmaxes of logits z / temperature, and no factor temperature^2 is applied, as in TRL. The
 log-probability is always at temperature 1, as in DPO. Everything here is in float32, in float64 for float64.
@@ -20,13 +22,15 @@ import torch
 
 from nbkit.models.training import can_compile
 
-DIVERGENCES = ("forward", "reverse", "jsd")
+DIVERGENCES = ("forward", "reverse", "jsd", "skew", "skew_reverse")
+SKEW = 0.1  # the mixing of skewed divergences in DistiLLM-2 (arXiv 2503.07067)
 EAGER_ROWS = 8  # without a compiler, tile maths runs on so many rows at a time: temporaries stay in cache
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """Which divergence, and its temperature. `mixing` is the teacher's share of m, for jsd only."""
+    """Which divergence, and its temperature. `mixing`: for jsd and skew the teacher's share of m, for
+    skew_reverse the student's; the others do not look at it."""
 
     kind: str = "forward"
     temperature: float = 1.0
@@ -48,10 +52,19 @@ class Divergence:
             return -log_t.exp()
         if self.kind == "reverse":
             return log_s.exp() * (log_s - log_t)
-        return (1 - self.mixing) * log_s.exp() * (log_s - self._log_m(log_s, log_t))
+        log_m = self._log_m(log_s, log_t)
+        if self.kind == "skew":
+            return -(1 - self.mixing) * (log_s + log_t - log_m).exp()
+        if self.kind == "skew_reverse":
+            # a summand s * 1 is left out: in dD/dz it cancels
+            return log_s.exp() * (log_s - log_m - self.mixing * (log_s - log_m).exp())
+        return (1 - self.mixing) * log_s.exp() * (log_s - log_m)
 
     def summands(self, log_s: torch.Tensor, log_t: torch.Tensor) -> torch.Tensor:
         """What adds up, over the vocabulary, to D."""
+        if self.kind in ("skew", "skew_reverse"):
+            log_p = log_t if self.kind == "skew" else log_s
+            return log_p.exp() * (log_p - self._log_m(log_s, log_t))
         slope = self.slope(log_s, log_t)
         # D as a sum over tokens of the vocabulary; forward: t (log t - log s), with slope = -t.
         if self.kind == "forward":
@@ -63,7 +76,8 @@ class Divergence:
 
     def _log_m(self, log_s, log_t):
         # log m by logaddexp: m itself underflows where both models are sure of other tokens.
-        return torch.logaddexp(log_s + math.log(1 - self.mixing), log_t + math.log(self.mixing))
+        of_teacher = 1 - self.mixing if self.kind == "skew_reverse" else self.mixing
+        return torch.logaddexp(log_s + math.log(1 - of_teacher), log_t + math.log(of_teacher))
 
 
 def _wide(x: torch.Tensor) -> torch.Tensor:

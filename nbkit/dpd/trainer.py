@@ -13,11 +13,12 @@
 
 The report names the three terms and no weight before any of them. It does not disclose weights, beta, the
 direction of the divergence, its temperature or how tokens are averaged: here they are parameters, except the
-average, which is the one above. The temperature acts on both distributions of the divergence, without a
-factor temperature^2 (raise w_pos and w_neg for it). A fourth weight, 0 in DPD, is that of the plain SFT loss
-on y+: with it, the methods that DPD is compared with are the same code on the same rows in the same steps
-(SFT continued is Weights(0, 0, 0, 1)). Reference log-probabilities are computed once, by TRL, before
-training. Shape legend: n pairs, N completion tokens of the batch, V vocabulary, H width. Rows are
+average, which is the one above. L_pos and L_neg may have divergences of their own. The temperature acts on
+both distributions of a divergence, without a factor temperature^2 (raise w_pos and w_neg for it). A fourth
+weight, 0 in DPD, is that of the plain SFT loss on y+: with it, the methods that DPD is compared with are the
+same code on the same rows in the same steps (SFT continued is Weights(0, 0, 0, 1)). Reference
+log-probabilities are computed once, by TRL, before training. Negatives that are sampled anew in every pass:
+nbkit.dpd.on_policy. Shape legend: n pairs, N completion tokens of the batch, V vocabulary, H width. Rows are
 chosen first, then rejected (TRL).
 """
 
@@ -25,10 +26,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 from trl.models.utils import _ForwardRedirection
@@ -38,66 +38,20 @@ from nbkit.dpd.loss import against_teacher, against_top_k
 from nbkit.dpd.pairs import SIDES, filter_pairs
 from nbkit.dpd.states import check_vocabularies, completion_states, plain_head, whole_head
 from nbkit.dpd.teacher_cache import CachedTeacherCollator, TeacherCache
+from nbkit.dpd.terms import DPDTerms, Weights, divergence, dpd_terms
 from nbkit.dpd.tiles import Divergence
 from nbkit.models.chat_ids import token_ids
 from nbkit.models.training import run_training, shared_arguments
 from nbkit.run import progress
 
-
-def divergence(
-    student_NV: torch.Tensor, teacher_NV: torch.Tensor, kind: str, temperature: float, mixing: float = 0.5
-) -> torch.Tensor:
-    """Per-position divergence (N,) of two tables of logits that are there in full, in nats."""
-    how = Divergence(kind, temperature, mixing)
-    log_s, log_t = (F.log_softmax(x / temperature, -1) for x in (student_NV, teacher_NV))
-    return how.summands(log_s, log_t).sum(-1)
-
-
-class Weights(NamedTuple):
-    """What each term of the loss counts: sequence margin, distillation on y+, on y-, and SFT on y+."""
-
-    dpo: float
-    pos: float
-    neg: float
-    sft: float = 0.0
-
-
-class DPDTerms(NamedTuple):
-    """The terms of the loss, means over pairs in nats: `sft` is minus the mean log-probability of a token of
-    y+. The DPO margin, in nats too, is no term."""
-
-    dpo: torch.Tensor
-    pos: torch.Tensor
-    neg: torch.Tensor
-    sft: torch.Tensor
-    margin: torch.Tensor
-
-    def loss(self, weights: Weights) -> torch.Tensor:
-        # terms that count nothing are left out: 0 times an infinite divergence would be NaN
-        return sum(w * term for w, term in zip(weights, self[:4], strict=True) if w)
-
-
-def dpd_terms(logp_N, divergence_N, row_N, ref_logps_2n, beta: float) -> DPDTerms:
-    """The loss terms from two numbers per completion token. `row_N`: which of the 2n responses a token
-    belongs to; `ref_logps_2n`: summed log-probs of the reference. An empty response counts as zero."""
-    # Everything is summed per response (2n of them) with index_add: rows have different lengths.
-    zeros = logp_N.new_zeros(len(ref_logps_2n))
-    tokens_R = zeros.index_add(0, row_N, torch.ones_like(logp_N)).clamp(min=1)
-    # Sequence level: log-probs summed over tokens, the reference's taken off; (log pi/ref)(y+), (y-).
-    logp_R = zeros.index_add(0, row_N, logp_N)
-    chosen, rejected = (logp_R - ref_logps_2n).chunk(2)
-    margin = chosen - rejected
-    # Token level: a mean per response first, so that a long one does not outweigh a short one.
-    pos, neg = (zeros.index_add(0, row_N, divergence_N) / tokens_R).chunk(2)
-    sft = -(logp_R / tokens_R).chunk(2)[0]
-    dpo = -F.logsigmoid(beta * margin)
-    return DPDTerms(*(term.mean() for term in (dpo, pos, neg, sft, margin)))
+__all__ = ["DPDTerms", "Weights", "divergence", "dpd_terms"]  # of terms.py: with the trainer from one place
 
 
 class DPDTrainer(DPOTrainer):
     """DPOTrainer with the joint loss, on rows that already hold prompt_ids, chosen_ids and rejected_ids.
 
     `teacher`: a model (whole on every rank), or a TeacherCache; `weights`: Weights, or its first three;
+    `divergence`: one for both responses, or two, of y+ and of y-;
     `tiles`: `chunk` and `compiled` of `loss.against_teacher`; `teacher_tokenizer`: proof that a teacher of
     more rows is only padded. Rows may bring "ref_chosen_logps", "ref_rejected_logps" and "ref_model", as
     `train_dataset` of an earlier trainer has them; those of another model than the student at its start
@@ -110,7 +64,7 @@ class DPDTrainer(DPOTrainer):
         *,
         teacher,
         weights: Weights | tuple[float, ...],
-        divergence: Divergence,
+        divergence: Divergence | tuple[Divergence, Divergence],
         processing_class,
         teacher_tokenizer=None,
         tiles: Mapping[str, Any] = MappingProxyType({}),
@@ -121,8 +75,8 @@ class DPDTrainer(DPOTrainer):
             raise ValueError(
                 "precompute_ref_log_probs: got False, wanted True: the loss reads them from rows"
             )
-        self.teacher, self.weights, self.divergence = teacher, Weights(*weights), divergence
-        self.tiles = tiles
+        self.teacher, self.weights, self.tiles = teacher, Weights(*weights), tiles
+        self.divergences = divergence if isinstance(divergence, tuple) else (divergence, divergence)
         # A cached teacher is files: it is opened for this tokenizer and read by a collator of its own.
         self.rows, cached = len(plain_head(model, "student").weight), isinstance(teacher, TeacherCache)
         teacher_rows = teacher.vocab if cached else len(plain_head(teacher, "teacher").weight)
@@ -131,9 +85,9 @@ class DPDTrainer(DPOTrainer):
             kwargs["data_collator"] = CachedTeacherCollator(
                 processing_class.pad_token_id, args.max_length, args.truncation_mode, cache=teacher
             )
-            if teacher.temperature != divergence.temperature:
+            if other := {how.temperature for how in self.divergences} - {teacher.temperature}:
                 raise ValueError(
-                    f"temperature: got {divergence.temperature}, but the teacher cache holds log-probs at "
+                    f"temperature: got {min(other)}, but the teacher cache holds log-probs at "
                     f"{teacher.temperature}; build one at the temperature you train with"
                 )
         # Token i of the student must be token i of the teacher, or the divergence compares different words.
@@ -189,15 +143,23 @@ class DPDTrainer(DPOTrainer):
         row_N, targets_N = completion.nonzero()[:, 0], inputs["input_ids"][:, 1:][completion]
         with self.accelerator.autocast():  # the redirection leaves out accelerate's own
             if isinstance(self.teacher, TeacherCache):
-                loss, teacher = against_top_k, (inputs["teacher_ids"], inputs["teacher_log_probs"])
+                loss, tables, head = against_top_k, (inputs["teacher_ids"], inputs["teacher_log_probs"]), ()
             else:
-                loss, teacher = against_teacher, self._teacher_states(inputs, row_N)
+                guide_NH, *head = self._teacher_states(inputs, row_N)
+                loss, tables = against_teacher, (guide_NH,)
             # The two numbers per token that all terms are made of: log-probability and divergence.
             hidden_NH = completion_states(student, inputs)
             head_VH = whole_head(student.get_output_embeddings().weight)
-            logp_N, away_N = loss(hidden_NH, head_VH, targets_N, *teacher, self.divergence, **self.tiles)
-        # Chosen first, then rejected, as the rows of the batch.
-        reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])
+            # Chosen first, then rejected, as the rows of the batch: tokens of y+, then those of y-.
+            reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])
+            pos, neg = self.divergences
+            good = int((row_N < len(reference) // 2).sum())
+            parts = [(slice(None), pos)] if pos == neg else [(slice(good), pos), (slice(good, None), neg)]
+            numbers = []
+            for part, how in parts:
+                own = (hidden_NH[part], head_VH, targets_N[part])
+                numbers.append(loss(*own, *(x[part] for x in tables), *head, how, **self.tiles))
+            logp_N, away_N = (torch.cat(column) for column in zip(*numbers, strict=True))
         return dpd_terms(logp_N, away_N, row_N, reference, self.beta)
 
     @torch.no_grad()
@@ -232,8 +194,9 @@ def tokenized(tokenizer, pairs: Sequence[dict]) -> list[dict]:
 class DPDSettings:
     """How `dpd` trains. `epochs` over the pairs, `batch` pairs per step, peak learning rate `lr` (cosine, a
     tenth of the steps warm-up). `max_length`: most tokens of a prompt with its response. `beta`: sharpness of
-    the sequence term. `weights` of the terms, `divergence` of the token terms: see the module. `stop`: the
-    token that ends every response; "": not checked."""
+    the sequence term. `weights` of the terms, `divergence` of the token terms: see the module; `negative`:
+    that of the term on y-, where it has one of its own. `stop`: the token that ends every response; "": not
+    checked."""
 
     epochs: float
     lr: float
@@ -244,6 +207,7 @@ class DPDSettings:
     divergence: Divergence
     seed: int
     stop: str = ""
+    negative: Divergence | None = None
 
 
 @once_separate("settings", DPDSettings)
@@ -260,8 +224,15 @@ def dpd(
 ) -> tuple[list[dict], float]:
     """Distil in place from pairs of {"prompt", "chosen", "rejected"} (plain text: chat prompt and
     completions that end with their stop token). `options`: `teacher_tokenizer`, `tiles` of DPDTrainer.
-    Returns (history, seconds). Raises ValueError for pairs that nbkit.dpd.pairs would drop: empty, equal or
-    truncated responses, more than max_length tokens."""
+    Returns (history, seconds). Raises ValueError as `trainer_of` does."""
+    return run_training(trainer_of(model, tokenizer, teacher, pairs, settings, out, label, **options), label)
+
+
+def trainer_of(
+    model, tokenizer, teacher, pairs: Sequence[dict], settings: DPDSettings, out: Path, label: str, **options
+) -> DPDTrainer:
+    """The trainer that `dpd` runs, its reference's log-probs computed. Raises ValueError for pairs that
+    nbkit.dpd.pairs would drop: empty, equal or truncated responses, more than max_length tokens."""
     # A pair that teaches nothing is refused here, not dropped: the caller decides what it trains on.
     limits = dict(length=lambda text: len(token_ids(tokenizer, text)), max_length=settings.max_length)
     kept, counts = filter_pairs(pairs, stop=settings.stop, **limits)
@@ -284,14 +255,13 @@ def dpd(
     )
     # The reference is the student at its start; TRL computes its log-probs before the first step.
     with progress.doing(f"{label}: log-probs of the reference"):
-        trainer = DPDTrainer(
+        return DPDTrainer(
             model,
             arguments,
             teacher=teacher,
             weights=settings.weights,
-            divergence=settings.divergence,
+            divergence=(settings.divergence, settings.negative or settings.divergence),
             train_dataset=Dataset.from_list(tokenized(tokenizer, pairs)),
             processing_class=tokenizer,
             **options,
         )
-    return run_training(trainer, label)

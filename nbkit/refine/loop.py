@@ -18,20 +18,18 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from nbkit.models.engine import Completion, Engine, count_stops, user_turn
+from nbkit.models.engine import Completion, Engine, user_turn
 from nbkit.refine.checklist import Item, checklist
 from nbkit.refine.critique import Critique, Review, committed, inspect, judge, mean_opinion, sound, vote
+from nbkit.refine.findings import evidence_of
 from nbkit.refine.prompts import TRAINED, Prompts, judge_request, revision_request
+from nbkit.refine.spent import LOST, Metered, Spent, Unanswered
 from nbkit.run import progress
 from nbkit.text.characters import printable
 from nbkit.verify.errors import GraderError
 
+__all__ = ["LOST", "Spent", "Unanswered"]  # they come back from here, or are raised
 SAMPLING = {"temperature": 0.6, "top_p": 0.95}  # the report's
-LOST = 0.01  # share of drafts or requests that may get lost, counted, before a call fails
-
-
-class Unanswered(RuntimeError):
-    """An endpoint left too many requests without an answer."""
 
 
 @dataclass(frozen=True)
@@ -68,48 +66,6 @@ class Refined:
 
         lists = {name: tuple(map(review, row[name])) for name in ("drafts", "history")}
         return cls(**{**row, "checklist": tuple(row["checklist"]), **lists})
-
-
-@dataclass
-class Spent:
-    """What the models did: generated tokens by role, how their completions ended, and the seconds it took."""
-
-    tokens: Counter = field(default_factory=Counter)
-    stops: Counter = field(default_factory=Counter)
-    seconds: float = 0.0
-
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(self.tokens + other.tokens, self.stops + other.stops, self.seconds + other.seconds)
-
-    def close(self, start: float) -> None:
-        """Note the time since `start`. Raises Unanswered when over 1% of the requests failed: results made
-        without them would be taken for the models'."""
-        # Over all requests of the call: one dead endpoint among several must show, a lost request must not.
-        self.seconds = time.perf_counter() - start
-        failed = sum(count for name, count in self.stops.items() if name.endswith(": error"))
-        if failed > LOST * self.stops.total():
-            raise Unanswered(
-                f"{failed} of {self.stops.total()} requests got no answer; mend the endpoint, then run "
-                "again: what it answered comes from the cache"
-            )
-
-    def metered(self, role: str, engine: Engine) -> "Metered":
-        return Metered(role, engine, self)
-
-
-@dataclass
-class Metered:
-    """An engine whose completions are counted under a role."""
-
-    role: str
-    engine: Engine
-    spent: Spent
-
-    def sample(self, prompts: Sequence, *arguments, **options) -> list[list[Completion]]:
-        groups = self.engine.sample(prompts, *arguments, **options)
-        self.spent.tokens[self.role] += sum(completion.tokens for group in groups for completion in group)
-        self.spent.stops.update({f"{self.role}: {stop}": n for stop, n in count_stops(groups).items()})
-        return groups
 
 
 @dataclass
@@ -151,12 +107,15 @@ class _Pool:
 @dataclass(frozen=True)
 class RefineSettings:
     """How `refine` works. `prompts`: the wording that the models know. `candidates`: drafts of each teacher
-    per question. `rounds`: most revisions of a question. `max_new_tokens`: of a draft, a revision and an
-    opinion each."""
+    per question. `rounds`: most rounds of revision of a question, with `revisions` samples each. `evidence`:
+    what a reviser is told (nbkit.refine.findings). `max_new_tokens`: of a draft, a revision and an opinion
+    each."""
 
     prompts: Prompts = TRAINED
     candidates: int = 4
     rounds: int = 2
+    revisions: int = 1
+    evidence: str = "critique"
     max_new_tokens: int = 64
     seed: int = 0
 
@@ -207,12 +166,12 @@ def refine(
     for number in range(settings.rounds + 1):
         for pool in pools:
             pool.choose()
-        unfinished = [pool for pool in pools if pool.drafts and not pool.history[-1].passed]
-        if number == settings.rounds or not unfinished:
+        requests = [] if number == settings.rounds else _revisions(pools, settings, jail)
+        if not requests:
             break
-        requests = [revision_request(pool.question, pool.history[-1], prompts) for pool in unfinished]
+        unfinished, asks = zip(*requests, strict=True)
         with progress.doing(f"revision {number + 1} of {settings.rounds}"):
-            revised = _ask(reviser, requests, 1, settings, 1000 + number)
+            revised = _ask(reviser, asks, settings.revisions, settings, 1000 + number)
         dropped += add(unfinished, revised, f"revision {number + 1}")
     # A few lost drafts are counted; many are a broken jail.
     if dropped:
@@ -221,6 +180,39 @@ def refine(
         raise GraderError(f"the jail failed on {dropped} drafts, over 1% of all: mend it, then run again")
     spent.close(start)
     return [pool.result() for pool in pools], spent
+
+
+def _revisions(pools: Sequence[_Pool], settings: RefineSettings, jail) -> list[tuple[_Pool, str]]:
+    """Whose best draft is not yet good enough, and how its revision is asked for. Where the chosen evidence
+    has nothing to say about a draft, it stays."""
+    requests = []
+    for pool in pools:
+        best = pool.history[-1]
+        if not pool.drafts or best.passed:
+            continue
+        if told := evidence_of(best, pool.question, settings.evidence, jail):
+            requests.append((pool, revision_request(pool.question, best, settings.prompts, told)))
+    return requests
+
+
+def revise_best(
+    results: Sequence[Refined], teacher: Engine, jail, settings: RefineSettings = DEFAULT
+) -> dict[int, list[Completion]]:
+    """Number of a result -> `settings.revisions` fresh revisions of its best draft before any revision, told
+    `settings.evidence` about it; only of drafts that do not pass and that the evidence has something to say
+    about. Nothing is chosen among them: a study of the words alone. Raises as `refine` does."""
+    asked = {}
+    for number, found in enumerate(results):
+        best = found.history[0]
+        told = () if best.passed else evidence_of(best, found.question, settings.evidence, jail)
+        if told and found.drafts:
+            asked[number] = revision_request(found.question, best, settings.prompts, told)
+    if not asked:
+        return {}
+    start, spent = time.perf_counter(), Spent()
+    groups = _ask(spent.metered("revise", teacher), [*asked.values()], settings.revisions, settings, 2000)
+    spent.close(start)
+    return dict(zip(asked, groups, strict=True))
 
 
 def _ask(engine: Metered, requests: Sequence[str], n: int, settings: RefineSettings, number: int):

@@ -44,10 +44,12 @@ def flat(text: str) -> str:
     return text.replace("<think>", "").replace("</think>", " -> ").strip()
 
 
-def revision_request(question: str, review: Review, prompts: Prompts = TRAINED) -> str:
-    return prompts.revise.format(
-        question=question, draft=flat(review.text), critique="; ".join(review.complaints)
-    )
+def revision_request(
+    question: str, review: Review, prompts: Prompts = TRAINED, told: Sequence[str] | None = None
+) -> str:
+    """`told`: what is wrong with the draft in words (nbkit.refine.findings); None: the loop's complaints."""
+    wrong = review.complaints if told is None else told
+    return prompts.revise.format(question=question, draft=flat(review.text), critique="; ".join(wrong))
 
 
 def judge_request(question: str, text: str, items: Sequence[Item], prompts: Prompts = TRAINED) -> str:

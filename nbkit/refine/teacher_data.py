@@ -19,6 +19,7 @@ from dataclasses import replace
 from nbkit.models.engine import Engine, user_turn
 from nbkit.refine.checklist import checklist
 from nbkit.refine.critique import Critique, Review, split_response
+from nbkit.refine.findings import evidence_of
 from nbkit.refine.loop import Refined, RefineSettings, refine
 from nbkit.refine.prompts import TRAINED, judge_request, revision_request
 from nbkit.run import progress
@@ -75,19 +76,26 @@ def judge_chats(
 
 
 def revise_chats(
-    tasks: Sequence[Task], drafted: Sequence[Refined], right: Sequence[Sequence[bool]], seed: int
+    tasks: Sequence[Task],
+    drafted: Sequence[Refined],
+    right: Sequence[Sequence[bool]],
+    seed: int,
+    evidence: str = "critique",
+    jail=None,
 ) -> list[list[dict]]:
     """At most two different drafts of every task that have anything to criticise: draft and critique in, the
     reference solution out. The judge's part of a critique is what a perfect one would say, left out or false
-    now and then."""
+    now and then. `evidence`: what the loop tells a reviser, so that it learns from words of that kind; the
+    verifier's findings need the `jail`."""
     rng, chats = random.Random(f"revise/{seed}"), []
     for task, refined, marks in zip(tasks, drafted, right, strict=True):
         # Critiques as at work, that is with a judge that errs at the rates _KEPT and _FALSE.
         reviews = [_judged(task, r, good, rng) for r, good in zip(refined.drafts, marks, strict=True)]
         faulty = list({review.text: review for review in reviews if not review.passed}.values())
         for review in rng.sample(faulty, min(2, len(faulty))):
-            request = revision_request(instruction(task), review, TRAINED)
-            chats.append([*user_turn(request), answer_turn(task)])
+            if told := evidence_of(review, instruction(task), evidence, jail):
+                request = revision_request(instruction(task), review, TRAINED, told)
+                chats.append([*user_turn(request), answer_turn(task)])
     return chats
 
 

@@ -41,7 +41,7 @@ def _is_module(name: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize("module", ["checklist", "critique", "prompts", "loop", "reconstruct"])
+@pytest.mark.parametrize("module", ["checklist", "critique", "findings", "prompts", "loop", "reconstruct"])
 def test_modules_of_the_loop_cannot_reach_reference_answers(module):
     found = imported(f"nbkit.refine.{module}", set())
     assert not [name for name in found if name.startswith((*GOLD, "nbkit.evals"))]

@@ -127,6 +127,11 @@ DIFFERENCES = {
     "negatives": ("kl_both", "kl_positive"),
     "kl_against_sft": ("kl_positive", "sft_continued"),
     "negatives_in_dpd": ("dpd", "w_neg=0"),
+    "on_policy": ("on_policy", "dpd"),
+    "on_policy_against_sft": ("on_policy", "sft_continued"),
+    "kl_on_policy": ("kl_on_policy", "kl_both"),
+    "against_skewed": ("dpd", "skewed"),
+    "against_dckd": ("dpd", "dckd"),
 }
 
 

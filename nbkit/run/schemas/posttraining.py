@@ -61,6 +61,17 @@ class Overall(Computing):
     shares: list[float] = par([0.4, 0.3, 0.2, 0.1], "reasoning, general, agent, code", source="report")
     candidates: int = par(4, "teacher drafts per instruction", lo=1)
     rounds: int = par(2, "revision rounds at most", lo=0)
+    revisions: int = par(1, "samples of each revision", lo=1)
+    evidence: str = par(
+        "critique",
+        "what a reviser is told: all complaints (critique), judges' words, verifier's findings, or both",
+        choices=["critique", "judges", "verifier", "both"],
+    )
+    evidence_study: list[str] = par(
+        [],
+        "kinds of evidence that the same drafts are revised from once more, to compare them; empty: none",
+        choices=["critique", "judges", "verifier", "both"],
+    )
     confidence: float = par(
         0.8, "trust a solution that this share of the other drafts agree with", lo=0.0, hi=1.0
     )
@@ -69,7 +80,15 @@ class Overall(Computing):
     ablations: list[str] = par(
         ["sft_first_sample"],
         "what the recipe is compared with, at equal samples and steps",
-        choices=["sft_first_sample", "sft_rejection", "sft_refined", "sft_trusted"],
+        choices=[
+            "sft_first_sample",
+            "sft_rejection",
+            "sft_refined",
+            "sft_trusted",
+            "sft_critique",
+            "sft_terse",
+            "sft_terse_rebuilt",
+        ],
     )
     part: int = par(1_000, "instructions refined at a time; a killed run loses one part at most", lo=1)
     epochs: float = par(4.0, "passes of the overall SFT", lo=0.01)
@@ -135,11 +154,30 @@ class Distil(Computing):
     against: list[str] = par(
         ["dpo"],
         "what DPD is compared with besides SFT continued, at equal samples and steps",
-        choices=["dpo", "kl_positive", "kl_both"],
+        choices=["dpo", "kl_positive", "kl_both", "dckd", "skewed", "on_policy", "kl_on_policy"],
     )
+    fresh_samples: int = par(4, "student samples per pair and pass of the on-policy arms", lo=1)
+    few: list[int] = par([], "also train DPD and SFT continued on so many pairs, and on all; empty: no", lo=8)
+    few_domains: list[str] = par(
+        [], "domains of those pairs; the others then show what is forgotten; empty: all"
+    )
+    readout_questions: int = par(300, "held-out questions of each read-out of those", lo=4)
     w_neg_grid: list[float] = par([], "other weights of distillation on negatives to try", lo=0.0)
     beta_grid: list[float] = par([], "other values of beta to try", lo=0.0)
     eval_questions: int = par(300, "held-out questions", lo=4)
+
+    def check(self) -> None:
+        fresh = [name for name in self.against if name.endswith("on_policy")]
+        if self.top_k and fresh:
+            raise ValueError(
+                f"top_k: got {self.top_k}, but {fresh[0]} samples what no teacher on disk has read; "
+                "set it to 0, or leave that arm out of `against`"
+            )
+        if self.few and min(self.few) < self.batch:
+            raise ValueError(
+                f"few: got {self.few}, wanted at least one batch of {self.batch} pairs each; raise the least "
+                "one, or lower `batch`"
+            )
 
     def upstream(self) -> tuple[str, ...]:
         alone = self.student_model and self.teacher_model != "trained"
