@@ -6,7 +6,7 @@
     nbkit run --only 05 --force -p beta=0.3   one stage, anew, with another parameter; --only 03,04: two
     nbkit verify small                        are files and numbers of a run what its records say?
     nbkit compare small /other/run            what differs between two runs, and do they agree?
-    nbkit plan --profile full                 stages, steps, tokens and learning rates of 02, without training
+    nbkit plan --profile full --gpu h100      steps, rates, memory, time and cost of every stage; does it fit?
     nbkit claims --seeds 0-4 --stages 01,02   the claims over seeds, with intervals and verdicts
     nbkit filter --help                       the filter of notebook 01 over a corpus of your own
     nbkit eval MODEL --tasks gsm8k,ifeval     any model on public benchmarks
@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from nbkit.cli import eval_command, filter_command, init_command, live, planning
+from nbkit.cli import eval_command, filter_command, init_command, live, plan_command, planning
 from nbkit.cli.check import compare_command, outputs, verify_command
 from nbkit.cli.results import command as results_command
 from nbkit.cli.study import command as claims_command
@@ -129,7 +129,8 @@ def _parser() -> argparse.ArgumentParser:
     about = "instead, one page of two runs, each a profile's name or a run folder"
     report.add_argument("--compare", nargs=2, metavar="RUN", help=about)
     report.add_argument("--play", action="store_true", help="and play.html, a page that runs the checkpoints")
-    add("plan", _plan, "print the stage plan of 02 for a profile: steps, tokens, epochs, learning rates")
+    about = "print steps, learning rates, memory, time and cost of a profile; refuse what cannot fit"
+    plan_command.add(add("plan", plan_command.run, about))
     claims_command.add(add("claims", claims_command.run, claims_command.ABOUT))
     for command in (filter_command, eval_command, results_command):
         command.add(commands)
@@ -219,13 +220,6 @@ def _report(arguments: argparse.Namespace) -> int:
         from nbkit.cli.play import page  # noqa: PLC0415 (imports torch)
 
         print(f"play: {page.build(arguments.profile)}")
-    return 0
-
-
-def _plan(arguments: argparse.Namespace) -> int:
-    from nbkit.cli import plan_command  # noqa: PLC0415 (each command loads what it needs)
-
-    print(plan_command.table(arguments.profile))
     return 0
 
 

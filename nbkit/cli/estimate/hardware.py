@@ -1,6 +1,6 @@
 """What the estimate knows of machines: a table of GPUs, and the CPU on which the kit was measured.
 
-    device("h100").flops        # 989e12 multiply-adds times two, per second, dense bf16
+device("h100").flops        # 989e12 multiply-adds times two, per second, dense bf16
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ GIB = 2**30
 # Share of a card's memory that a run may plan with: CUDA's context, NCCL's buffers and gaps between blocks
 # take the rest (our choice).
 USABLE = 0.92
-# Share of the peak that training reaches. SmolLM3 reports 0.29 on 384 H100, OLMo 3 reaches 0.43 (docs/scale.md).
+# Share of the peak that training reaches: 0.29 in SmolLM3 on 384 H100, 0.43 in OLMo 3 (docs/scale.md).
 MFU = 0.30
 # Share of the memory bandwidth that decoding reaches (our choice; Pope et al., arXiv 2211.05102, reach more).
 DECODING = 0.5

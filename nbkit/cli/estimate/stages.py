@@ -64,7 +64,7 @@ _STUDENTS = (("03_sft_cold_start", "base_model"), ("05_dpd", "student_model"))
 
 
 def _filter(configs: Configs, models: Mapping) -> list[Work]:
-    """01 reads the raw corpus: 1/0.46 of what its filter keeps, as at `small` (the report gives no figure)."""
+    """01 reads the raw corpus: 1/0.46 of what its filter keeps, as at `small` (undisclosed in the report)."""
     mix = configs["01_data_mix"]
     kept = report_budgets(mix.total_tokens, mix.hq_share)["filtered"]
     return [Work("raw corpus, filtered", "filter", None, kept / 0.46, mix.seq_len)]
