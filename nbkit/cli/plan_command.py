@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nbkit.cli import planning
@@ -15,12 +15,13 @@ from nbkit.pretrain.order import SampleOrder
 from nbkit.pretrain.plan import PlanFile, Stage, check, describe, learning_rate, total_tokens
 from nbkit.run import params
 
+PLANNED = ("01_data_mix", "02_pretrain")
+
 
 def add(command: argparse.ArgumentParser) -> None:
     """The options of `nbkit plan`."""
-    command.add_argument(
-        "--gpus", type=int, default=0, help="GPUs of all nodes, in place of processes * nodes"
-    )
+    command.add_argument("--gpus", type=int, default=0, help="GPUs of all nodes, not processes * nodes")
+    command.add_argument("--only", metavar="NN[,NN]", help="the estimate of these stages only, such as 01,02")
     command.add_argument("--gpu", default="", metavar="NAME", help="h100, h200, a100, b200, l40s, rtx4090")
     command.add_argument("--price", type=float, default=0.0, help="USD per GPU and hour")
     command.add_argument("--mfu", type=float, default=0.0, help="share of the peak that training reaches")
@@ -33,8 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     from nbkit.cli.estimate import report  # noqa: PLC0415 (with psutil, which only this needs)
 
     profile, changed = arguments.profile, planning.overrides(arguments.overrides)
-    options = report.Options(arguments.gpus, arguments.gpu, arguments.price, arguments.mfu, changed)
-    print(table(profile, changed))
+    only = tuple(planning.chosen(None, arguments.only))
+    machine = (arguments.gpus, arguments.gpu, arguments.price, arguments.mfu)
+    options = report.Options(*machine, changed, only)
+    print(table(profile, _of_plan(changed, only)))
     found = report.estimate(profile, options)
     print(f"\n{report.table(profile, found)}")
     if found.refused:
@@ -42,9 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 2 if found.refused else 0
 
 
-def _own(overrides: Mapping[str, Any], schemas: Mapping) -> dict[str, Any]:
-    """Of the overrides those of 01 and 02: the others are checked with their own stages."""
-    known = schemas["01_data_mix"].model_fields | schemas["02_pretrain"].model_fields
+def _of_plan(overrides: Mapping[str, Any], only: Sequence[str]) -> dict[str, Any]:
+    """Of the overrides those of 01 and 02, as far as these are chosen: other stages check their own."""
+    schemas = params.schemas()
+    known = {name for stage in PLANNED if stage in only for name in schemas[stage].model_fields}
     return {name: value for name, value in overrides.items() if name in known}
 
 
@@ -54,7 +58,7 @@ def plans(
     """(arm -> plan, tokens per pool, what 01 would publish) of a profile, with pools of the sizes that 01
     aims for; synthetic text is taken to be read once. Raises ValueError for plans that cannot be followed."""
     schemas = params.schemas()
-    values = planning.plan(("01_data_mix", "02_pretrain"), profile, _own(overrides or {}, schemas))
+    values = planning.plan(PLANNED, profile, dict(overrides or {}))
     mix, pre = (schemas[stage](**own) for stage, own in values.items())
     # The pools that 01 would make, without the rows that it keeps out of training
     pools = report_budgets(mix.total_tokens, mix.hq_share) | {

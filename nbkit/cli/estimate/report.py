@@ -18,12 +18,12 @@ from nbkit.cli.estimate.hardware import GIB, Device, device, gib
 from nbkit.run import params, provenance
 
 SMALL = 20_000_000  # parameters of a student that is taken to train on the CPU, unless --gpu is given
-ROW = "  {:<22}{:>8}{:>7}{:>7}{:>9}{:>14}{:>11}{:>8}  {}"
+ROW = "  {:<22}{:>8}{:>7}{:>7}{:>9}{:>13}{:>13}{:>8}  {}"
 
 
 @dataclass(frozen=True)
 class Options:
-    """`gpus`: of all nodes together, in place of processes * nodes; 0: as the parameters say. `gpu`: a name
+    """`stages`: whose estimate is wanted; (): of all. `gpus`: of all nodes together, in place of processes * nodes; 0: as the parameters say. `gpu`: a name
     of hardware.GPUS, "" to choose by the student's size. `price`: USD per GPU and hour, `mfu`: share of the
     peak; 0: the table's. `overrides`: parameters, as of `nbkit run -p`."""
 
@@ -32,6 +32,7 @@ class Options:
     price: float = 0.0
     mfu: float = 0.0
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    stages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.gpus < 0 or self.price < 0 or not 0 <= self.mfu <= 1:
@@ -59,11 +60,15 @@ def estimate(profile: str, options: Options | None = None) -> Estimate:
     where = _device(pieces, options)
     # 02 says how many devices it wants; --gpus stands in its place wherever work may be spread.
     mix, pre = configs["01_data_mix"], configs["02_pretrain"]
-    refused, costs = [], {}
+    chosen, refused, costs = options.stages or tuple(pieces), [], {}
     rows = mix.decay_seq_len // mix.seq_len
-    if said := changes.too_many_devices(pre.batch, rows, pre.processes * pre.nodes, mix.seq_len):
+    if "02_pretrain" in chosen and (
+        said := changes.too_many_devices(pre.batch, rows, pre.processes * pre.nodes, mix.seq_len)
+    ):
         refused.append(f"02_pretrain: {said}")
     for stage, own in pieces.items():
+        if stage not in chosen:
+            continue
         bf16 = getattr(configs[stage], "precision", "auto") != "fp32"
         costs[stage] = of_stage(own, where, bf16)
         lengths = (mix.decay_seq_len, mix.seq_len) if stage == "02_pretrain" else (0, 0)
@@ -74,7 +79,11 @@ def estimate(profile: str, options: Options | None = None) -> Estimate:
 
 def _configs(profile: str, options: Options, schemas: Mapping) -> dict[str, Any]:
     """Stage -> its parameters, --gpus in place of processes and nodes."""
-    planned = planning.plan(list(schemas), profile, dict(options.overrides))
+    # The other stages, with the profile's own parameters, say how large the models are.
+    chosen = options.stages or tuple(schemas)
+    others = planning.plan([s for s in schemas if s not in chosen], profile, {})
+    given = others | planning.plan(chosen, profile, dict(options.overrides))
+    planned = {stage: given[stage] for stage in schemas}
     configs = {}
     for stage, values in planned.items():
         if options.gpus and "processes" in values:
@@ -141,7 +150,7 @@ def _line(found: Cost) -> str:
         short(work.tokens),
         short(work.steps) if work.steps else "-",
         f"{work.flops:.1e}" if work.flops else "-",
-        f"{found.peak / GIB:,.1f} GiB" if found.parts else "-",
+        gib(found.peak) if found.parts else "-",
         span(found.seconds),
         short(work.disk) + "B" if work.disk else "-",
         limit + ("" if found.fits else "  DOES NOT FIT"),

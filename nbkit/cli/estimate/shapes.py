@@ -35,7 +35,7 @@ class Shape:
 
     @property
     def layer(self) -> int:
-        """Parameters of one layer: queries and output, keys and values, the MLP's three matrices, two norms."""
+        """Parameters of one layer: queries, output, keys, values, the MLP's three matrices, two norms."""
         return 2 * self.hidden * (self.hidden + self.kv) + 3 * self.hidden * self.mlp + 2 * self.hidden
 
     @property

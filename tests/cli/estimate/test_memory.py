@@ -44,7 +44,7 @@ def test_parameters_and_flops_are_those_of_the_model(shape):
 
 
 def test_the_sizes_of_published_models():
-    assert NANBEIGE.parameters == 3_933_857_280 or 3.9e9 < NANBEIGE.parameters < 3.95e9
+    assert 3.9e9 < NANBEIGE.parameters < 3.95e9
     assert 3.07e9 < SMOLLM3.parameters < 3.08e9
     assert shape_of("shipped") == Shape(144, 5, 6, 3, 384, 1024)
     assert shape_of("owner/never-heard-of") is None
@@ -67,9 +67,9 @@ def saved_bytes(shape: Shape, tokens: int, bf16: bool, layers: int) -> int:
             return tensor
 
         ids = torch.zeros(1, tokens, dtype=torch.long)
-        with saved_tensors_hooks(keep, lambda tensor: tensor):
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                out = model(ids, use_cache=False)
+        autocast = torch.autocast("cpu", torch.bfloat16, enabled=bf16)
+        with saved_tensors_hooks(keep, lambda tensor: tensor), autocast:
+            out = model(ids, use_cache=False)
         del out
     return sum(kept.values())
 
