@@ -23,7 +23,8 @@ ROW = "  {:<22}{:>8}{:>7}{:>7}{:>9}{:>13}{:>13}{:>8}  {}"
 
 @dataclass(frozen=True)
 class Options:
-    """`stages`: whose estimate is wanted; (): of all. `gpus`: of all nodes together, in place of processes * nodes; 0: as the parameters say. `gpu`: a name
+    """`stages`: whose estimate is wanted; (): of all. `gpus`: of all nodes together, in place of processes *
+    nodes; 0: as the parameters say. `gpu`: a name
     of hardware.GPUS, "" to choose by the student's size. `price`: USD per GPU and hour, `mfu`: share of the
     peak; 0: the table's. `overrides`: parameters, as of `nbkit run -p`."""
 
