@@ -22,8 +22,8 @@ def jobs_of(profile: str) -> dict[str, str]:
 
 
 def states(jobs: Mapping[str, str]) -> dict[str, str]:
-    """Stage -> what the queue says of its job, such as "RUNNING 1:02 n1" or "PENDING (Dependency)". Stages
-    whose job has left the queue, or all where there is no Slurm, are left out. Tasks of an array are joined."""
+    """Stage -> what the queue says of its job, such as "RUNNING 1:02 n1" or "PENDING (Dependency)"; tasks of
+    an array are joined. Left out are stages whose job has left the queue, and all where there is no Slurm."""
     if not jobs or not shutil.which("squeue"):
         return {}
     # One call for all; a job that is long gone makes squeue fail when it is asked for alone.

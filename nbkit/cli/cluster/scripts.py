@@ -117,10 +117,10 @@ export NBKIT_OUTPUTS={outputs}
 export PYTHONPATH={shlex.quote(os.pathsep.join(filter(None, [str(home), os.environ.get("PYTHONPATH")])))}
 export PYTHONUNBUFFERED=1
 
-# {NOTICE_S} s before its time is up the stage is stopped and queued again; it goes on from its last checkpoint.
+# {NOTICE_S} s before its time is up the stage stops and is queued again; it goes on from its last checkpoint.
 again() {{
   kill -TERM "$work"; wait "$work" || true
-  [ "${{SLURM_RESTART_COUNT:-0}}" -lt {RESTARTS} ] && scontrol requeue "${{SLURM_ARRAY_JOB_ID:+${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID}}${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}"
+  [ "${{SLURM_RESTART_COUNT:-0}}" -lt {RESTARTS} ] && scontrol requeue "$SLURM_JOB_ID"
   exit 1
 }}
 trap again USR1

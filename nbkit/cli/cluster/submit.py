@@ -11,6 +11,7 @@ from typing import Any
 
 from nbkit.cli import planning
 from nbkit.cli.cluster import queue, scripts
+from nbkit.cli.estimate import report
 from nbkit.run import files, params
 
 ABOUT = "write one sbatch file per stage, chained, and submit them; what is up to date is left out"
@@ -95,15 +96,17 @@ def _ask(stage: str, arguments: argparse.Namespace) -> tuple[scripts.Ask, dict[s
     options = dict(planning.pairs(arguments.option, "--option"))
     common = {"cpus": arguments.cpus_per_node, "partition": arguments.partition, "time": arguments.time}
     common["options"] = options
+    first = stage == next(iter(params.schemas()))  # reads and scores text, on the processor
+    trains = gpus > 0 or (gpus < 0 and not first and report.wants_gpus(arguments.profile))
     # A stage that cannot train on several devices gets one node and, if there are any, one GPU.
     if "launcher" not in values:
-        return scripts.Ask(1, min(1, max(gpus, 0)) if gpus >= 0 else 1, **common), {}
+        return scripts.Ask(1, int(trains and not first), **common), {}
     nodes = nodes or values["nodes"]
-    processes = values["processes"] if gpus < 0 else max(1, gpus)
+    processes = max(1, gpus) if gpus >= 0 else values["processes"]
     launcher = "srun" if nodes > 1 else "torchrun" if processes > 1 else values["launcher"]
     wanted = {"launcher": launcher, "nodes": nodes, "processes": processes}
     own = {name: value for name, value in wanted.items() if values[name] != value}
-    return scripts.Ask(nodes, processes if gpus < 0 else gpus, **common), own
+    return scripts.Ask(nodes, processes if trains else 0, **common), own
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -124,8 +127,8 @@ def _refuse_without_slurm(profile: str) -> None:
     """Raises ValueError where nothing can be submitted, or the run is in the queue already."""
     if not shutil.which("sbatch"):
         raise ValueError(
-            "sbatch: not found on this machine; log in to a node of the cluster that has Slurm's commands, or "
-            "use --dry-run, which only writes the scripts"
+            "sbatch: not found on this machine; log in to a node of the cluster that has Slurm's commands, "
+            "or use --dry-run, which only writes the scripts"
         )
     if waiting := queue.states(jobs := queue.jobs_of(profile)):
         said = ", ".join(f"{stage} ({state})" for stage, state in waiting.items())
@@ -136,8 +139,8 @@ def _refuse_without_slurm(profile: str) -> None:
 
 
 def _submitted(chain: scripts.Chain) -> Mapping[str, str]:
-    """Run submit.sh; stage -> job id, which is also kept. What Slurm refuses (a partition that does not exist,
-    too many nodes) is a ValueError in its own words; jobs that it had taken by then are named."""
+    """Run submit.sh; stage -> job id, which is also kept. What Slurm refuses (a partition that does not
+    exist, too many nodes) is a ValueError in its own words; jobs that it had taken by then are named."""
     script = chain.folder / scripts.SUBMIT
     done = subprocess.run(["bash", str(script)], capture_output=True, text=True)
     jobs = dict(line.split() for line in done.stdout.splitlines() if len(line.split()) == 2)

@@ -78,6 +78,14 @@ def estimate(profile: str, options: Options | None = None) -> Estimate:
     return Estimate(where, costs, refused)
 
 
+def wants_gpus(profile: str) -> bool:
+    """Is a profile's student too large to train on a CPU? (False for a project without our stages.)"""
+    if not {"01_data_mix", "02_pretrain"} <= set(params.schemas()):
+        return False
+    pieces = stages.of_profile(_configs(profile, Options(), params.schemas()))
+    return pieces["02_pretrain"][0].shape.parameters >= SMALL
+
+
 def _configs(profile: str, options: Options, schemas: Mapping) -> dict[str, Any]:
     """Stage -> its parameters, --gpus in place of processes and nodes."""
     # The other stages, with the profile's own parameters, say how large the models are.
