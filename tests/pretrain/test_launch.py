@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from nbkit.models.distributed import launch as models_launch
 from nbkit.models.side_by_side import clean_up
 from nbkit.pretrain import launch
 from nbkit.pretrain.job import Job
@@ -150,10 +151,10 @@ def test_the_command_of_srun(monkeypatch, tmp_path):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "16")
     monkeypatch.setenv("NBKIT_RDZV_HOST", "node1")
-    command = launch._torchrun("srun", 4, 2, tmp_path)
+    command = models_launch._torchrun("srun", 4, 2, tmp_path)
     assert command[:7] == ["srun", "--nodes", "2", "--ntasks", "2", "--ntasks-per-node", "1"]
     assert command[command.index("--cpus-per-task") + 1] == "16"
-    assert command == launch._torchrun("srun", 4, 2, tmp_path), "every node must find the same port"
+    assert command == models_launch._torchrun("srun", 4, 2, tmp_path), "every node must find the same port"
     assert command[command.index("--nproc_per_node") + 1] == "4" and "node1:" in command[-1]
 
 

@@ -1,8 +1,8 @@
 """The sbatch files of a run: one per stage, and `submit.sh`, which chains them. Plain files, made to be read.
 
 A stage's job runs `nbkit run --only NN` on the first node of its allocation: papermill there, and training on
-all nodes by srun and torchrun (nbkit.pretrain.launch). A job that is requeued, submitted again or out of time
-goes on from the last checkpoint, since every stage does.
+all nodes by srun and torchrun (nbkit.models.distributed.launch). A job that is requeued, submitted again or
+out of time goes on from what its stage has finished: steps of the notebook, checkpoints of 02.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from nbkit.cli.estimate.hardware import Device, gib
 from nbkit.cli.estimate.work import Work
 
 Change = tuple[str, Callable[[Work], Work]]  # what to write, and the work with it
-CHUNK = 1024  # tokens whose logits are there at a time
+RECOMPUTED = ("none", "layers", "offload")  # activation_checkpointing, each saving more
 NODE = 8  # GPUs of a usual node
 
 
@@ -75,10 +75,12 @@ def _harmless(stage: Stage, work: Work) -> Iterator[Change]:
     """Changes that leave the result as it is, the cheapest in time first; only parameters of the stage."""
     if work.kind != "train":
         return
-    if not work.loss_chunk and "loss_chunk" in stage.parameters:
-        yield f"-p loss_chunk={CHUNK}", lambda w: replace(w, loss_chunk=CHUNK)
-    if not work.checkpointing and "activation_checkpointing" in stage.parameters:
-        yield "-p activation_checkpointing=true", lambda w: replace(w, checkpointing=True)
+    if not work.chunked and "chunked_loss" in stage.parameters:
+        yield "-p chunked_loss=true", lambda w: replace(w, chunked=True)
+    if "activation_checkpointing" in stage.parameters:
+        for choice in RECOMPUTED[RECOMPUTED.index(work.checkpointing) + 1 :]:
+            text = f"-p activation_checkpointing={choice}"
+            yield text, lambda w, choice=choice: replace(w, checkpointing=choice)
     # Passes of fewer rows, accumulated: the shortest holds one longest sequence.
     if stage.longest and work.row > stage.longest and "micro_batch" in stage.parameters:
         rows = stage.longest // stage.row

@@ -77,7 +77,7 @@ def cost(work: Work, device: Device, bf16: bool = True) -> Cost:
         return Cost(work, 0.0, 1, {}, "not counted: size unknown", device.usable)
     if work.kind == "generate":
         return _generate(work, device)
-    how = memory.How(work.row, work.devices, work.sharding, work.checkpointing, work.loss_chunk, bf16)
+    how = memory.How(work.row, work.devices, work.sharding, work.checkpointing, work.chunked, bf16)
     parts = memory.training(work.shape, how, device.gpu)
     if work.extra_bytes:
         parts["teacher"] = work.extra_bytes
@@ -86,7 +86,7 @@ def cost(work: Work, device: Device, bf16: bool = True) -> Cost:
         seconds = work.flops / CPU.training(work.shape.parameters)
         return Cost(work, seconds, work.devices, parts, "FLOPs", device.usable)
     # What is computed again under checkpointing is a third of the work, and no progress.
-    again = 4 / 3 if work.checkpointing else 1
+    again = 1 if work.checkpointing == "none" else 4 / 3
     seconds = work.flops * again / (work.devices * device.flops * device.mfu)
     return Cost(work, seconds, work.devices, parts, "FLOPs", device.usable)
 

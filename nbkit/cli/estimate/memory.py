@@ -12,20 +12,22 @@ from dataclasses import dataclass
 
 from nbkit.cli.estimate.shapes import Shape
 
+TILE = (4096, 32_768)  # tokens and words of a tile of TRL's fused head
 BUFFER = 1.0e9  # workspace of the matrix products and the allocator's slack on a GPU (our choice)
 
 
 @dataclass(frozen=True)
 class How:
     """How a model is trained. `devices`: over all nodes. `tokens`: of one pass on one device. `sharding`:
-    "ddp" or "fsdp2". `checkpointing`: activations of a layer are computed again in the backward pass.
-    `loss_chunk`: tokens whose logits are there at a time; 0: all. `bf16`: autocast, else fp32."""
+    "ddp" or "fsdp2". `checkpointing`: activations are computed again in the backward pass: "none", "layers",
+    or "offload", with the layers' inputs on the host. `chunked`: logits in tiles. `bf16`: autocast, else
+    fp32."""
 
     tokens: int
     devices: int = 1
     sharding: str = "ddp"
-    checkpointing: bool = False
-    loss_chunk: int = 0
+    checkpointing: str = "none"
+    chunked: bool = False
     bf16: bool = True
 
 
@@ -42,9 +44,13 @@ def layer_bytes(shape: Shape, bf16: bool = True) -> float:
     return 16 * h + 6 * h + 4 * h + 2 * h + 4 * k + 2 * h + 8 * m + 4 * shape.heads
 
 
-def logit_bytes(shape: Shape, bf16: bool = True) -> float:
-    """Of one token at the worst moment: logits, their log-softmax in fp32, and the gradient of both."""
-    return shape.vocab * (10 if bf16 else 12)
+def logit_bytes(shape: Shape, how: How) -> float:
+    """Of a pass at the worst moment: logits, their log-softmax in fp32, and the gradient of both. In tiles:
+    one tile, the gradients of the hidden states and of the head in fp32, and the head gathered."""
+    if not how.chunked:
+        return shape.vocab * how.tokens * (10 if how.bf16 else 12)
+    tile = min(how.tokens, TILE[0]) * min(shape.vocab, TILE[1]) * (2 if how.bf16 else 4)
+    return tile + 4 * shape.hidden * how.tokens + 8 * shape.vocab * shape.hidden
 
 
 def held(shape: Shape, how: How) -> dict[str, float]:
@@ -64,10 +70,12 @@ def held(shape: Shape, how: How) -> dict[str, float]:
 def step(shape: Shape, how: How) -> dict[str, float]:
     """What a pass adds: activations, and the logits path."""
     layer = layer_bytes(shape, how.bf16)
-    # With checkpointing the input of every layer stays (fp32), and one layer at a time is whole.
-    per_token = 4 * shape.hidden * shape.layers + layer if how.checkpointing else layer * shape.layers
-    at_once = min(how.tokens, how.loss_chunk) if how.loss_chunk else how.tokens
-    return {"activations": per_token * how.tokens, "logits": logit_bytes(shape, how.bf16) * at_once}
+    # Computed again: the input of every layer stays (fp32), or two on their way to the host, and one layer
+    # at a time is whole.
+    inputs = {"none": 0, "layers": shape.layers, "offload": 2}[how.checkpointing]
+    whole = shape.layers if how.checkpointing == "none" else 1
+    per_token = 4 * shape.hidden * inputs + layer * whole
+    return {"activations": per_token * how.tokens, "logits": logit_bytes(shape, how)}
 
 
 def training(shape: Shape, how: How, gpu: bool = True) -> dict[str, float]:

@@ -103,8 +103,8 @@ def _pretrain(configs: Configs, models: Mapping) -> list[Work]:
 def _options(cfg: Any) -> dict[str, Any]:
     """What a schema may say about memory."""
     return {
-        "checkpointing": getattr(cfg, "activation_checkpointing", False),
-        "loss_chunk": getattr(cfg, "loss_chunk", 0),
+        "checkpointing": getattr(cfg, "activation_checkpointing", "none"),
+        "chunked": getattr(cfg, "chunked_loss", False),
     }
 
 
@@ -113,8 +113,8 @@ def _sft(name: str, shape: Shape | None, cfg: Any, count: float, epochs: float, 
     tokens, steps = packed(count, cfg.max_length, epochs, cfg.batch)
     devices = getattr(cfg, "processes", 1) * getattr(cfg, "nodes", 1)
     row = max(1, cfg.batch // devices) * cfg.max_length
-    # Beyond LONG tokens TRL's loss makes the logits of 1,024 tokens at a time, on a GPU.
-    options = {"checkpointing": cfg.max_length > LONG, "loss_chunk": 1024 if cfg.max_length > LONG else 0}
+    # TRL's trainers make the logits in tiles, on a GPU.
+    options = {"checkpointing": "layers" if cfg.max_length > LONG else "none", "chunked": True}
     options |= {"sharding": getattr(cfg, "sharding", "ddp"), "devices": devices, "kept": kept}
     return Work(name, "train", shape, tokens, cfg.max_length, row, steps, **options)
 
@@ -170,7 +170,7 @@ def _distil(configs: Configs, models: Mapping) -> list[Work]:
     names = ["dpd", "sft_continued", *cfg.against]
     names += [f"w_neg={w:g}" for w in cfg.w_neg_grid] + [f"beta={b:g}" for b in cfg.beta_grid]
     for name in names:
-        extra = {"extra_flops": tokens * reading, "loss_chunk": 128}
+        extra = {"extra_flops": tokens * reading, "chunked": True}
         extra["extra_bytes"] = 4 * teacher.parameters if teacher and not cfg.top_k else 0
         row = 2 * cfg.batch * cfg.max_length
         work.append(Work(name, "train", student, tokens, cfg.max_length, row, steps, **extra))
@@ -187,7 +187,8 @@ def _reinforce(configs: Configs, models: Mapping) -> list[Work]:
         work.append(_asked(f"{name}: rollouts", policy, steps * each, cfg))
         trained = answers(steps * each, cfg.max_new_tokens)
         row = each * cfg.max_new_tokens
-        work.append(Work(f"{name}: GRPO", "train", policy, trained, cfg.max_new_tokens, row, steps))
+        grpo = (f"{name}: GRPO", "train", policy, trained, cfg.max_new_tokens, row, steps)
+        work.append(Work(*grpo, chunked=True))
     work.append(_sft("judge", policy, cfg, 2 * cfg.judge_pairs, cfg.judge_epochs))
     work.append(_asked("questions", policy, 4 * cfg.eval_questions, cfg))
     return work

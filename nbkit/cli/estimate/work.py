@@ -29,8 +29,8 @@ class Work:
     seq_len: int
     row: int = 0
     steps: int = 0
-    checkpointing: bool = False
-    loss_chunk: int = 0
+    checkpointing: str = "none"
+    chunked: bool = False
     sharding: str = "ddp"
     devices: int = 1
     extra_flops: float = 0.0  # besides the training of `shape`: a teacher's or a reference's forward pass
