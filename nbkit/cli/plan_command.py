@@ -37,8 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     only = tuple(planning.chosen(None, arguments.only))
     machine = (arguments.gpus, arguments.gpu, arguments.price, arguments.mfu)
     options = report.Options(*machine, changed, only)
+    found = report.estimate(profile, options)  # before anything is printed: it checks every parameter
     print(table(profile, _of_plan(changed, only)))
-    found = report.estimate(profile, options)
     print(f"\n{report.table(profile, found)}")
     if found.refused:
         print("nbkit: cannot run as planned\n" + "\n".join(found.refused), file=sys.stderr)

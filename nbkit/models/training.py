@@ -14,6 +14,8 @@ from transformers import PrinterCallback, TrainerCallback
 from nbkit.run import opening, progress
 from nbkit.run.precision import training_flags
 
+LONG = 8192  # tokens per row above which post-training computes activations again, in place of keeping them
+
 
 class Progress(TrainerCallback):
     """Shows the step at work and the time left on the live line, and stops on a loss that is not finite.

@@ -23,7 +23,7 @@ from nbkit._moved import once_separate
 from nbkit.evals.evaluate import verdicts
 from nbkit.models.chat_ids import token_ids
 from nbkit.models.engine import Generator, sample_seed
-from nbkit.models.training import run_training, shared_arguments
+from nbkit.models.training import LONG, run_training, shared_arguments
 from nbkit.tasks.skills import Task
 from nbkit.text.tokenizer import stop_ids
 
@@ -168,7 +168,7 @@ def grpo(
         beta=0.0,
         mask_truncated_completions=True,
         temperature=1.0,
-        activation_checkpointing=False,
+        activation_checkpointing=settings.max_new_tokens > LONG,
         logging_steps=1,
         **shared_arguments(out, settings.seed),
     )

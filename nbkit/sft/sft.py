@@ -38,13 +38,12 @@ from nbkit.models.distributed.sharding import (
     world_size,
 )
 from nbkit.models.load import load
-from nbkit.models.training import run_training, shared_arguments
+from nbkit.models.training import LONG, run_training, shared_arguments
 from nbkit.run import progress
 from nbkit.text.conversations import conversation
 from nbkit.text.tokenizer import CHAT_TEMPLATE
 
 IGNORE = -100
-LONG = 8192  # tokens per row above which activations are computed again instead of kept
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def _harmless(stage: Stage, work: Work) -> Iterator[Change]:
     if stage.longest and work.row > stage.longest and "micro_batch" in stage.parameters:
         rows = stage.longest // stage.row
         yield f"-p micro_batch={rows}", lambda w: replace(w, row=stage.longest)
-    if "sharding" in stage.parameters and (work.sharding == "ddp" or work.devices < NODE):
+    if work.spread and (work.sharding == "ddp" or work.devices < NODE):
         text = "" if work.devices >= NODE else f"-p launcher=torchrun -p processes={NODE} "
         split = {"sharding": "fsdp2", "devices": max(NODE, work.devices)}
         yield f"{text}-p sharding=fsdp2", lambda w: replace(w, **split)

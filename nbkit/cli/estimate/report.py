@@ -95,15 +95,16 @@ def _configs(profile: str, options: Options, schemas: Mapping) -> dict[str, Any]
     planned = {stage: given[stage] for stage in schemas}
     configs = {}
     for stage, values in planned.items():
-        if options.gpus and "processes" in values:
-            # One "node" of all of them: only the product counts here.
-            launcher = values["launcher"] if options.gpus == 1 else "srun"
-            values = values | {"processes": 1, "nodes": options.gpus, "launcher": launcher}
+        if options.gpus and "processes" in values and stage in chosen:
+            node = 8 if options.gpus % 8 == 0 else 1
+            launcher = "inline" if options.gpus == 1 else "srun"
+            values = values | {"processes": node, "nodes": options.gpus // node, "launcher": launcher}
+            values["sharding"] = "ddp" if options.gpus == 1 else values["sharding"]
             # A pass of an accumulation stays as it is where it still divides a step.
             micro = values.get("micro_batch", 0)
             if micro and values["batch"] % (micro * options.gpus):
                 values["micro_batch"] = 0
-        configs[stage] = schemas[stage](**values)
+        configs[stage] = params.coerce(schemas[stage], values, stage)
     return configs
 
 
@@ -128,7 +129,9 @@ def table(profile: str, found: Estimate) -> str:
         lines.append(f"{stage}: {_sum(seconds, paid, own, where)}")
         lines += [_line(each) for each in costs]
         total_s, dollars, disk = total_s + seconds, dollars + paid, disk + own
-    largest = max((c for costs in found.costs.values() for c in costs), key=lambda c: c.peak)
+    # Generation takes what memory there is for its cache: the largest peak is that of a training.
+    pieces = [c for costs in found.costs.values() for c in costs]
+    largest = max(pieces, key=lambda c: (c.work.kind == "train" or not c.fits, c.peak))
     parts = " + ".join(f"{name} {size / GIB:,.2f}" for name, size in largest.parts.items())
     lines.append(f"largest peak: {largest.work.name}, in GiB: {parts} = {largest.peak / GIB:,.2f}")
     lines.append(f"in all: {_sum(total_s, dollars, disk, where)} besides the corpus")

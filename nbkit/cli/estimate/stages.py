@@ -16,7 +16,7 @@ from nbkit.cli.estimate.work import AROUND_DRAFTS, PAIRS_KEPT, Work, answers, pa
 from nbkit.pretrain.fg_wsd import fg_wsd, report_budgets
 from nbkit.pretrain.plan import total_tokens
 
-LONG = 8192  # as nbkit.sft.sft.LONG, which imports torch: above it SFT computes activations again
+LONG = 8192  # as nbkit.models.training.LONG, which imports torch: above it activations are computed again
 SPLITS = 3  # of the embedded questions
 ASKED = 96  # tokens that 02 lets a base model answer with
 Configs = Mapping[str, Any]
@@ -91,7 +91,7 @@ def _pretrain(configs: Configs, models: Mapping) -> list[Work]:
     work = []
     for arm, count in tokens.items():
         shape = models["baseline" if arm in ("baseline_10x", "teacher") else "student"]
-        about = _options(pre) | {"sharding": pre.sharding, "devices": devices}
+        about = _options(pre) | {"sharding": pre.sharding, "devices": devices, "spread": True}
         steps = max(1, round(count / mix.step_tokens))
         about |= {"checkpoints": 2 if pre.save_every and pre.save_every < steps else 0}
         work.append(Work(arm, "train", shape, count, lengths.get(arm, mean), row, steps, **about))
@@ -108,27 +108,33 @@ def _options(cfg: Any) -> dict[str, Any]:
     }
 
 
-def _sft(name: str, shape: Shape | None, cfg: Any, count: float, epochs: float, kept: int = 1) -> Work:
-    """A fine-tuning on `count` conversations, by the batch and row of `cfg`."""
+def _recomputed(length: int) -> str:
+    return "layers" if length > LONG else "none"
+
+
+def _sft(name: str, shape: Shape | None, cfg: Any, count: float, epochs: float, alone: bool = True) -> Work:
+    """A fine-tuning on `count` conversations, by the batch and row of `cfg`; `alone`: on one device, as all
+    are but the arms of 03 and 04."""
     tokens, steps = packed(count, cfg.max_length, epochs, cfg.batch)
-    devices = getattr(cfg, "processes", 1) * getattr(cfg, "nodes", 1)
+    devices = 1 if alone else cfg.processes * cfg.nodes
     row = max(1, cfg.batch // devices) * cfg.max_length
     # TRL's trainers make the logits in tiles, on a GPU.
-    options = {"checkpointing": "layers" if cfg.max_length > LONG else "none", "chunked": True}
-    options |= {"sharding": getattr(cfg, "sharding", "ddp"), "devices": devices, "kept": kept}
+    options = {"checkpointing": _recomputed(cfg.max_length), "chunked": True}
+    options |= {"sharding": "ddp" if alone else cfg.sharding, "devices": devices, "spread": not alone}
     return Work(name, "train", shape, tokens, cfg.max_length, row, steps, **options)
 
 
 def _cold_start(configs: Configs, models: Mapping) -> list[Work]:
     cfg = configs["03_sft_cold_start"]
-    work = [_sft("cold_start", models["tuned"], cfg, cfg.samples, cfg.epochs)]
+    work = [_sft("cold_start", models["tuned"], cfg, cfg.samples, cfg.epochs, alone=False)]
     for other in [] if cfg.base_model else cfg.compare:
         shape = models["baseline" if other.endswith("10x") else "student"]
-        work.append(_sft(f"cold_start_{other.rpartition('_')[2]}", shape, cfg, cfg.samples, cfg.epochs))
+        name = f"cold_start_{other.rpartition('_')[2]}"
+        work.append(_sft(name, shape, cfg, cfg.samples, cfg.epochs, alone=False))
     if cfg.curve:
         # Every point in every repeat, and the control, which takes the largest set's steps on the smallest.
         sizes = (sum(cfg.curve) + cfg.curve[-1]) * cfg.repeats
-        work.append(_sft("scaling curve", models["tuned"], cfg, sizes, cfg.epochs, kept=0))
+        work.append(_sft("scaling curve", models["tuned"], cfg, sizes, cfg.epochs))
     points = (len(cfg.curve) + 1) * cfg.repeats if cfg.curve else 0
     asked = cfg.eval_questions * (len(work) + 1 + points)
     work.append(_asked("questions", models["tuned"], asked, cfg))
@@ -148,7 +154,7 @@ def _overall(configs: Configs, models: Mapping) -> list[Work]:
     drafts = cfg.prompts * (cfg.candidates + 1)
     work.append(_asked("refinement", teacher, drafts * AROUND_DRAFTS, cfg))
     for arm in ("sft", *cfg.ablations):
-        work.append(_sft(arm, student, cfg, cfg.prompts, cfg.epochs))
+        work.append(_sft(arm, student, cfg, cfg.prompts, cfg.epochs, alone=False))
     work.append(_asked("questions", student, cfg.eval_questions * (3 + len(cfg.ablations)), cfg))
     return work
 
@@ -170,7 +176,8 @@ def _distil(configs: Configs, models: Mapping) -> list[Work]:
     names = ["dpd", "sft_continued", *cfg.against]
     names += [f"w_neg={w:g}" for w in cfg.w_neg_grid] + [f"beta={b:g}" for b in cfg.beta_grid]
     for name in names:
-        extra = {"extra_flops": tokens * reading, "chunked": True}
+        extra = {"extra_flops": tokens * reading, "checkpointing": _recomputed(cfg.max_length)}
+        extra["chunked"] = True
         extra["extra_bytes"] = 4 * teacher.parameters if teacher and not cfg.top_k else 0
         row = 2 * cfg.batch * cfg.max_length
         work.append(Work(name, "train", student, tokens, cfg.max_length, row, steps, **extra))
@@ -188,7 +195,7 @@ def _reinforce(configs: Configs, models: Mapping) -> list[Work]:
         trained = answers(steps * each, cfg.max_new_tokens)
         row = each * cfg.max_new_tokens
         grpo = (f"{name}: GRPO", "train", policy, trained, cfg.max_new_tokens, row, steps)
-        work.append(Work(*grpo, chunked=True))
+        work.append(Work(*grpo, checkpointing=_recomputed(cfg.max_new_tokens), chunked=True))
     work.append(_sft("judge", policy, cfg, 2 * cfg.judge_pairs, cfg.judge_epochs))
     work.append(_asked("questions", policy, 4 * cfg.eval_questions, cfg))
     return work

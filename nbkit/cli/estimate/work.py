@@ -19,8 +19,8 @@ PAIRS_KEPT = 0.5
 @dataclass(frozen=True)
 class Work:
     """One piece of a stage. `tokens`: trained on, generated, or (kind "filter") read. `seq_len`: the longest
-    sequence. `row`: tokens of a pass on a device. `steps`: optimizer steps. `spread`: may be split over
-    several devices. `prompt`: tokens read before each generated one, per token."""
+    sequence. `row`: tokens of a pass on a device. `steps`: optimizer steps. `spread`: the stage can train it
+    on several devices. The others are those of nbkit.cli.estimate.memory.How."""
 
     name: str
     kind: str  # "train", "generate" or "filter"
@@ -33,6 +33,7 @@ class Work:
     chunked: bool = False
     sharding: str = "ddp"
     devices: int = 1
+    spread: bool = False
     extra_flops: float = 0.0  # besides the training of `shape`: a teacher's or a reference's forward pass
     extra_bytes: float = 0.0  # of memory: the teacher
     kept: int = 1  # models that stay on disk
