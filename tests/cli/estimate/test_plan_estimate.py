@@ -1,4 +1,4 @@
-"""`nbkit plan`'s estimate: published runs, every profile, what is refused and the smallest change that helps."""
+"""The estimate of `nbkit plan`: published runs, every profile, what is refused and the change that helps."""
 
 import re
 
@@ -27,7 +27,7 @@ def h100(mfu: float) -> Device:
 
 
 def test_smollm3_took_as_long_as_the_estimate_says():
-    """11.2T tokens at 4K context on 384 H100 at 29.4% MFU took 24 days (huggingface/smollm, text/pretraining)."""
+    """11.2T tokens at 4K context on 384 H100 at 29.4% MFU: 24 days (huggingface/smollm, text/pretraining)."""
     run = Work("SmolLM3", "train", SMOLLM3, 11.2e12, 4096, 4096, devices=384, sharding="fsdp2")
     days = cost(run, h100(0.294)).seconds / DAY
     assert days == pytest.approx(24, rel=0.2)
@@ -66,7 +66,7 @@ def test_every_profile_has_an_estimate(profile):
 
 
 def test_on_the_cpu_it_says_about_what_was_measured():
-    """Rates fitted to these fourteen times: the error is that of the form, not of a prediction (docs/scale.md)."""
+    """The rates were fitted to these fourteen times, so this is no prediction (docs/scale.md has one)."""
     times, errors = files.read_json(files.of_project("outputs/reference/timings.json")), {}
     for profile in ("small", "smoke"):
         found = report.estimate(profile)
