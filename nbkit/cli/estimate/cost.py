@@ -26,7 +26,8 @@ class CPURates:
     """Rates of two cores that do nothing else. `stage_s`: imports, kernel and figures of a notebook.
     `train`: FLOP/s at 0.5M parameters; the rate grows with their square root, at most `gain` times.
     `token_s`, `weight_s`: seconds of a generated token, and for each parameter. `filter`: raw tokens/s.
-    `libraries`: bytes of a process that imported torch."""
+    `notebook`, `beside`: bytes of the kernel with its libraries, and of a process trained beside it, which
+    shares most of them (`small` on two cores, fp32)."""
 
     stage_s: float = 10.7
     train: float = 65.5e9
@@ -34,7 +35,8 @@ class CPURates:
     token_s: float = 1 / 6_366
     weight_s: float = 2.6e-11
     filter: float = 117_000.0
-    libraries: float = 0.6e9
+    notebook: float = 1.0e9
+    beside: float = 0.3e9
 
     def training(self, parameters: int) -> float:
         return self.train * min(self.gain, math.sqrt(parameters / 5e5))
@@ -82,7 +84,7 @@ def cost(work: Work, device: Device, bf16: bool = True) -> Cost:
     if work.extra_bytes:
         parts["teacher"] = work.extra_bytes
     if not device.gpu:
-        parts["libraries"] = CPU.libraries
+        parts["libraries"] = CPU.beside if _beside(work) else CPU.notebook
         seconds = work.flops / CPU.training(work.shape.parameters)
         return Cost(work, seconds, work.devices, parts, "FLOPs", device.usable)
     # What is computed again under checkpointing is a third of the work, and no progress.
@@ -108,7 +110,7 @@ def _generate(work: Work, device: Device) -> Cost:
     sequences = max(1, min(SEQUENCES, int(room)))
     parts = {"weights": float(weights), "cache": float(per_token * work.seq_len * sequences)}
     if not device.gpu:
-        parts["libraries"] = CPU.libraries
+        parts["libraries"] = CPU.notebook
         seconds = work.tokens * (CPU.token_s + CPU.weight_s * shape.parameters)
         return Cost(work, seconds, 1, parts, "decoding", device.usable)
     # On average a sequence is half as long as it will be in the end.
@@ -118,6 +120,21 @@ def _generate(work: Work, device: Device) -> Cost:
     limit = "bandwidth" if step_s > compute_s else "FLOPs"
     seconds = work.tokens / sequences * max(step_s, compute_s)
     return Cost(work, seconds, 1, parts, limit, device.usable)
+
+
+def _beside(work: Work) -> bool:
+    """Is it trained beside the notebook, in a process of one thread (nbkit.models.side_by_side.SMALL)?"""
+    return work.beside and work.shape is not None and 4 * work.shape.parameters < 100e6
+
+
+def peak_of(costs: Sequence[Cost], device: Device, cores: int) -> float:
+    """Bytes at the peak of a stage: of one GPU; on a CPU of all its processes, as many side by side as there
+    are cores."""
+    if device.gpu:
+        return max((each.peak for each in costs), default=0.0)
+    beside = sorted((each.peak for each in costs if _beside(each.work)), reverse=True)
+    alone = max((each.peak for each in costs if not _beside(each.work)), default=0.0)
+    return max(alone, CPU.notebook + sum(beside[:cores]))
 
 
 def of_stage(pieces: Sequence[Work], device: Device, bf16: bool = True) -> list[Cost]:

@@ -5,17 +5,19 @@ text, refused = estimate("full", gpus=64, gpu="h100")
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psutil
 
-from nbkit.cli import planning
+from nbkit.cli import calibrate, planning
+from nbkit.cli.calibrate import Rates
 from nbkit.cli.estimate import changes, stages
-from nbkit.cli.estimate.cost import Cost, of_stage, seconds_of
+from nbkit.cli.estimate.cost import Cost, of_stage, peak_of, seconds_of
 from nbkit.cli.estimate.hardware import GIB, Device, device, gib
-from nbkit.run import params, provenance
+from nbkit.run import files, params, provenance
 
 SMALL = 20_000_000  # parameters of a student that is taken to train on the CPU, unless --gpu is given
 ROW = "  {:<22}{:>8}{:>7}{:>7}{:>9}{:>13}{:>13}{:>8}  {}"
@@ -50,6 +52,19 @@ class Estimate:
     device: Device
     costs: dict[str, list[Cost]]
     refused: list[str]
+    here: Rates | None = None  # of this CPU, where they were measured
+
+    def seconds(self, stage: str) -> float:
+        """Wall time of a stage; on a CPU as fast as this one is."""
+        return seconds_of(self.costs[stage], self.device) * self.slower(stage)
+
+    def slower(self, stage: str) -> float:
+        """How many times longer a stage takes here than on the reference run's machine."""
+        there = None if self.device.gpu else calibrate.reference_rates(_timings())
+        return calibrate.slowdown(stage, self.here, there) if self.here and there else 1.0
+
+    def peak(self, stage: str) -> float:
+        return peak_of(self.costs[stage], self.device, provenance.cores())
 
 
 def estimate(profile: str, options: Options | None = None) -> Estimate:
@@ -75,7 +90,7 @@ def estimate(profile: str, options: Options | None = None) -> Estimate:
         lengths = (mix.decay_seq_len, mix.seq_len) if stage == "02_pretrain" else (0, 0)
         about = changes.Stage(stage, tuple(schemas[stage].model_fields), bf16, *lengths)
         refused += changes.refusals(about, costs[stage], where)
-    return Estimate(where, costs, refused)
+    return Estimate(where, costs, refused, None if where.gpu else calibrate.here(measure=False))
 
 
 def wants_gpus(profile: str) -> bool:
@@ -120,14 +135,14 @@ def _device(pieces: Mapping, options: Options) -> Device:
 def table(profile: str, found: Estimate) -> str:
     """A line per piece of work, a sum per stage, the largest peak taken apart, and the total."""
     where = found.device
-    lines = [f"estimate of {profile} on {_machine(where)}"]
+    lines = [f"estimate of {profile} on {_machine(found)}"]
     lines += [ROW.format("work", "params", "tokens", "steps", "FLOPs", "peak", "time", "disk", "limited by")]
     total_s = dollars = disk = 0.0
     for stage, costs in found.costs.items():
-        seconds, own = seconds_of(costs, where), sum(each.work.disk for each in costs)
+        seconds, own = found.seconds(stage), sum(each.work.disk for each in costs)
         paid = sum(each.seconds * each.devices for each in costs) / 3600 * where.price
-        lines.append(f"{stage}: {_sum(seconds, paid, own, where)}")
-        lines += [_line(each) for each in costs]
+        lines.append(f"{stage}: {_sum(seconds, paid, own, where)}, peak {gib(found.peak(stage))}")
+        lines += [_line(each, found.slower(stage)) for each in costs]
         total_s, dollars, disk = total_s + seconds, dollars + paid, disk + own
     # Generation takes what memory there is for its cache: the largest peak is that of a training.
     pieces = [c for costs in found.costs.values() for c in costs]
@@ -138,10 +153,19 @@ def table(profile: str, found: Estimate) -> str:
     return "\n".join(lines)
 
 
-def _machine(where: Device) -> str:
+def _timings() -> dict[str, Any]:
+    """outputs/reference/timings.json; {} where there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        return files.read_json(files.of_project("outputs/reference/timings.json"))
+    return {}
+
+
+def _machine(found: Estimate) -> str:
+    where = found.device
     memory = f"{where.name}, {gib(where.usable)} usable of {gib(where.memory)}"
     if not where.gpu:
-        return f"{memory}, at the rates of the reference run's two cores; here {provenance.cores()}"
+        rates = "scaled from the reference run's" if found.here else "at the rates of the reference run's"
+        return f"{memory}, {rates} two cores (here {provenance.cores()})"
     rate = f"{where.flops / 1e12:,.0f} TFLOP/s at {where.mfu:.0%} (MFU)"
     return f"{memory}, {rate}, {where.price:g} USD/h"
 
@@ -151,7 +175,7 @@ def _sum(seconds: float, dollars: float, disk: float, where: Device) -> str:
     return f"{span(seconds)}{money}, {short(disk)}B on disk"
 
 
-def _line(found: Cost) -> str:
+def _line(found: Cost, slower: float) -> str:
     work = found.work
     if found.unknown:
         return f"  {work.name:<22}not counted: the size of its model is not known here"
@@ -163,7 +187,7 @@ def _line(found: Cost) -> str:
         short(work.steps) if work.steps else "-",
         f"{work.flops:.1e}" if work.flops else "-",
         gib(found.peak) if found.parts else "-",
-        span(found.seconds),
+        span(found.seconds * slower),
         short(work.disk) + "B" if work.disk else "-",
         limit + ("" if found.fits else "  DOES NOT FIT"),
     )

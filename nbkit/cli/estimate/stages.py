@@ -91,7 +91,8 @@ def _pretrain(configs: Configs, models: Mapping) -> list[Work]:
     work = []
     for arm, count in tokens.items():
         shape = models["baseline" if arm in ("baseline_10x", "teacher") else "student"]
-        about = _options(pre) | {"sharding": pre.sharding, "devices": devices, "spread": True}
+        about = _options(pre) | {"sharding": pre.sharding, "devices": devices}
+        about |= {"spread": True, "beside": True}
         steps = max(1, round(count / mix.step_tokens))
         about |= {"checkpoints": 2 if pre.save_every and pre.save_every < steps else 0}
         work.append(Work(arm, "train", shape, count, lengths.get(arm, mean), row, steps, **about))
@@ -120,7 +121,8 @@ def _sft(name: str, shape: Shape | None, cfg: Any, count: float, epochs: float, 
     row = max(1, cfg.batch // devices) * cfg.max_length
     # TRL's trainers make the logits in tiles, on a GPU.
     options = {"checkpointing": _recomputed(cfg.max_length), "chunked": True}
-    options |= {"sharding": "ddp" if alone else cfg.sharding, "devices": devices, "spread": not alone}
+    options |= {"sharding": "ddp" if alone else cfg.sharding, "devices": devices}
+    options |= {"spread": not alone, "beside": not alone}
     return Work(name, "train", shape, tokens, cfg.max_length, row, steps, **options)
 
 
@@ -177,7 +179,7 @@ def _distil(configs: Configs, models: Mapping) -> list[Work]:
     names += [f"w_neg={w:g}" for w in cfg.w_neg_grid] + [f"beta={b:g}" for b in cfg.beta_grid]
     for name in names:
         extra = {"extra_flops": tokens * reading, "checkpointing": _recomputed(cfg.max_length)}
-        extra["chunked"] = True
+        extra |= {"chunked": True, "beside": True}
         extra["extra_bytes"] = 4 * teacher.parameters if teacher and not cfg.top_k else 0
         row = 2 * cfg.batch * cfg.max_length
         work.append(Work(name, "train", student, tokens, cfg.max_length, row, steps, **extra))

@@ -20,7 +20,8 @@ PAIRS_KEPT = 0.5
 class Work:
     """One piece of a stage. `tokens`: trained on, generated, or (kind "filter") read. `seq_len`: the longest
     sequence. `row`: tokens of a pass on a device. `steps`: optimizer steps. `spread`: the stage can train it
-    on several devices. The others are those of nbkit.cli.estimate.memory.How."""
+    on several devices. `beside`: a small model is trained beside the others on a CPU. `devices`, `sharding`,
+    `checkpointing`, `chunked`: as of nbkit.cli.estimate.memory.How."""
 
     name: str
     kind: str  # "train", "generate" or "filter"
@@ -34,6 +35,7 @@ class Work:
     sharding: str = "ddp"
     devices: int = 1
     spread: bool = False
+    beside: bool = False
     extra_flops: float = 0.0  # besides the training of `shape`: a teacher's or a reference's forward pass
     extra_bytes: float = 0.0  # of memory: the teacher
     kept: int = 1  # models that stay on disk
