@@ -59,8 +59,8 @@ def run(profile: str, folder: Path, rates: calibrate.Rates | None) -> list[dict[
 
 
 def published() -> dict[str, Any]:
-    """SmolLM3: 11.2T tokens at 4K context on 384 H100 at an MFU of 29.4% took 24 days (github.com/huggingface/
-    smollm, text/pretraining/README.md)."""
+    """SmolLM3: 11.2T tokens at 4K context on 384 H100 at an MFU of 29.4% took 24 days (huggingface/
+    smollm on GitHub, text/pretraining/README.md)."""
     shape, card = KNOWN["HuggingFaceTB/SmolLM3-3B-Base"], replace(GPUS["h100"], mfu=0.294)
     work = Work("SmolLM3", "train", shape, 11.2e12, 4096, 4096, devices=384, sharding="fsdp2")
     days = cost(work, card).seconds / DAY

@@ -169,10 +169,13 @@ def check_devices(cfg: Any) -> None:
         raise ValueError(f"launcher: 'torchrun' is one node, got nodes={cfg.nodes}; use srun")
     if cfg.sharding == "fsdp2" and cfg.launcher == "inline":
         raise ValueError("sharding: 'fsdp2' splits weights over processes; use launcher torchrun or srun")
-    if cfg.launcher != "inline" and cfg.batch % (cfg.processes * cfg.nodes):
+    # A step is the rows of every process, in passes of `micro_batch` rows where the stage has it.
+    micro = getattr(cfg, "micro_batch", 0) or 1
+    if cfg.batch % (multiple := cfg.processes * cfg.nodes * micro):
+        passes = f" in passes of micro_batch={micro} rows" if micro > 1 else ""
         raise ValueError(
-            f"batch: got {cfg.batch} rows a step for {cfg.processes} x {cfg.nodes} processes, wanted a "
-            f"multiple of {cfg.processes * cfg.nodes}"
+            f"batch: got {cfg.batch} rows a step for {cfg.processes} x {cfg.nodes} processes{passes}, "
+            f"wanted a multiple of {multiple}" + ("; or lower micro_batch (0: all at once)" if passes else "")
         )
 
 
