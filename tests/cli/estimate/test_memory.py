@@ -76,7 +76,9 @@ def saved_bytes(shape: Shape, tokens: int, bf16: bool, layers: int) -> int:
 
 @pytest.mark.parametrize("bf16", [True, False], ids=["bf16", "fp32"])
 @pytest.mark.parametrize("name", SHAPES)
-def test_what_autograd_keeps_of_a_layer(name, bf16):
+def test_what_autograd_keeps_of_a_layer(name, bf16, monkeypatch):
+    # Tensors without storage look like tracing, for which transformers makes a mask that training does not.
+    monkeypatch.setattr("transformers.models.llama.modeling_llama.create_causal_mask", lambda **_: None)
     shape, tokens = SHAPES[name], 1536
     four, two = (saved_bytes(shape, tokens, bf16, layers) for layers in (4, 2))
-    assert (four - two) / 2 / tokens == pytest.approx(memory.layer_bytes(shape, bf16), rel=0.1)
+    assert (four - two) / 2 / tokens == pytest.approx(memory.layer_bytes(shape, bf16), rel=0.01)

@@ -119,7 +119,6 @@ def test_a_profile_that_fits_ends_well(capsys):
             "batch: got 64 rows a step for 8 x 6 processes, wanted a multiple of 48",
         ),
         (["--only", "02", "--gpus", "512"], "64 of the longest sequences, which 512 devices cannot share"),
-        (["--only", "02", "--gpus", "48"], "do not split evenly over 48 devices; smallest change: --gpus 32"),
     ],
 )
 def test_wrong_options_are_refused_in_words(arguments, message, capsys):
@@ -130,6 +129,11 @@ def test_wrong_options_are_refused_in_words(arguments, message, capsys):
 @pytest.mark.parametrize(("batch", "devices"), [(1024, 64), (1024, 1), (1024, 32)])
 def test_devices_that_divide_the_sequences_of_a_step_are_fine(batch, devices):
     assert changes.too_many_devices(batch, 16, devices, 4096) == ""
+
+
+def test_devices_that_do_not_divide_them_are_not():
+    said = changes.too_many_devices(1024, 16, 48, 4096)
+    assert said.endswith("do not split evenly over 48 devices; smallest change: --gpus 32")
 
 
 def test_what_is_sharded_and_what_is_not():
