@@ -77,12 +77,16 @@ def test_devices_are_those_that_the_parameters_name():
     assert Devices().inline
 
 
-def test_what_is_computed_again_goes_where_each_way_of_sharding_wants_it():
+def test_what_is_computed_again_goes_where_each_way_of_sharding_wants_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert sharding_arguments("ddp") == {"fsdp": False, "fsdp_config": None}
     assert sharding_arguments("ddp", "layers")["activation_checkpointing"] is True
     sharded = sharding_arguments("fsdp2", "layers")
     assert sharded["fsdp_config"]["activation_checkpointing"] is True
     assert "activation_checkpointing" not in sharded
+    with pytest.raises(ValueError, match="there is no GPU here; use 'layers'"):
+        sharding_arguments("fsdp2", "offload")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert sharding_arguments("fsdp2", "offload")["activation_checkpointing_kwargs"] == {"offload": True}
     with pytest.raises(ValueError, match="activation_checkpointing: got 'some', wanted one of"):
         sharding_arguments("ddp", "some")

@@ -64,6 +64,11 @@ def sharding_arguments(sharding: str, recomputed: str = "none") -> dict[str, Any
     in the host's memory ("offload")."""
     if recomputed not in RECOMPUTED:
         raise ValueError(f"activation_checkpointing: got {recomputed!r}, wanted one of {RECOMPUTED}")
+    if recomputed == "offload" and not torch.cuda.is_available():
+        raise ValueError(
+            "activation_checkpointing: 'offload' moves activations from a GPU to the host, and there is no "
+            "GPU here; use 'layers'"
+        )
     sharded = sharding == "fsdp2"
     settings: dict[str, Any] = {"state_dict_type": "SHARDED_STATE_DICT"} if sharded else {}
     own: dict[str, Any] = {}
