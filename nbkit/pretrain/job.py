@@ -24,6 +24,7 @@ from transformers import AutoTokenizer, TrainingArguments
 from nbkit.models import load
 from nbkit.models.distributed.sharding import (
     check_sharding,
+    check_trainer,
     reduce_in_fp32,
     sharding_arguments,
     world_size,
@@ -252,10 +253,7 @@ def build_trainer(job: Job, work: Work, model, follow: Follow) -> PretrainTraine
     # What accelerate made of it must be what was planned: it falls back silently.
     if trainer.args.world_size != work.world:
         raise RuntimeError(f"{trainer.args.world_size} processes train, {work.world} were started")
-    if trainer.is_fsdp_enabled != (job.sharding == "fsdp2"):
-        raise ValueError(
-            "sharding: accelerate has FSDP2 on GPUs only and would train DDP here without a word; use 'ddp'"
-        )
+    check_trainer(trainer, job.sharding)
     trainer.keep_at = job.keep_at
     if job.chunked_loss:
         trainer.chunk_loss()

@@ -31,12 +31,7 @@ from trl.chat_template_utils import has_generation_markers
 
 from nbkit._moved import once_separate
 from nbkit.models.chat_ids import ids_and_offsets, rendered
-from nbkit.models.distributed.sharding import (
-    check_sharding,
-    reduce_in_fp32,
-    sharding_arguments,
-    world_size,
-)
+from nbkit.models.distributed import sharding as split
 from nbkit.models.load import load
 from nbkit.models.training import LONG, run_training, shared_arguments
 from nbkit.run import progress
@@ -234,8 +229,8 @@ def sft(
     measured ten times: where it is flat, more steps would not help. Under torchrun every process takes its
     part of the rows of a step, and `sharding` ("ddp", "fsdp2") says how the weights are split. Raises
     ValueError as `encode` does, and for a batch that does not split over the processes."""
-    check_sharding(sharding)
-    if settings.batch % (world := world_size()):
+    split.check_sharding(sharding)
+    if settings.batch % (world := split.world_size()):
         raise ValueError(
             f"batch: {settings.batch} rows a step do not split over {world} processes; take a multiple"
         )
@@ -261,11 +256,11 @@ def sft(
         eval_strategy="steps" if held_out else "no",
         eval_steps=max(1, steps // 10),
         prediction_loss_only=True,
-        **sharding_arguments(sharding, "layers" if settings.max_length > LONG else "none"),
+        **split.sharding_arguments(sharding, "layers" if settings.max_length > LONG else "none"),
         **shared_arguments(out, settings.seed),
     )
     arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are several processes, never DataParallel
-    reduce_in_fp32(arguments)
+    split.reduce_in_fp32(arguments)
     # Train in rows, or packed by TRL where FlashAttention keeps conversations apart.
     shared = dict(args=arguments, train_dataset=packed, processing_class=tokenizer)
     if held_out:
@@ -273,11 +268,13 @@ def sft(
         shared["eval_dataset"] = _packed(kept, settings.max_length)
     if attention is None:
         trainer = RowPackedTrainer(model, data_collator=RowPacked(tokenizer.pad_token_id), **shared)
+        split.check_trainer(trainer, sharding)
         history, seconds = run_training(trainer, label)
     else:
         before = model.config._attn_implementation
         model.set_attn_implementation(attention)
         trainer = SFTTrainer(model, **shared)
+        split.check_trainer(trainer, sharding)
         history, seconds = run_training(trainer, label)
         model.set_attn_implementation(before)
     # What was learned from, to report.

@@ -17,8 +17,10 @@ import sys
 import threading
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+import torch
 
 from nbkit.models.side_by_side import child_environment, ended, finished, leave_with_stdin
 from nbkit.run import files, provenance
@@ -93,19 +95,34 @@ def check(launcher: str, processes: int, nodes: int) -> None:
         )
     if launcher == "srun" and nodes > (held := int(os.environ.get("SLURM_JOB_NUM_NODES", nodes))):
         raise ValueError(f"nodes: got {nodes}, this Slurm job holds {held}; ask for --nodes {nodes}")
+    # Each process takes a GPU of its own; without any, they train on the processor (gloo).
+    if launcher == "torchrun" and 0 < (gpus := torch.cuda.device_count()) < processes:
+        raise ValueError(
+            f"processes: got {processes}, but this node shows {gpus} GPU{'s' if gpus > 1 else ''}; set "
+            f"processes to {gpus}, or look at CUDA_VISIBLE_DEVICES and what Slurm was asked for (--gres)"
+        )
 
 
 def _torchrun(launcher: str, processes: int, nodes: int, folder: Path) -> list[str]:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
     if launcher == "torchrun":
         return [*torchrun, "--standalone"]
-    # every node must know the same port: one from the job and the run, in the range nobody registers
-    port = 20_000 + zlib.crc32(f"{os.environ.get('SLURM_JOB_ID')}/{folder}".encode()) % 20_000
-    rendezvous = ["--nnodes", str(nodes), "--rdzv_backend", "c10d", "--rdzv_endpoint", f"{_head()}:{port}"]
+    rendezvous = ["--nnodes", str(nodes), "--rdzv_backend", "c10d"]
+    rendezvous += ["--rdzv_endpoint", f"{_head()}:{_port(folder)}"]
     one_each = ["--nodes", str(nodes), "--ntasks", str(nodes), "--ntasks-per-node", "1"]
     if cores := os.environ.get("SLURM_CPUS_PER_TASK"):
         one_each += ["--cpus-per-task", cores]  # srun stopped taking it over from the job in Slurm 22.05
     return ["srun", *one_each, "--kill-on-bad-exit=1", *torchrun, *rendezvous]
+
+
+def _port(folder: Path) -> int:
+    """Every node must know the same one: from the job and the run, in the range that nobody registers.
+    NBKIT_RDZV_PORT overrides it."""
+    if given := os.environ.get("NBKIT_RDZV_PORT"):
+        if not given.isdecimal() or not 1024 <= int(given) < 65_536:
+            raise ValueError(f"NBKIT_RDZV_PORT: got {given!r}, wanted a number from 1024 to 65535")
+        return int(given)
+    return 20_000 + zlib.crc32(f"{os.environ.get('SLURM_JOB_ID')}/{folder}".encode()) % 20_000
 
 
 def _head() -> str:
@@ -154,8 +171,20 @@ def _stream(command: list[str], log: Path, processes: int, report: Callable[[str
             process.wait()
     if process.returncode:
         raise RuntimeError(
-            f"training failed with exit code {process.returncode}; see {log}\n" + "\n".join(tail)
+            f"training failed with exit code {process.returncode}; see {log}{_remedy(tail)}\n" + "\n".join(tail)
         )
+
+
+def _remedy(tail: Iterable[str]) -> str:
+    """What helps against what the last lines of a log say, where that is known; else ""."""
+    said = "\n".join(tail).lower()
+    known = {
+        "address already in use": "the port is taken: run again with NBKIT_RDZV_PORT set to a free one",
+        "eaddrinuse": "the port is taken: run again with NBKIT_RDZV_PORT set to a free one",
+        "rendezvoustimeout": "the nodes did not find each other: does NBKIT_RDZV_HOST name one that all reach?",
+        "out of memory": "a device ran out of memory: `nbkit plan` names the smallest change that fits",
+    }
+    return next((f"; {remedy}" for words, remedy in known.items() if words in said), "")
 
 
 @contextlib.contextmanager

@@ -81,6 +81,14 @@ def sharding_arguments(sharding: str, recomputed: str = "none") -> dict[str, Any
     return {"fsdp": sharded, "fsdp_config": settings or None, **own}
 
 
+def check_trainer(trainer: Any, sharding: str) -> None:
+    """Raises ValueError where accelerate made something else of `sharding`: it falls back silently."""
+    if trainer.is_fsdp_enabled != (sharding == "fsdp2"):
+        raise ValueError(
+            "sharding: accelerate has FSDP2 on GPUs only and would train DDP here without a word; use 'ddp'"
+        )
+
+
 def reduce_in_fp32(arguments: TrainingArguments) -> None:
     """Under fsdp2 in bf16, accelerate's own policy reduces the gradients and returns the loss in bf16."""
     if arguments.fsdp_plugin_args and arguments.bf16:
