@@ -1,4 +1,4 @@
-"""sbatch and squeue as scripts: jobs run at once, one after the other, in the order of submission."""
+"""sbatch, squeue and scontrol as scripts: jobs run at once, one after the other, in the order of submission."""
 
 from pathlib import Path
 
@@ -25,6 +25,9 @@ echo "$id;cluster"
 SQUEUE = """#!/bin/bash
 cat FOLDER/queue 2>/dev/null || true
 """
+SCONTROL = """#!/bin/bash
+echo "scontrol $*" >> FOLDER/calls
+"""
 
 
 def install(folder: Path, monkeypatch) -> Path:
@@ -32,7 +35,7 @@ def install(folder: Path, monkeypatch) -> Path:
     prints."""
     binaries = folder / "bin"
     binaries.mkdir(parents=True)
-    for name, text in (("sbatch", SBATCH), ("squeue", SQUEUE)):
+    for name, text in (("sbatch", SBATCH), ("squeue", SQUEUE), ("scontrol", SCONTROL)):
         path = binaries / name
         path.write_text(text.replace("FOLDER", f"'{folder}'"))
         path.chmod(0o755)

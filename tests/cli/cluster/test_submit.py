@@ -1,9 +1,12 @@
 """`nbkit submit`, `logs` and the queue in `status`, where sbatch and squeue are scripts."""
 
 import re
+import signal
 import subprocess
+import time
 
 import fake_slurm
+import psutil
 import pytest
 
 from nbkit.cli import main
@@ -71,6 +74,27 @@ def test_after_a_failure_the_rest_does_not_run_and_a_second_submission_goes_on(p
     assert [(slurm / f"rc.{job}").read_text().strip() for job in (101, 102)] == ["1", "killed"]
     assert main(["submit", "--profile", "tiny"]) == 0
     assert (project / "outputs/tiny/03_last/_SUCCESS").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "requeued"), [("0", True), (str(scripts.RESTARTS), False)])
+def test_a_job_whose_time_is_nearly_up_stops_its_stage_and_is_queued_again(
+    project, slurm, monkeypatch, before, requeued
+):
+    main(["submit", "--profile", "tiny", "--dry-run", "-p", "fail=hang"])
+    for name, value in (("JOB_ID", "55"), ("JOB_NODELIST", "n1"), ("RESTART_COUNT", before)):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    job = subprocess.Popen(["bash", project / "outputs/tiny/slurm/01_make.sbatch"])
+    pid, end = project / "outputs/tiny/01_make/pid", time.monotonic() + 120
+    while not (pid.exists() and pid.read_text()) and time.monotonic() < end:
+        time.sleep(0.1)
+    kernel = psutil.Process(int(pid.read_text()))
+    job.send_signal(signal.SIGUSR1)
+    assert job.wait(60) == 1
+    gone, alive = psutil.wait_procs([kernel], timeout=20)
+    assert not alive, "the stage works on after its job"
+    calls = (slurm / "calls").read_text() if (slurm / "calls").exists() else ""
+    assert ("scontrol requeue 55" in calls) == requeued
 
 
 def test_a_run_in_the_queue_is_not_submitted_twice(project, slurm, capsys):
