@@ -71,7 +71,7 @@ NAMES = {
     "files": "run.files",
     "generate": "models.engine",
     "json_cache": "models.json_cache",
-    "launch": "pretrain.launch",
+    "launch": "models.distributed.launch",
     "live": "cli.live",
     "opening": "run.opening",
     "params": "run.params",

@@ -12,6 +12,7 @@ SCHEMAS = "run/schemas"  # loaded by the name in NBKIT_SCHEMAS; their values are
 OTHERWISE = {
     "__main__.py",  # python -m nbkit
     "refine/ship.py",  # make teacher
+    "cli/estimate/check.py",  # python -m nbkit.cli.estimate.check
     *closure.DISPLAY,
 }
 

@@ -1,4 +1,4 @@
-"""The command line: init, run, status, verify, compare, report, plan, claims, filter, eval, params, results.
+"""The command line: init, run, submit, status, logs, verify, compare, report, plan, claims, filter and more.
 
     nbkit init my-run                         a folder with the notebooks and their parameters
     nbkit run --profile smoke                 all stages; what is up to date is skipped
@@ -6,7 +6,9 @@
     nbkit run --only 05 --force -p beta=0.3   one stage, anew, with another parameter; --only 03,04: two
     nbkit verify small                        are files and numbers of a run what its records say?
     nbkit compare small /other/run            what differs between two runs, and do they agree?
-    nbkit plan --profile full                 stages, steps, tokens and learning rates of 02, without training
+    nbkit plan --profile full --gpu h100      steps, rates, memory, time and cost of every stage; does it fit?
+    nbkit submit --profile gpu --partition p  the stages as a chain of Slurm jobs; --dry-run only writes them
+    nbkit logs 02 -f                          what a stage prints, here or in its job
     nbkit claims --seeds 0-4 --stages 01,02   the claims over seeds, with intervals and verdicts
     nbkit filter --help                       the filter of notebook 01 over a corpus of your own
     nbkit eval MODEL --tasks gsm8k,ifeval     any model on public benchmarks
@@ -28,8 +30,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from nbkit.cli import eval_command, filter_command, init_command, live, planning
+from nbkit.cli import eval_command, filter_command, init_command, live, plan_command, planning
 from nbkit.cli.check import compare_command, outputs, verify_command
+from nbkit.cli.cluster import logs, queue, submit
 from nbkit.cli.results import command as results_command
 from nbkit.cli.study import command as claims_command
 from nbkit.run import files, params, provenance
@@ -121,7 +124,9 @@ def _parser() -> argparse.ArgumentParser:
         "--force", action="store_true", help="run what is up to date too; equal trainings are kept"
     )
     planning.add_overrides(run)
-    add("status", _status, "show each stage: complete, stale, missing or corrupt, and why")
+    add("status", _status, "show each stage: complete, stale, missing or corrupt, and why; and its Slurm job")
+    submit.add(add("submit", submit.run, submit.ABOUT))
+    logs.add(commands)
     about = "hash every published file again, and compute the numbers anew from the logged records"
     verify_command.add(add("verify", verify_command.run, about))
     compare_command.add(commands)
@@ -129,7 +134,8 @@ def _parser() -> argparse.ArgumentParser:
     about = "instead, one page of two runs, each a profile's name or a run folder"
     report.add_argument("--compare", nargs=2, metavar="RUN", help=about)
     report.add_argument("--play", action="store_true", help="and play.html, a page that runs the checkpoints")
-    add("plan", _plan, "print the stage plan of 02 for a profile: steps, tokens, epochs, learning rates")
+    about = "print steps, learning rates, memory, time and cost of a profile; refuse what cannot fit"
+    plan_command.add(add("plan", plan_command.run, about))
     claims_command.add(add("claims", claims_command.run, claims_command.ABOUT))
     for command in (filter_command, eval_command, results_command):
         command.add(commands)
@@ -192,8 +198,11 @@ def _status(arguments: argparse.Namespace) -> int:
     outputs.known_profile(arguments.profile)
     outputs.look_at_outputs(arguments.profile)
     outputs.look_at_formats(arguments.profile)
+    queued = queue.states(queue.jobs_of(arguments.profile))
     for stage in params.schemas():
         state, reason = provenance.status_of(stage, arguments.profile)
+        # What the queue says of its job, after what is there.
+        reason = "; ".join(filter(None, [reason, f"Slurm: {queued[stage]}" if stage in queued else ""]))
         seconds, _ = runner.expected(arguments.profile, stage)
         took = runner.clock(seconds) if seconds is not None and state != "missing" else "-"
         print(f"{stage:<20} {state:<9} {took:>8}  {reason}".rstrip())
@@ -217,13 +226,6 @@ def _report(arguments: argparse.Namespace) -> int:
         from nbkit.cli.play import page  # noqa: PLC0415 (imports torch)
 
         print(f"play: {page.build(arguments.profile)}")
-    return 0
-
-
-def _plan(arguments: argparse.Namespace) -> int:
-    from nbkit.cli import plan_command  # noqa: PLC0415 (each command loads what it needs)
-
-    print(plan_command.table(arguments.profile))
     return 0
 
 

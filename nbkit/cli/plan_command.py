@@ -1,20 +1,65 @@
 """`nbkit plan`: the plan of a profile without its data and without training. Steps, tokens and epochs of
-every pool, and the learning rate at every boundary, by the very functions that 01 and 02 use."""
+every pool, and the learning rate at every boundary, by the very functions that 01 and 02 use; then what every
+stage takes of memory, time, money and disk (nbkit.cli.estimate), and whether it fits."""
 
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nbkit.cli import planning
 from nbkit.pretrain.fg_wsd import POOLS, fg_wsd, for_model, report_budgets, vanilla
 from nbkit.pretrain.order import SampleOrder
 from nbkit.pretrain.plan import PlanFile, Stage, check, describe, learning_rate, total_tokens
 from nbkit.run import params
 
+PLANNED = ("01_data_mix", "02_pretrain")
 
-def plans(profile: str) -> tuple[dict[str, list[Stage]], dict[str, int], PlanFile]:
+
+def add(command: argparse.ArgumentParser) -> None:
+    """The options of `nbkit plan`."""
+    command.add_argument("--gpus", type=int, default=0, help="GPUs of all nodes, not processes * nodes")
+    command.add_argument("--only", metavar="NN[,NN]", help="the estimate of these stages only, such as 01,02")
+    command.add_argument("--gpu", default="", metavar="NAME", help="h100, h200, a100, b200, l40s, rtx4090")
+    command.add_argument("--price", type=float, default=0.0, help="USD per GPU and hour")
+    command.add_argument("--mfu", type=float, default=0.0, help="share of the peak that training reaches")
+    planning.add_overrides(command)
+    command.set_defaults(action=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print both plans; exit code 2, with what to change, where something cannot fit."""
+    from nbkit.cli.estimate import report  # noqa: PLC0415 (with psutil, which only this needs)
+
+    profile, changed = arguments.profile, planning.overrides(arguments.overrides)
+    only = tuple(planning.chosen(None, arguments.only))
+    machine = (arguments.gpus, arguments.gpu, arguments.price, arguments.mfu)
+    options = report.Options(*machine, changed, only)
+    found = report.estimate(profile, options)  # before anything is printed: it checks every parameter
+    print(table(profile, _of_plan(changed, only)))
+    print(f"\n{report.table(profile, found)}")
+    if found.refused:
+        print("nbkit: cannot run as planned\n" + "\n".join(found.refused), file=sys.stderr)
+    return 2 if found.refused else 0
+
+
+def _of_plan(overrides: Mapping[str, Any], only: Sequence[str]) -> dict[str, Any]:
+    """Of the overrides those of 01 and 02, as far as these are chosen: other stages check their own."""
+    schemas = params.schemas()
+    known = {name for stage in PLANNED if stage in only for name in schemas[stage].model_fields}
+    return {name: value for name, value in overrides.items() if name in known}
+
+
+def plans(
+    profile: str, overrides: Mapping[str, Any] | None = None
+) -> tuple[dict[str, list[Stage]], dict[str, int], PlanFile]:
     """(arm -> plan, tokens per pool, what 01 would publish) of a profile, with pools of the sizes that 01
     aims for; synthetic text is taken to be read once. Raises ValueError for plans that cannot be followed."""
     schemas = params.schemas()
-    mix, pre = (
-        params.coerce(schemas[stage], params.load_profile(profile, stage), stage)
-        for stage in ("01_data_mix", "02_pretrain")
-    )
+    values = planning.plan(PLANNED, profile, dict(overrides or {}))
+    mix, pre = (schemas[stage](**own) for stage, own in values.items())
     # The pools that 01 would make, without the rows that it keeps out of training
     pools = report_budgets(mix.total_tokens, mix.hq_share) | {
         "synthetic": round(mix.total_tokens * mix.synthetic_share)
@@ -41,9 +86,9 @@ def plans(profile: str) -> tuple[dict[str, list[Stage]], dict[str, int], PlanFil
     return arms, pools, planned
 
 
-def table(profile: str) -> str:
+def table(profile: str, overrides: Mapping[str, Any] | None = None) -> str:
     """The plan of both arms as text, and where FG-WSD's decay begins to read: the order is known ahead."""
-    arms, pools, planned = plans(profile)
+    arms, pools, planned = plans(profile, overrides)
     row, step = planned.seq_len, planned.step_tokens
     # The pools as planned: 01 may fall short of them by part of a document each.
     lines = [

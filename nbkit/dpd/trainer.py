@@ -41,7 +41,7 @@ from nbkit.dpd.teacher_cache import CachedTeacherCollator, TeacherCache
 from nbkit.dpd.terms import DPDTerms, Weights, divergence, dpd_terms
 from nbkit.dpd.tiles import Divergence
 from nbkit.models.chat_ids import token_ids
-from nbkit.models.training import run_training, shared_arguments
+from nbkit.models.training import LONG, run_training, shared_arguments
 from nbkit.run import progress
 
 __all__ = ["DPDTerms", "Weights", "divergence", "dpd_terms"]  # of terms.py: with the trainer from one place
@@ -249,7 +249,7 @@ def trainer_of(
         beta=settings.beta,
         max_length=settings.max_length,
         precompute_ref_log_probs=True,
-        activation_checkpointing=False,
+        activation_checkpointing=settings.max_length > LONG,
         logging_steps=max(1, steps // 40),
         **shared_arguments(out, settings.seed),
     )

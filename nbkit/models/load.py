@@ -109,7 +109,8 @@ def load(source: str | Path):
         return model.to(device()), AutoTokenizer.from_pretrained(name, **options)
     except OSError as error:
         raise ValueError(
-            f"model: could not load {source!r} ({error}). Wanted a folder, a hub id or {SMOLLM2!r}"
+            f"model: could not load {source!r} ({error}). Wanted a folder, a hub id or {SMOLLM2!r}. "
+            "Without a network: HF_HUB_OFFLINE=1 reads what is in the cache, HF_ENDPOINT names a mirror"
         ) from error
 
 

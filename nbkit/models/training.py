@@ -1,6 +1,7 @@
 """What every trainer of the kit sets alike: precision, seeds, progress, no files but ours. Used by
 02-06."""
 
+import importlib
 import os
 import shutil
 import time
@@ -10,8 +11,10 @@ import numpy as np
 import torch
 from transformers import PrinterCallback, TrainerCallback
 
-from nbkit.run import progress
+from nbkit.run import opening, progress
 from nbkit.run.precision import training_flags
+
+LONG = 8192  # tokens per row above which post-training computes activations again, in place of keeping them
 
 
 class Progress(TrainerCallback):
@@ -41,14 +44,15 @@ class Progress(TrainerCallback):
 
 def shared_arguments(out: Path, seed: int) -> dict:
     """What every trainer of the kit sets alike: seeds for model and data order, nothing saved or reported
-    unasked, no NaN hidden from the log. Progress bars show when a person steps through; under
-    `nbkit run` (TQDM_DISABLE=1) its live line takes over."""
+    unasked (`report_to` of the stage), no NaN hidden from the log. Progress bars show when a person steps
+    through; under `nbkit run` (TQDM_DISABLE=1) its live line takes over."""
     return {
         "output_dir": str(out),
         "optim": "adamw_torch_fused",
         "logging_nan_inf_filter": False,
         "save_strategy": "no",
-        "report_to": "none",
+        "report_to": opening.report_to(),
+        "project": "nbkit",
         "disable_tqdm": os.environ.get("TQDM_DISABLE") == "1",
         "seed": seed,
         "data_seed": seed,
@@ -65,7 +69,10 @@ def run_training(trainer, label: str, key: str = "loss", **options) -> tuple[lis
     resumed = checkpoint is not None and Path(checkpoint).parent == Path(trainer.args.output_dir)
     with progress.doing(label), progress.doing("step", trainer.args.max_steps) as part:
         trainer.add_callback(Progress(label, part, resumed))
+        trainer.args.run_name = label  # what trackio and wandb call it
         trainer.train(**options)
+    if opening.report_to() == "wandb":  # the next training is a run of its own
+        importlib.import_module("wandb").finish()
     return [row for row in trainer.state.log_history if key in row], time.perf_counter() - start
 
 

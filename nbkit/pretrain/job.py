@@ -4,7 +4,7 @@ Used by 02.
     job = Job("student_fg", out="runs/fg", pools="pools", tokenizer="pools/tokenizer", plan=as_data(plan),
               batch=8, seed=0, model={"hidden": 96, "layers": 4, ...})
     result = train(job)                              # in this process
-    python -m nbkit.pretrain.job job.json          # the same as a process: what nbkit.pretrain.launch starts
+    python -m nbkit.pretrain.job job.json          # the same as a process: what `launch` starts
 
 An item of the dataset is a whole micro batch, so sequences may grow between stages inside one run of the
 Trainer, with its optimizer state, compiled graphs and checkpoints. A step reads `batch` rows over all
@@ -19,11 +19,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import AutoTokenizer, TrainingArguments
 
 from nbkit.models import load
+from nbkit.models.distributed.sharding import (
+    check_sharding,
+    check_trainer,
+    reduce_in_fp32,
+    sharding_arguments,
+    world_size,
+)
 from nbkit.models.training import can_compile, run_training, shared_arguments
 from nbkit.pretrain import throughput
 from nbkit.pretrain.checkpoint import branch, newest_valid, step_of
@@ -36,8 +41,8 @@ from nbkit.text.tokenizer import load_pool
 
 @dataclass(frozen=True)
 class Job:
-    """One training run as plain data. Everything but `micro_batch`, `save_every` and `keep_at`
-    decides the result; a checkpoint made with other values of those that do is refused.
+    """One training run as plain data. All but `micro_batch`, `save_every`, `keep_at` and
+    what saves memory decides the result; a checkpoint made with other values of those that do is refused.
 
     `model`: sizes (`models.load.Shape`), or `start_from`: a folder, known by its content, or a hub id,
     known by its name. `batch`, `micro_batch`:
@@ -47,7 +52,8 @@ class Job:
     checkpoint of another run that this one continues. `log_samples`: each
     rank logs the sha256 of every micro batch it trains on, in `<out>/samples-<rank>.jsonl`.
     `sharding`: "ddp", or "fsdp2", which splits weights, gradients and optimizer state over the devices; their
-    checkpoints do not mix.
+    checkpoints do not mix. To save memory: `activation_checkpointing` (see `sharding_arguments`), and
+    `chunked_loss`, TRL's fused head, which makes the logits in tiles.
     """
 
     name: str
@@ -71,6 +77,8 @@ class Job:
     data_id: str = ""
     log_samples: bool = False
     sharding: str = "ddp"
+    activation_checkpointing: str = "none"
+    chunked_loss: bool = False
 
 
 @dataclass(frozen=True)
@@ -180,11 +188,8 @@ def prepare(job: Job) -> Work:
     pools = {name: rows[: len(rows) - job.validation_rows] for name, rows in whole.items()}
     held_out = {name: rows[len(rows) - job.validation_rows :] for name, rows in whole.items()}
     row = next(iter(pools.values())).shape[1]
-    batch_tokens, world = job.batch * row, int(os.environ.get("WORLD_SIZE", 1))
-    if job.sharding not in ("ddp", "fsdp2") or (job.sharding == "fsdp2" and "LOCAL_RANK" not in os.environ):
-        raise ValueError(
-            f"sharding: got {job.sharding!r}, wanted 'ddp', or 'fsdp2' with launcher torchrun or srun"
-        )
+    batch_tokens, world = job.batch * row, world_size()
+    check_sharding(job.sharding)
     # Can the plan be followed on these pools, and split over these devices?
     known = identity(job, pools)
     held = {name: rows.size for name, rows in pools.items()}
@@ -222,16 +227,11 @@ def arguments_for(job: Job, work: Work) -> TrainingArguments:
         eval_strategy="steps" if job.validations else "no",
         eval_steps=max(1, steps // job.validations) if job.validations else None,
         remove_unused_columns=False,
-        fsdp=job.sharding == "fsdp2",
-        fsdp_config={"state_dict_type": "SHARDED_STATE_DICT"} if job.sharding == "fsdp2" else None,
+        **sharding_arguments(job.sharding, job.activation_checkpointing),
         **(shared_arguments(Path(job.out), job.seed) | {"save_total_limit": 2}),
     )
     arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are several processes here, never DataParallel
-    if job.sharding == "fsdp2" and arguments.bf16:
-        # accelerate's own policy reduces the gradients and returns the loss in bf16
-        arguments.fsdp_plugin_args["mixed_precision_policy"] = MixedPrecisionPolicy(
-            param_dtype=torch.bfloat16, reduce_dtype=torch.float32, output_dtype=torch.float32
-        )
+    reduce_in_fp32(arguments)
     return arguments
 
 
@@ -253,11 +253,10 @@ def build_trainer(job: Job, work: Work, model, follow: Follow) -> PretrainTraine
     # What accelerate made of it must be what was planned: it falls back silently.
     if trainer.args.world_size != work.world:
         raise RuntimeError(f"{trainer.args.world_size} processes train, {work.world} were started")
-    if trainer.is_fsdp_enabled != (job.sharding == "fsdp2"):
-        raise ValueError(
-            "sharding: accelerate has FSDP2 on GPUs only and would train DDP here without a word; use 'ddp'"
-        )
+    check_trainer(trainer, job.sharding)
     trainer.keep_at = job.keep_at
+    if job.chunked_loss:
+        trainer.chunk_loss()
     # Proof of the order, for tests: what each rank really read.
     if job.log_samples:
         Path(job.out).mkdir(parents=True, exist_ok=True)

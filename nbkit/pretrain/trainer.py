@@ -12,6 +12,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainerCallback
+from trl.trainer.utils import add_fused_lm_head
 
 from nbkit.pretrain.checkpoint import AtomicCheckpoints
 from nbkit.pretrain.order import SampleOrder
@@ -80,7 +81,19 @@ class PretrainTrainer(AtomicCheckpoints, Trainer):
         self.plan, self.batch_tokens, self.identity = plan, batch_tokens, identity
         self.unchecked: list[tuple[int, torch.Tensor]] = []  # (step, loss) since the last look
         self.sample_log: Path | None = None
+        self.chunked = False
         super().__init__(*args, **options)
+
+    def chunk_loss(self) -> None:
+        """From now on the logits of a pass are never there at once: TRL's fused head makes them in tiles, and
+        again in the backward pass."""
+        add_fused_lm_head(self.accelerator.unwrap_model(self.model))
+        self.chunked = True
+
+    def compute_loss(self, model, inputs, *args, **kwargs):
+        if self.chunked:
+            inputs = {**inputs, "fused_lm_head": True}
+        return super().compute_loss(model, inputs, *args, **kwargs)
 
     def _get_train_sampler(self, *args, **kwargs):
         # The dataset is in the plan's order already: any sampler would undo it.

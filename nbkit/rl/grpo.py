@@ -21,7 +21,7 @@ from trl import GRPOConfig, GRPOTrainer
 from nbkit._moved import once_separate
 from nbkit.models.chat_ids import token_ids
 from nbkit.models.engine import Generator, sample_seed
-from nbkit.models.training import run_training, shared_arguments
+from nbkit.models.training import LONG, run_training, shared_arguments
 from nbkit.text.tokenizer import stop_ids
 
 
@@ -141,7 +141,7 @@ def grpo(
         beta=0.0,
         mask_truncated_completions=True,
         temperature=1.0,
-        activation_checkpointing=False,
+        activation_checkpointing=settings.max_new_tokens > LONG,
         logging_steps=1,
         **shared_arguments(out, settings.seed),
     )

@@ -22,6 +22,7 @@ from nbkit.run.files import is_clutter, of_project
 if TYPE_CHECKING:  # pydantic takes 0.1 s to import; `schemas` does it where a run begins
     from nbkit.run.schemas.base import Common
 
+ACCELERATE = "accelerate"  # configurations of `accelerate launch`, beside the profiles
 SchemaT = TypeVar("SchemaT", bound="Common")
 
 
@@ -54,9 +55,9 @@ def resolve_stage(text: str) -> str:
 
 
 def profiles() -> list[str]:
-    """Profiles that have a params/ folder."""
-    folder = of_project("params")
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not is_clutter(p.name))
+    """Profiles that have a params/ folder; params/accelerate/ is none."""
+    folders = [path for path in of_project("params").iterdir() if path.is_dir()]
+    return sorted(p.name for p in folders if p.name != ACCELERATE and not is_clutter(p.name))
 
 
 def load_profile(profile: str, stage: str) -> dict[str, Any]:

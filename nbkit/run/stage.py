@@ -22,7 +22,7 @@ from typing import Any
 
 from nbkit.run import files, params, progress, provenance
 from nbkit.run.files import plain
-from nbkit.run.opening import open_folder, seed_everything, set_precision
+from nbkit.run.opening import open_folder, seed_everything, set_precision, set_tracking
 from nbkit.run.provenance import code_of, fingerprint, notebook_hash
 
 __all__ = ["Run", "begin", "end"]
@@ -102,6 +102,7 @@ class Run:
         progress.report_to(self._dir / progress.FILE)
         seed_everything(cfg.seed)
         self._precision = set_precision(cfg)
+        set_tracking(cfg, self._dir.parent / "tracking")
         git, _ = provenance.git_state()
         commit = (git["commit"] or "no commit")[:9] + ("+dirty" if git["dirty"] else "")
         torch = getattr(sys.modules.get("torch"), "__version__", "absent")

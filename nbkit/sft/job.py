@@ -1,14 +1,18 @@
-"""One supervised fine-tuning as plain data and a process of its own: what `finetune_all` starts side by side.
+"""One supervised fine-tuning as plain data and a process of its own: what `finetune_all` starts side by side,
+or on several devices.
 
     python -m nbkit.models.side_by_side nbkit.sft.job FOLDER/job.json
+    torchrun --nproc_per_node 8 -m nbkit.models.distributed.launch nbkit.sft.job FOLDER/job.json
 
 Reads `conversations.json` beside the job, leaves `model/` and `result.json`.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from nbkit.models.distributed.sharding import whole_state, world_size
 from nbkit.models.load import save
 from nbkit.models.side_by_side import MODEL, RESULT, identity
 from nbkit.run import files, progress
@@ -34,11 +38,15 @@ def main(argv: Sequence[str]) -> None:
     label, settings = path.parent.name, SFTSettings(**wanted["settings"])
     with progress.doing(label):
         options = {"out": path.parent / "trainer", "label": label, "held_out": text["held_out"]}
+        options["sharding"] = wanted.get("sharding", "ddp")
         model, tokenizer, result = finetuned(wanted["source"], text["learned"], settings, **options)
+        state = whole_state(model)  # every rank takes part; one of them saves
+        if int(os.environ.get("RANK", 0)):
+            return
         with files.atomic_dir(path.parent / MODEL) as temp:
-            save(temp, model, tokenizer, result.history)
+            save(temp, model, tokenizer, result.history, state)
             note(temp, result)
-    files.write_json(path.parent / RESULT, {"seconds": result.seconds})
+    files.write_json(path.parent / RESULT, {"seconds": result.seconds, "world_size": world_size()})
 
 
 def note(out: Path, result: SFTResult) -> None:

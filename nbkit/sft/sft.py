@@ -31,14 +31,14 @@ from trl.chat_template_utils import has_generation_markers
 
 from nbkit._moved import once_separate
 from nbkit.models.chat_ids import ids_and_offsets, rendered
+from nbkit.models.distributed import sharding as split
 from nbkit.models.load import load
-from nbkit.models.training import run_training, shared_arguments
+from nbkit.models.training import LONG, run_training, shared_arguments
 from nbkit.run import progress
 from nbkit.text.conversations import conversation
 from nbkit.text.tokenizer import CHAT_TEMPLATE
 
 IGNORE = -100
-LONG = 8192  # tokens per row above which activations are computed again instead of kept
 
 
 @dataclass(frozen=True)
@@ -222,10 +222,18 @@ def sft(
     out: Path,
     label: str = "sft",
     held_out: Sequence[list[dict] | dict] = (),
+    sharding: str = "ddp",
 ) -> SFTResult:
     """Fine-tune `model` in place; the loss is the mean over all learned tokens of a step. `out`: folder of
     the trainer's files; `label` names the run in the progress line. The loss on `held_out` conversations is
-    measured ten times: where it is flat, more steps would not help. Raises ValueError as `encode` does."""
+    measured ten times: where it is flat, more steps would not help. Under torchrun every process takes its
+    part of the rows of a step, and `sharding` ("ddp", "fsdp2") says how the weights are split. Raises
+    ValueError as `encode` does, and for a batch that does not split over the processes."""
+    split.check_sharding(sharding)
+    if settings.batch % (world := split.world_size()):
+        raise ValueError(
+            f"batch: {settings.batch} rows a step do not split over {world} processes; take a multiple"
+        )
     # Conversations become rows of tokens; their number and `epochs` give the number of steps.
     encoded, dropped = encode(conversations, tokenizer, settings.max_length)
     packed = _packed(encoded, settings.max_length)
@@ -236,7 +244,7 @@ def sft(
         print(f"{label}: {remark}")
     arguments = SFTConfig(
         max_steps=steps,
-        per_device_train_batch_size=min(settings.batch, len(packed)),
+        per_device_train_batch_size=max(1, min(settings.batch, len(packed)) // world),
         learning_rate=settings.lr,
         lr_scheduler_type="cosine",
         warmup_steps=max(1, steps // 20),
@@ -244,13 +252,15 @@ def sft(
         packing=attention is not None,
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
-        activation_checkpointing=settings.max_length > LONG,
         logging_steps=max(1, steps // 50),
         eval_strategy="steps" if held_out else "no",
         eval_steps=max(1, steps // 10),
         prediction_loss_only=True,
+        **split.sharding_arguments(sharding, "layers" if settings.max_length > LONG else "none"),
         **shared_arguments(out, settings.seed),
     )
+    arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are several processes, never DataParallel
+    split.reduce_in_fp32(arguments)
     # Train in rows, or packed by TRL where FlashAttention keeps conversations apart.
     shared = dict(args=arguments, train_dataset=packed, processing_class=tokenizer)
     if held_out:
@@ -258,11 +268,13 @@ def sft(
         shared["eval_dataset"] = _packed(kept, settings.max_length)
     if attention is None:
         trainer = RowPackedTrainer(model, data_collator=RowPacked(tokenizer.pad_token_id), **shared)
+        split.check_trainer(trainer, sharding)
         history, seconds = run_training(trainer, label)
     else:
         before = model.config._attn_implementation
         model.set_attn_implementation(attention)
         trainer = SFTTrainer(model, **shared)
+        split.check_trainer(trainer, sharding)
         history, seconds = run_training(trainer, label)
         model.set_attn_implementation(before)
     # What was learned from, to report.
@@ -277,8 +289,8 @@ def finetuned(
     source: str | Path, conversations: Sequence, settings: SFTSettings, **options
 ) -> tuple[Any, Any, SFTResult]:
     """(model, tokenizer, result) of the model at `source` after fine-tuning; nothing is saved. The tokenizer
-    has a chat template that marks the assistant's tokens. `options` (out, label, held_out) go to `sft`.
-    Raises as `load` and `sft` do."""
+    has a chat template that marks the assistant's tokens. `options` (out, label, held_out, sharding) go to
+    `sft`. Raises as `load` and `sft` do."""
     model, tokenizer = load(source)
     tokenizer = with_markers(tokenizer)
     return model, tokenizer, sft(model, tokenizer, conversations, settings, **options)

@@ -90,6 +90,28 @@ def test_two_ranks_read_the_same_and_learn_the_same(trained):
     assert all(torch.allclose(first[name], second[name], atol=1e-2) for name in first)
 
 
+@pytest.mark.parametrize(
+    "saving",
+    [{"chunked_loss": True}, {"activation_checkpointing": "layers"}],
+    ids=["chunked", "layers"],
+)
+def test_what_saves_memory_changes_no_loss(pools, trained, tmp_path, saving):
+    saved = run(pools, tmp_path / "saved", 1, validations=2, validation_rows=16, **saving)
+    plain = run(pools, tmp_path / "plain", 1, validations=2, validation_rows=16)
+    assert losses(saved) == pytest.approx(losses(plain), rel=1e-3) and rates(saved) == rates(plain)
+    for ours, theirs in zip(saved["validation"], plain["validation"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_tiles_of_logits_over_two_ranks_and_from_a_plain_checkpoint(pools, trained, tmp_path):
+    folder, results = trained
+    two = run(pools, tmp_path / "two", 2, chunked_loss=True, activation_checkpointing="layers")
+    assert losses(two) == pytest.approx(losses(results[1]), rel=1e-3)
+    rest = run(pools, from_step_6(folder / "1", tmp_path), 1, chunked_loss=True)  # no part of the identity
+    assert rest["resumed_at"] == 6 and losses(rest) == pytest.approx(losses(results[1]), rel=1e-3)
+
+
 @pytest.mark.slow
 def test_two_ranks_stay_together_over_a_hundred_steps(pools, tmp_path):
     one, two = (run(pools, tmp_path / str(n), n, steps=100) for n in (1, 2))

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from nbkit.models.distributed import launch as models_launch
 from nbkit.models.side_by_side import clean_up
 from nbkit.pretrain import launch
 from nbkit.pretrain.job import Job
@@ -150,17 +151,73 @@ def test_the_command_of_srun(monkeypatch, tmp_path):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "16")
     monkeypatch.setenv("NBKIT_RDZV_HOST", "node1")
-    command = launch._torchrun("srun", 4, 2, tmp_path)
+    command = models_launch._torchrun("srun", 4, 2, tmp_path)
     assert command[:7] == ["srun", "--nodes", "2", "--ntasks", "2", "--ntasks-per-node", "1"]
     assert command[command.index("--cpus-per-task") + 1] == "16"
-    assert command == launch._torchrun("srun", 4, 2, tmp_path), "every node must find the same port"
+    assert command == models_launch._torchrun("srun", 4, 2, tmp_path), "every node must find the same port"
     assert command[command.index("--nproc_per_node") + 1] == "4" and "node1:" in command[-1]
+
+
+@pytest.fixture
+def scontrol(tmp_path, monkeypatch):
+    """A scontrol that knows one node, whose name does not resolve."""
+    script = tmp_path / "scontrol"
+    script.write_text(
+        '#!/bin/sh\n[ "$2" = hostnames ] && echo no-such-host.invalid || echo "  NodeAddr=127.0.0.1 NodeHostName=x"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "no-such-host.invalid")
+    monkeypatch.delenv("NBKIT_RDZV_HOST", raising=False)
+    return script
+
+
+def test_a_first_node_whose_name_does_not_resolve_is_found_by_its_address(scontrol):
+    assert models_launch._head() == "127.0.0.1"
+
+
+def test_a_first_node_that_cannot_be_found_is_told(scontrol):
+    scontrol.write_text(scontrol.read_text().replace("127.0.0.1", "also-not.invalid"))
+    with pytest.raises(ValueError, match="does not resolve, .* set NBKIT_RDZV_HOST"):
+        models_launch._head()
+
+
+def test_the_port_can_be_set(monkeypatch, tmp_path):
+    assert 20_000 <= models_launch._port(tmp_path) < 40_000
+    monkeypatch.setenv("NBKIT_RDZV_PORT", "29500")
+    assert models_launch._port(tmp_path) == 29_500
+    monkeypatch.setenv("NBKIT_RDZV_PORT", "80")
+    with pytest.raises(ValueError, match="NBKIT_RDZV_PORT: got '80', wanted a number from 1024"):
+        models_launch._port(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("RuntimeError: ... EADDRINUSE", "NBKIT_RDZV_PORT"),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to", "nbkit plan"),
+        ("RendezvousTimeoutError", "NBKIT_RDZV_HOST"),
+        ("KeyError: 3", ""),
+    ],
+)
+def test_known_troubles_are_told_with_what_helps(line, remedy):
+    told = models_launch._remedy(["first", line])
+    assert remedy in told and bool(told) == bool(remedy)
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    models_launch.check("torchrun", 2, 1)
+    with pytest.raises(ValueError, match="processes: got 8, but this node shows 2 GPUs"):
+        models_launch.check("torchrun", 8, 1)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    models_launch.check("torchrun", 8, 1)  # on the processor
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(
     not shutil.which("sinfo") or subprocess.run(["sinfo"], capture_output=True).returncode != 0,
-    reason="no Slurm is up (../shared/slurm/up.sh starts one)",
+    reason="no Slurm is up (tests/cluster/up.sh starts one)",
 )
 def test_two_nodes_of_a_real_slurm(module, tmp_path):
     code = (

@@ -4,7 +4,7 @@
 report is silent.
 """
 
-from nbkit.run.schemas.base import Common, Computing, par
+from nbkit.run.schemas.base import Common, Training, check_devices, par
 
 
 class DataMix(Common):
@@ -66,7 +66,7 @@ class DataMix(Common):
             )
 
 
-class Pretrain(Computing):
+class Pretrain(Training):
     hidden: int = par(96, "student width", lo=16)
     layers: int = par(4, "student layers", lo=1)
     heads: int = par(4, "student attention heads", lo=1)
@@ -104,6 +104,15 @@ class Pretrain(Computing):
         choices=["ddp", "fsdp2"],
         role="fixed",
     )
+    activation_checkpointing: str = par(
+        "none",
+        "computed again in the backward pass: none, layers, or offload (and kept in the host's memory)",
+        choices=["none", "layers", "offload"],
+        role="fixed",
+    )
+    chunked_loss: bool = par(
+        False, "logits in tiles, never all at once: for large vocabularies", role="fixed"
+    )
     peak_lr: float = par(2e-3, "stable learning rate of the student", lo=0.0, hi=1.0)
     big_peak_lr: float = par(6e-4, "stable learning rate of baseline and teacher", lo=0.0, hi=1.0)
     final_lr: float = par(
@@ -130,13 +139,7 @@ class Pretrain(Computing):
             raise ValueError(f"final_lr: got {self.final_lr}, wanted at most the peak rates")
         if "teacher" in self.arms and "baseline_10x" not in self.arms:
             raise ValueError("arms: 'teacher' continues 'baseline_10x'; add it, or leave the teacher out")
-        if self.launcher == "inline" and self.processes * self.nodes > 1:
-            raise ValueError(
-                f"launcher: 'inline' is one process, got processes={self.processes}, nodes={self.nodes}; "
-                "use torchrun (one node) or srun"
-            )
-        if self.sharding == "fsdp2" and self.launcher == "inline":
-            raise ValueError("sharding: 'fsdp2' splits weights over processes; use launcher torchrun or srun")
+        check_devices(self)
 
     def upstream(self) -> tuple[str, ...]:
         return ("01_data_mix",)

@@ -1,0 +1,1 @@
+"""What a profile will take before it runs: FLOPs, memory, hours, cost, disk. `nbkit plan` prints it."""

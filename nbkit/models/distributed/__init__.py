@@ -1,0 +1,1 @@
+"""Training on several devices: how processes are started, and how weights are split over them."""
