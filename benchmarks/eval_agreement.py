@@ -130,7 +130,7 @@ def written(
         marks = zip((r.marks[0].value for r in result.records), theirs["flexible-extract"], strict=True)
         pairs = [(a, b) for a, b in marks if a is not None]
         found["our verifier against flexible-extract"] = rates(*zip(*pairs, strict=True))
-    # A copy: the harness writes in our number format, and from now on the model is asked by it alone.
+    # The harness writes in the number format of our engine.
     half = target.number_format == "bf16"
     model = copy.deepcopy(target.model).to(torch.bfloat16 if half else torch.float32)
     harness = HFLM(pretrained=model, tokenizer=target.tokenizer, batch_size=target.batch)
@@ -149,9 +149,7 @@ def written(
     texts, report["speed"]["theirs"] = [row["text"] for row in rows], their_speed(rows)
     theirs = their_marks(name, task, texts)
     per_question = [metric for metric in theirs if not metric.startswith("instruction")]
-    report["each its own texts"] = {
-        metric: rates(ours[metric][:own], theirs[metric]) for metric in per_question
-    }
+    report["own_texts"] = {metric: rates(ours[metric][:own], theirs[metric]) for metric in per_question}
     report["same_texts"] = float(np.mean([a == b for a, b in zip(result.texts, texts, strict=False)]))
     return report
 
