@@ -45,6 +45,7 @@ from nbkit.evals.score import paired_difference
 from nbkit.models.chat_ids import token_ids
 from nbkit.models.engine import render
 from nbkit.run import files
+from nbkit.run.precision import dtype
 
 SCORED, WRITTEN = ("arc_challenge", "arc_easy", "hellaswag"), ("gsm8k", "ifeval")
 STEP = 10  # questions between two writes of the journal
@@ -130,9 +131,10 @@ def written(
         marks = zip((r.marks[0].value for r in result.records), theirs["flexible-extract"], strict=True)
         pairs = [(a, b) for a, b in marks if a is not None]
         found["our verifier against flexible-extract"] = rates(*zip(*pairs, strict=True))
-    # The harness writes in the number format of our engine.
-    half = target.number_format == "bf16"
-    model = copy.deepcopy(target.model).to(torch.bfloat16 if half else torch.float32)
+    # The harness writes in the number format of our engine: weights only, as transformers loads them.
+    model = copy.deepcopy(target.model)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype())
     harness = HFLM(pretrained=model, tokenizer=target.tokenizer, batch_size=target.batch)
     report = {
         "metrics": found,
