@@ -148,7 +148,8 @@ def evaluation(reference: Reference) -> str:
     return "\n\n".join(
         [
             "SmolLM2-135M-Instruct by `nbkit eval` and by lm-evaluation-harness "
-            f"{agreed['lm_eval']}. ARC and HellaSwag: each its own log-likelihoods. GSM8K and IFEval: our answers, marked by both.",
+            f"{agreed['lm_eval']}. ARC and HellaSwag: each its own "
+            "log-likelihoods. GSM8K and IFEval: our answers, marked by both.",
             table(heads, rows),
             "GSM8K and IFEval again, each program with its own answers (both in "
             f"{agreed['generated_in']}, greedy):",
@@ -157,7 +158,8 @@ def evaluation(reference: Reference) -> str:
             table(["set", "ours", "lm-eval", "ratio", "same prompt", "same tokens"], speeds),
             f"Skill questions: {skills['questions']:,} at k = {skills['k']} by a checkpoint of `small` in "
             f"{clock(skills['wall_s'])} on {skills['threads']} threads "
-            f"({skills['answers_per_s']:.0f} answers a second, {percent(skills['stopped'])} of which ended by themselves).",
+            f"({skills['answers_per_s']:.0f} answers a second, "
+            f"{percent(skills['stopped'])} of which ended by themselves).",
         ]
     )
 
