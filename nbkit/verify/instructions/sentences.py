@@ -13,8 +13,8 @@ def _listed(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-# Words that end in a point inside a sentence, as Punkt learned them from newspapers: it knows no "e.g.", "i.e."
-# or "etc.", after which it ends a sentence. Lower case, without the last point.
+# Words that end in a point inside a sentence, as Punkt learned them from newspapers: it knows no "e.g.",
+# "i.e." or "etc.", after which it ends a sentence. Lower case, without the last point.
 _ABBREVIATIONS = _listed(
     "adm ala ariz aug ave bros calif chg cie co col colo conn corp cos ct dec dr feb fla fri ft ga gen"
     " ill inc jan jr kan ky lt ltd maj messrs mg mich minn mr mrs ms nev nov oct ok okla ore pa ph.d prof"
