@@ -135,6 +135,8 @@ def evaluation(reference: Reference) -> str:
     # One row for each metric that both compute: of the same log-likelihoods, or the same texts.
     rows, own, speeds = [], [], []
     for name, words in _AGREED.items():
+        if name not in agreed["parts"]:
+            continue
         part = agreed["parts"][name]
         rows += [_agreement(words, metric, found) for metric, found in part["metrics"].items()]
         own += [_agreement(words, metric, found) for metric, found in part.get("own_texts", {}).items()]
