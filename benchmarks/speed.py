@@ -1,8 +1,9 @@
-"""Speed of training and generation, each beside its plain alternative, and of the jail: medians and ratios.
+"""Speed of training and generation, each beside its plain alternative, of the jail, and of an evaluation.
 
 .venv/bin/python benchmarks/speed.py  # the student of `small`, a laptop CPU
 .venv/bin/python benchmarks/speed.py --hidden 256 --layers 6 --mlp 768 --vocab 2048 --batch 16 --compile
 .venv/bin/python benchmarks/speed.py --hidden 1536 --layers 24 --context 2048 --batch 16 --compile  # GPU
+.venv/bin/python benchmarks/speed.py --evaluate outputs/small/04_sft_overall/sft --out eval_speed.json
 """
 
 import argparse
@@ -20,14 +21,16 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 
+from nbkit.evals.evaluate import evaluate
 from nbkit.models.engine import Generator
-from nbkit.models.load import Shape, new_model, parameters
+from nbkit.models.load import Shape, load, new_model, parameters
 from nbkit.models.training import run_training
 from nbkit.pretrain import throughput
 from nbkit.pretrain.job import Job, train
 from nbkit.pretrain.order import SampleOrder
 from nbkit.pretrain.plan import Stage, as_data
 from nbkit.pretrain.trainer import MicroBatches
+from nbkit.run import files
 from nbkit.run.precision import has_bf16, precision
 from nbkit.tasks import world
 from nbkit.text.tokenizer import pack, save_pool, train_tokenizer
@@ -212,6 +215,36 @@ def jail() -> None:
         print(f"jail: not measured, {error}")
 
 
+def evaluation(options) -> None:
+    """A checkpoint answers --questions held-out questions --k times each, and is graded, as 07 does it."""
+    from nbkit.verify.jail.jail import Jail  # noqa: PLC0415 (this part only)
+
+    tasks = world.eval_tasks(options.questions, "operands")
+    model, tokenizer = load(options.evaluate)
+    # From here on everything counts: the weight copy, the jail's start, generating and grading.
+    started, cpu = time.perf_counter(), time.process_time()
+    with Jail() as jail:
+        result = evaluate(Generator(model, tokenizer), tasks, "chat", jail, options.k, max_new_tokens=96)
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    found = {
+        "model": options.evaluate,
+        "parameters": parameters(model),
+        "questions": len(tasks),
+        "k": options.k,
+        "wall_s": seconds,
+        "cpu_s": cpu,
+        "answers_per_s": len(tasks) * options.k / seconds,
+        "accuracy": result.overall.dict(),
+        "stopped": result.stopped,
+        "infra": result.infra,
+        "precision": precision(),
+        "threads": torch.get_num_threads(),
+    }
+    print(f"evaluation: {len(tasks)} questions x {options.k} in {seconds:.0f} s, {result.overall}")
+    if options.out:
+        files.write_json(options.out, files.plain(found))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -222,7 +255,16 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="torch.compile our side")
     parser.add_argument("--only-training", action="store_true")
     parser.add_argument("--only-generation", action="store_true")
+    parser.add_argument(
+        "--evaluate", default="", metavar="MODEL", help="time an evaluation of it, and no more"
+    )
+    parser.add_argument("--questions", type=int, default=2000, help="of that evaluation")
+    parser.add_argument("--k", type=int, default=8, help="answers to each of them")
+    parser.add_argument("--out", default="", help="where that evaluation's numbers go, as JSON")
     options = parser.parse_args()
+    if options.evaluate:
+        evaluation(options)
+        return
     tokenizer = train_tokenizer([d["text"] for d in world.corpus(2000)], options.vocab)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads")

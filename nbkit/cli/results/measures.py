@@ -1,4 +1,5 @@
-"""Sections of the results page about the filter, the verifiers and a real model. Each returns Markdown."""
+"""Sections of the results page about the filter, the verifiers, evaluation and a real model. Each returns
+Markdown."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nbkit.cli.results.reference import Reference
-from nbkit.cli.results.text import percent, plain, points, share, table
+from nbkit.cli.results.text import clock, percent, plain, points, share, table
 
 _PAIRS = {
     "convincing_args": "arguments, 32 topics",
@@ -21,6 +22,13 @@ _WAYS = {
     "format": "format only",
     "length": "length alone",
     "0-9, lengths within 25%": "0-9, lengths within 25%",
+}
+_AGREED = {
+    "arc_challenge": "ARC-Challenge",
+    "arc_easy": "ARC-Easy",
+    "hellaswag": "HellaSwag",
+    "gsm8k": "GSM8K",
+    "ifeval": "IFEval",
 }
 _HELD_OUT = {"held_out": "held-out pairs", "math-verify's tests": "Math-Verify's own tests", "gsm8k": "GSM8K"}
 
@@ -119,6 +127,48 @@ def _passed(sets: Mapping[str, Mapping[str, int]]) -> str:
 def _answer_cells(found: Mapping[str, Any]) -> list[Any]:
     rates = [share(found[k], 1, "rate") for k in ("agreement", "false_positive", "false_negative")]
     return [found["agreement"]["n"], *rates, found["median_ms"]]
+
+
+def evaluation(reference: Reference) -> str:
+    """Agreement with lm-evaluation-harness, and how fast both are."""
+    agreed = reference.read("benchmarks/eval_agreement.json")
+    # One row for each metric that both compute: of the same log-likelihoods, or the same texts.
+    rows, own, speeds = [], [], []
+    for name, words in _AGREED.items():
+        if name not in agreed["parts"]:
+            continue
+        part = agreed["parts"][name]
+        rows += [_agreement(words, metric, found) for metric, found in part["metrics"].items()]
+        own += [_agreement(words, metric, found) for metric, found in part.get("own_texts", {}).items()]
+        pace = [part["speed"].get(side) for side in ("ours", "theirs")]
+        cells = [f"{one['per_s']:.2f} (n={one['questions']})" if one else "-" for one in pace]
+        ratio = f"{pace[0]['per_s'] / pace[1]['per_s']:.1f}" if all(pace) else "-"
+        prompts = part["prompts"]
+        speeds.append([words, *cells, ratio, percent(prompts["texts"], 1), percent(prompts["tokens"], 1)])
+    heads = ["set", "mark", "n", "ours", "lm-eval", "difference, points", "same verdict"]
+    skills = reference.read("benchmarks/eval_speed.json")
+    return "\n\n".join(
+        [
+            "SmolLM2-135M-Instruct by `nbkit eval` and by lm-evaluation-harness "
+            f"{agreed['lm_eval']}. ARC and HellaSwag: each its own "
+            "log-likelihoods. GSM8K and IFEval: our answers, marked by both.",
+            table(heads, rows),
+            "GSM8K and IFEval again, each program with its own answers (both in "
+            f"{agreed['generated_in']}, greedy):",
+            table(heads, own),
+            "Questions per second of one CPU core, and prompts that are the same:",
+            table(["set", "ours", "lm-eval", "ratio", "same prompt", "same tokens"], speeds),
+            f"Skill questions: {skills['questions']:,} at k = {skills['k']} by a checkpoint of `small` in "
+            f"{clock(skills['wall_s'])} on {skills['threads']} threads "
+            f"({skills['answers_per_s']:.0f} answers a second, "
+            f"{percent(skills['stopped'])} of which ended by themselves).",
+        ]
+    )
+
+
+def _agreement(words: str, metric: str, found: Mapping[str, Any]) -> list[Any]:
+    shares = [percent(found[side], 1) for side in ("ours", "theirs")]
+    return [words, metric, found["n"], *shares, points(found["difference"]), percent(found["same"], 1)]
 
 
 def real_model(reference: Reference) -> str:

@@ -30,6 +30,7 @@ SECTIONS = (
     ("DPD", training.dpd),
     ("Reinforcement learning", training.rl),
     ("Verifiers", measures.verifiers),
+    ("Evaluation", measures.evaluation),
     ("A real model", measures.real_model),
     ("Where the numbers come from", measures.sources),
 )

@@ -13,13 +13,21 @@ def _listed(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-# Words that end in a point inside a sentence. Lower case, without the last point.
+# Words that end in a point inside a sentence, as Punkt learned them from newspapers: it knows no "e.g.",
+# "i.e." or "etc.", after which it ends a sentence. Lower case, without the last point.
 _ABBREVIATIONS = _listed(
-    "a.m adm al apr apt assn aug ave b.c bros c.f ca capt cf cie co col conn corp d.c dec dept dr e.g est etc"
-    " feb fig fla fri ft ga gen gov hon i.e inc jan jr lt ltd maj mass mich minn mon mr mrs ms mt nev nov"
-    " oct okla ore p.m pa ph.d pp prof r.i rep rev s.c sat sen sep sept sgt sr st tenn tex u.k u.n u.s u.s.a"
-    " va vol vs vt wash wed wis"
+    "adm ala ariz aug ave bros calif chg cie co col colo conn corp cos ct dec dr feb fla fri ft ga gen"
+    " ill inc jan jr kan ky lt ltd maj messrs mg mich minn mr mrs ms nev nov oct ok okla ore pa ph.d prof"
+    " rep reps sen sep sept sr st sw tenn tues u.s.a u.s.s.r va vs vt w.va wash wed wis yr"
 )
+_LETTERED = _listed(
+    "a.a a.c a.d a.g a.h a.m a.m.e a.s a.t b.f b.v c.i.t c.o.m.b c.v d.c d.h d.w e.f e.h e.l e.m f.g f.j"
+    " g.d g.f g.k h.c h.f h.m i.m.s j.b j.c j.j j.k j.p j.r l.a l.f l.p m.b.a m.d.c m.j n.c n.d n.h n.j"
+    " n.m n.v n.y p.a.m p.m r.a r.h r.i r.j r.k r.t s.a s.a.y s.c s.g s.p.a s.s t.j u.k u.n u.s w.c w.r"
+    " w.w"
+)
+_SHORT = _ABBREVIATIONS | _LETTERED
+_LETTERS = frozenset("cdefghklmnprstvw")  # which Punkt takes for abbreviations, and not for initials alone
 # Common words, which begin with a capital only at the start of a sentence.
 _COMMON = _listed(
     "a about after all also although an and another any are as at because before but by can do each even"
@@ -28,14 +36,15 @@ _COMMON = _listed(
     " since so some such that the their then there these they third this those though through to today"
     " together under until was we what when where whether which while who why will with without you your"
 )
-_END = re.compile(r"""\S*[.?!](?=(?P<closed>[)";}\]*:@'({\[!?])|\s+(?P<next>\S+))""")
+_END = re.compile(r"""\S*[.?!](?=(?P<closed>[)";}\]*:@'({\[!?‘’“”«»])|\s+(?P<next>\S+))""")
 _WORD = re.compile(
     r"""-{2,}|\.{2,}|(?:\.\s){2,}\.|(?=[^("`{\[:;&#*@)}\]\-,])\S+?"""
-    r"""(?=\s|$|[)";}\]*:@'({\[!?]|-{2,}|\.{2,}|(?:\.\s){2,}\.|,(?=$|\s|[)";}\]*:@'({\[!?]|-{2,}|\.{2,}))|\S"""
+    r"""(?=\s|$|[)";}\]*:@'({\[!?‘’“”«»]|-{2,}|\.{2,}|(?:\.\s){2,}\."""
+    r"""|,(?=$|\s|[)";}\]*:@'({\[!?‘’“”«»]|-{2,}|\.{2,}))|\S"""
 )
 _NUMBER = re.compile(r"-?[.,]?\d[\d,.\-]*\.?")
 _INITIAL = re.compile(r"[^\W\d]\.")
-_CLOSING = re.compile(r"""["')\]}]+?(?:\s+|(?=--)|$)""")
+_CLOSING = re.compile(r"""["')\]}‘’“”«»]+?(?:\s+|(?=--)|$)""")
 
 
 def count_sentences(text: str) -> int:
@@ -73,9 +82,9 @@ def _ends(word: str, after: str) -> bool:
         # An ellipsis ends a sentence only where a common word with a capital follows.
         return word.endswith("..") and _starts(after)
     kind = word[:-1].lower()
-    abbreviated = kind in _ABBREVIATIONS or kind.rpartition("-")[2] in _ABBREVIATIONS
+    abbreviated = not _SHORT.isdisjoint((kind, kind.rpartition("-")[2]))
     if _INITIAL.fullmatch(word):
-        return _starts(after)
+        return kind not in _LETTERS and _starts(after)
     if _NUMBER.fullmatch(word):
         return not after[:1].islower()
     return _starts(after) if abbreviated else True

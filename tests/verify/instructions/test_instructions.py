@@ -110,8 +110,12 @@ def test_unusable_instructions(name, kwargs, told):
         ("One. Two! Three?", 3),
         ("Dr. Smith paid 3.50 dollars. He left.", 2),
         ("It is 5 p.m. now", 1),
-        ("J. Smith and e.g. others came.", 1),
+        ("J. Smith and others came.", 1),
+        ("A title, e.g. <<this>>, etc. please.", 3),  # Punkt does not know these two
+        ("J.K. Rowling wrote it. A P.S. follows.", 3),
+        ("A value of n. However, it is small.", 1),
         ('He said "Stop." Then he left.', 2),
+        ("He said “Stop.” Then he left.", 2),
         ("Wait... what is it?", 1),
         ("Wait... The end.", 2),
         ("no end", 1),
