@@ -182,7 +182,7 @@ class Distil(Training):
     max_length: int = par(256, "tokens per response with its prompt", lo=32)
     max_new_tokens: int = par(96, "generation limit, tokens", lo=1)
     against: list[str] = par(
-        ["dpo"],
+        [],
         "what DPD is compared with besides SFT continued, at equal samples and steps",
         choices=["dpo", "kl_positive", "kl_both", "dckd", "skewed", "on_policy", "kl_on_policy"],
     )
