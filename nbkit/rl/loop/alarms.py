@@ -95,8 +95,8 @@ class Alarms:
             found.append(f"completions are {ratio:.1f} times as long as at the start")
         if entropy < self.limits.entropy * first_entropy:
             found.append(
-                f"entropy fell from {first_entropy:.3f} to {entropy:.3f} nats a token: the policy samples one "
-                "answer only"
+                f"entropy fell from {first_entropy:.3f} to {entropy:.3f} nats a token: the policy samples "
+                "one answer only"
             )
         return found
 
