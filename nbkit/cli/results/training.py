@@ -228,5 +228,5 @@ def _moves(found: Mapping[str, Any]) -> str:
     rows = [[name, *(points(of[m]) for m in measures)] for name, of in found["moves"].items()]
     n = next(iter(found["moves"].values()))[measures[0]]["n"]
     wins = ", ".join(f"by the {who} {share(value)}" for who, value in found["wins"].items())
-    note = f"n={n} questions in the first row. Win rate of the last policy against the start of its stage: {wins}."
+    note = f"n={n} questions in the first row. Win rate against the start of the last stage: {wins}."
     return table(["change on fresh questions, points", *measures], rows) + "\n\n" + note

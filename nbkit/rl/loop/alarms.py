@@ -23,8 +23,8 @@ class Limits:
     `failures`: share of completions whose grader failed. `gap`: mean absolute difference, in nats per token,
     of the sampler's and the trainer's log-probabilities (bf16 alone makes about 0.01). `cut`: share of
     completions that ran into the generation limit. `held`: share of tokens whose ratio the clip holds back.
-    `drift`: mean length over that of the first steps, either way. `entropy`: share of the entropy of the
-    first steps that must be left."""
+    `drift`: mean length of the last steps over that of the first, either way. `entropy`: share of the
+    entropy of the first steps that must be left."""
 
     failures: float = 0.01
     gap: float = 0.05
@@ -45,7 +45,7 @@ class Alarms:
         """Words for what is wrong at this step; [] for nothing. Raises GraderError after PATIENCE steps
         without any reward."""
         self.rows.append(row)
-        return [*self._rewards(), *self._measures(row), *self._drifts(row)]
+        return [*self._rewards(), *self._measures(row), *self._drifts()]
 
     def _rewards(self) -> list[str]:
         last = self.rows[-PATIENCE:]
@@ -82,20 +82,21 @@ class Alarms:
             found.append(f"the clip holds back {row['held']:.0%} of the tokens: lower lr or updates")
         return found
 
-    def _drifts(self, row: Mapping) -> list[str]:
-        if len(self.rows) <= PATIENCE:
+    def _drifts(self) -> list[str]:
+        if len(self.rows) < 2 * PATIENCE:
             return []
-        # Against the mean of the first steps: a single step is noisy.
-        first = {
-            name: sum(r[name] for r in self.rows[:PATIENCE]) / PATIENCE for name in ("length", "entropy")
-        }
-        found, ratio = [], row["length"] / max(first["length"], 1e-9)
+        # Means over the first and the last steps: the questions of a single step make it long or short.
+        (length, entropy), (first_length, first_entropy) = (
+            [sum(row[name] for row in rows) / PATIENCE for name in ("length", "entropy")]
+            for rows in (self.rows[-PATIENCE:], self.rows[:PATIENCE])
+        )
+        found, ratio = [], length / max(first_length, 1e-9)
         if not 1 / self.limits.drift <= ratio <= self.limits.drift:
             found.append(f"completions are {ratio:.1f} times as long as at the start")
-        if row["entropy"] < self.limits.entropy * first["entropy"]:
+        if entropy < self.limits.entropy * first_entropy:
             found.append(
-                f"entropy fell from {first['entropy']:.3f} to {row['entropy']:.3f} nats a token: the policy "
-                "samples one answer only"
+                f"entropy fell from {first_entropy:.3f} to {entropy:.3f} nats a token: the policy samples "
+                "one answer only"
             )
         return found
 

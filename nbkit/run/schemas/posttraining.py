@@ -242,14 +242,14 @@ class Reinforce(Training):
     pass_samples: int = par(16, "samples per question of the filter", lo=2, source="report")
     pass_low: float = par(0.1, "keep questions above this pass rate", lo=0.0, hi=1.0, source="report")
     pass_high: float = par(0.9, "keep questions below this pass rate", lo=0.0, hi=1.0, source="report")
-    refilter: int = par(10, "steps between two applications of the filter during training; 0: none", lo=0)
+    refilter: int = par(15, "steps between two applications of the filter during training; 0: none", lo=0)
     explore: float = par(0.15, "share of questions from outside the band, easy ones too", lo=0.0, hi=1.0)
-    group: int = par(16, "completions per question", lo=2, source="report")
+    group: int = par(8, "completions per question; the report has 16", lo=2)
     prompts_per_step: int = par(8, "questions per step", lo=1)
-    stem_steps: int = par(30, "steps of stage 1", lo=1)
-    code_steps: int = par(12, "steps of stage 2", lo=1)
-    preference_steps: int = par(8, "steps of stage 3", lo=1)
-    lr: float = par(2e-4, "peak learning rate of STEM and code, linear to 0", lo=0.0, hi=1.0)
+    stem_steps: int = par(60, "steps of stage 1", lo=1)
+    code_steps: int = par(24, "steps of stage 2", lo=1)
+    preference_steps: int = par(10, "steps of stage 3", lo=1)
+    lr: float = par(1e-4, "peak learning rate of STEM and code, linear to 0", lo=0.0, hi=1.0)
     preference_lr: float = par(
         5e-5, "peak learning rate of the preference stage, linear to 0", lo=0.0, hi=1.0
     )
@@ -262,21 +262,21 @@ class Reinforce(Training):
         "what the loss is divided by: constant (a token counts alike everywhere), token or sequence",
         choices=["constant", "token", "sequence"],
     )
-    look_every: int = par(10, "steps between two looks at the score that chooses the checkpoint", lo=1)
+    look_every: int = par(15, "steps between two looks at the score that chooses the checkpoint", lo=1)
     look_questions: int = par(
         64, "held-back training questions of that score; twice as many guard the rest", lo=2
     )
     look_samples: int = par(4, "answers to each of them", lo=1)
-    save_every: int = par(5, "steps between two checkpoints that an interrupted stage goes on from", lo=1)
+    save_every: int = par(10, "steps between two checkpoints that an interrupted stage goes on from", lo=1)
     judge_pairs: int = par(2_000, "preference pairs that train the pairwise model", lo=16)
     judge_epochs: float = par(2.0, "passes over the pairs", lo=0.01)
     judge_lr: float = par(1e-3, "peak learning rate of the pairwise model", lo=0.0, hi=1.0)
-    references: int = par(2, "answers of the stage's start that a completion is compared with", lo=1)
+    references: int = par(1, "answers of the stage's start that a completion is compared with", lo=1)
     batch: int = par(8, "packed rows per step of the pairwise model", lo=1)
     max_length: int = par(256, "tokens per packed row of the pairwise model", lo=32)
     max_new_tokens: int = par(96, "generation limit, tokens", lo=1)
-    measure_questions: int = par(40, "fresh held-out questions per domain, for what each stage did", lo=2)
-    measure_samples: int = par(8, "answers to each of them, at each temperature", lo=1)
+    measure_questions: int = par(30, "fresh held-out questions per domain, for what each stage did", lo=2)
+    measure_samples: int = par(4, "answers to each of them, at each temperature", lo=1)
     eval_questions: int = par(300, "held-out questions", lo=4)
 
     def check(self) -> None:

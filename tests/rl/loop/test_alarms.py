@@ -39,13 +39,24 @@ def test_equal_rewards_are_told_after_three_steps(value):
         ({"gap": 0.2}, "sampler and trainer differ by 0.200 nats a token"),
         ({"cut": 0.3}, "30% of the completions ran into max_new_tokens"),
         ({"held": 0.5}, "the clip holds back 50% of the tokens"),
+    ],
+)
+def test_each_alarm_rings(change, words):
+    (said,) = told(change)
+    assert said.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
         ({"length": 90.0}, "completions are 2.2 times as long as at the start"),
         ({"length": 10.0}, "completions are 0.2 times as long as at the start"),
         ({"entropy": 0.1}, "entropy fell from 0.500 to 0.100 nats a token"),
     ],
 )
-def test_each_alarm_rings(change, words):
-    (said,) = told(change)
+def test_a_drift_rings_once_it_lasts(change, words):
+    assert told(change) == []
+    (said,) = told(change, change, change)
     assert said.startswith(words)
 
 
