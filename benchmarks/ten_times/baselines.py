@@ -125,16 +125,22 @@ def first_samples(run: Outputs) -> list:
 
 def tuned(run: Outputs, base: Path, lr: float, passes: float, times: float, out: Path) -> Path:
     """The base after the cold start of 03 and SFT on first samples, each over `times` its data's passes."""
-    if not out.exists():
-        cold, overall = run.params("03_sft_cold_start"), run.params("04_sft_overall")
+    cold, overall = run.params("03_sft_cold_start"), run.params("04_sft_overall")
+    # The cold start does not depend on `passes`: it is kept beside the base, for all of them.
+    begun = base.parent / f"cold-{lr:g}"
+    if not begun.exists():
         mixture = dict(zip(("math", "science", "code"), cold.shares, strict=True))
-        chats = [world.chat(t) for t in training_tasks(cold.task_sets, cold.samples, mixture, cold.seed)]
-        with files.atomic_dir(out) as temp:
-            for number, (data, own, epochs) in enumerate(
-                ((chats, cold, cold.epochs), (first_samples(run), overall, passes))
-            ):
-                settings = SFTSettings(lr, own.batch, own.max_length, own.seed, epochs=epochs * times)
-                made = finetuned(base, data, settings, out=temp / "trainer", label=f"SFT {number + 1} of 2")
-                save(temp, made[0], made[1])
-                base = temp
+        tasks = training_tasks(cold.task_sets, cold.samples, mixture, cold.seed)
+        _trained(base, [world.chat(task) for task in tasks], cold, lr, cold.epochs * times, begun)
+    if not out.exists():
+        _trained(begun, first_samples(run), overall, lr, passes * times, out)
     return out
+
+
+def _trained(
+    base: Path, conversations: list, cfg: SimpleNamespace, lr: float, epochs: float, out: Path
+) -> None:
+    settings = SFTSettings(lr, cfg.batch, cfg.max_length, cfg.seed, epochs=epochs)
+    with files.atomic_dir(out) as temp:
+        model, tokenizer, _ = finetuned(base, conversations, settings, out=temp / "trainer", label=out.name)
+        save(temp, model, tokenizer)
