@@ -7,7 +7,8 @@
 An arm is a text of settings that differ from the defaults below ("lr=2e-4 updates=2"); finished arms in
 --out are not trained again. Everything is measured on questions of the *training* split that no arm is
 trained on (and, given the folder of a run, that 03 to 05 never asked): what is chosen here has seen no
-held-out question. avg@k at temperature 1 and 0.6, greedy, pass@k, in the domains that are trained and in the
+held-out question. `--held-out` is for afterwards: a chosen arm over seeds, on questions with held-out
+operands, with t-intervals over seeds. avg@k at temperature 1 and 0.6, greedy, pass@k, in the domains that are trained and in the
 others; differences from the checkpoint question by question, intervals over questions.
 """
 
@@ -20,6 +21,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 import numpy as np
 
+from nbkit.evals.score import estimate
 from nbkit.models.engine import Generator
 from nbkit.models.load import load
 from nbkit.rl.loop.rollouts import checked, pass_rate
@@ -66,12 +68,12 @@ def taught(outputs: Path) -> set[str]:
     return asked
 
 
-def exam(domains: list[str], n: int, avoid: set[str]) -> list:
-    """`n` questions of the training split in the trained domains and half as many in the others, none of
-    `avoid` where that leaves enough."""
+def exam(domains: list[str], n: int, avoid: set[str], split: str) -> list:
+    """`n` questions of the split in the trained domains and half as many in the others, none of `avoid` where
+    that leaves enough."""
     chosen = []
     for part in (domains, [d for d in DOMAINS if d not in domains]):
-        drawn = sample(20 * n, "train", 987, {d: 1.0 for d in part}, levels=(1, 4))
+        drawn = sample(20 * n, split, 987, {d: 1.0 for d in part}, levels=(1, 4))
         by_text = {instruction(t): t for t in drawn}
         new = [t for text, t in by_text.items() if text not in avoid]
         # What is forgotten elsewhere needs no more than half as many.
@@ -86,7 +88,7 @@ class Study:
     def __init__(self, options: argparse.Namespace, jails: JailPool):
         self.options, self.jails = options, jails
         self.avoid = taught(options.checkpoint.parent.parent)
-        self.tasks = exam(options.domains, options.questions, self.avoid)
+        self.tasks = exam(options.domains, options.questions, self.avoid, split_of(options))
         self.others = [d for d in DOMAINS if d not in options.domains]
         self.before = self.measured(load(options.checkpoint))
         self.suites = Suites(jails, SynthesisSettings())
@@ -142,6 +144,21 @@ class Study:
         questions.survey(self.options.pool, rates)
 
 
+def split_of(options: argparse.Namespace) -> str:
+    return "operands" if options.held_out else "train"
+
+
+def over_seeds(arms: dict, start: str, seeds: list[int]) -> dict:
+    """Mean over seeds with a t-interval of what one arm changed, by part and measure; rows whose key begins
+    with `start`."""
+    rows = [arms[f"{start} | seed {seed}"] for seed in seeds]
+
+    def of(part: str, measure: str) -> dict:
+        return estimate([row[part][measure]["mean"] for row in rows]).dict()
+
+    return {part: {name: of(part, name) for name in rows[0][part]} for part in ("own", "others")}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("checkpoint", type=Path)
@@ -152,6 +169,7 @@ def main() -> None:
     parser.add_argument("--rollouts", type=int, default=6400)
     parser.add_argument("--questions", type=int, default=300)
     parser.add_argument("--k", type=int, default=8)
+    parser.add_argument("--held-out", action="store_true", help="measure on held-out operands: to confirm")
     parser.add_argument("--pool", type=int, default=96)
     parser.add_argument("--max-new-tokens", type=int, default=96)
     options = parser.parse_args()
@@ -168,11 +186,17 @@ def main() -> None:
         found |= {"about": about, "start": scores}
         for seed in options.seeds:
             for arm in options.arms:
-                key = f"{arm} | {' '.join(options.domains)} | {options.rollouts} | seed {seed}"
+                start = f"{arm} | {' '.join(options.domains)} | {options.rollouts} | {split_of(options)}"
+                key = f"{start} | seed {seed}"
                 if key not in found["arms"]:
                     found["arms"][key] = study.run(arm, seed)
                     files.write_json(options.out, found)
                 print(f"{key}: {in_words(found['arms'][key])}", flush=True)
+                if seed == options.seeds[-1] and len(options.seeds) > 1:
+                    found.setdefault("over_seeds", {})[start] = over_seeds(
+                        found["arms"], start, options.seeds
+                    )
+                    files.write_json(options.out, found)
 
 
 def in_words(row: dict) -> str:
