@@ -8,8 +8,8 @@ An arm is a text of settings that differ from the defaults below ("lr=2e-4 updat
 --out are not trained again. Everything is measured on questions of the *training* split that no arm is
 trained on (and, given the folder of a run, that 03 to 05 never asked): what is chosen here has seen no
 held-out question. `--held-out` is for afterwards: a chosen arm over seeds, on questions with held-out
-operands, with t-intervals over seeds. avg@k at temperature 1 and 0.6, greedy, pass@k, in the domains that are trained and in the
-others; differences from the checkpoint question by question, intervals over questions.
+operands, with t-intervals over seeds. avg@k at temperature 1 and 0.6, greedy, pass@k, in the domains that
+are trained and in the others; differences from the checkpoint question by question, intervals over questions.
 """
 
 import argparse
