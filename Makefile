@@ -63,9 +63,10 @@ lint: $(STAMP)
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
-# Four more run alone: fg_map.py trains for an hour on the pools of a run, graders.py grades for a quarter of an
+# Six more run alone: fg_map.py trains for an hour on the pools of a run, graders.py grades for a quarter of an
 # hour and wants mirrors of HumanEval and MBPP, dpd.py measures memory and time of one loss for half an hour,
 # eval_agreement.py wants lm-evaluation-harness and mirrors.
+# rl/study.py and rl/speed.py want a checkpoint of 05 and take a minute an arm, or a few for the speed.
 bench: $(STAMP)
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/corpus.py
