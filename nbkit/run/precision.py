@@ -1,12 +1,14 @@
-"""In which number format the kit trains and generates: bf16 where the machine multiplies it, else fp32.
+"""In which number format the kit trains and generates: bf16 where the machine multiplies it faster, else fp32.
 
 One setting for the whole process, so that trainers, generators and the processes they start agree. The
 parameter `precision` of notebooks 02-07 sets it; the environment variable NBKIT_PRECISION stands for it where
 the parameter is "auto" (tests, benchmarks, a whole run).
 """
 
+import functools
 import os
 import platform
+import time
 import warnings
 
 import torch
@@ -45,6 +47,23 @@ def has_bf16() -> bool:
     return cpu_has_bf16()
 
 
+@functools.cache
+def bf16_pays() -> bool:
+    """Is a product of bf16 matrices at least as fast as one of fp32 on this CPU? Measured once per process, in
+    some 50 ms. A virtual machine may offer the instructions and run them at half the speed of fp32; where they
+    are real they are about twice as fast, so a busy machine does not change the answer."""
+
+    def best(kind: torch.dtype) -> float:
+        a, seconds = torch.ones(384, 384, dtype=kind), []
+        for _ in range(24):
+            start = time.perf_counter()
+            a @ a
+            seconds.append(time.perf_counter() - start)
+        return min(seconds)
+
+    return best(torch.bfloat16) <= best(torch.float32)
+
+
 def use(name: str) -> None:
     """Set the precision of this process and of those it starts; "auto" goes back to what the user's
     environment says. Raises ValueError for an unknown name."""
@@ -61,7 +80,7 @@ def precision() -> str:
     # The variable, since it reaches the processes that are started from here as well.
     name = _checked(VARIABLE, os.environ.get(VARIABLE) or "auto")
     if name == "auto":
-        return "bf16" if has_bf16() else "fp32"
+        return "bf16" if has_bf16() and (torch.cuda.is_available() or bf16_pays()) else "fp32"
     if name == "bf16" and not has_bf16():
         warnings.warn(
             "precision: bf16 was asked for, but this machine only emulates it, many times slower than fp32; "

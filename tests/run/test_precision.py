@@ -38,6 +38,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
         monkeypatch.setattr(precision.platform, "machine", lambda: architecture)
+        monkeypatch.setattr(precision, "bf16_pays", lambda: True)
 
     return make
 
@@ -73,6 +74,32 @@ def test_a_limit_that_leaves_bf16_changes_nothing(machine, monkeypatch, isa):
     machine(True, True, True)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", isa)
     assert precision.precision() == "bf16"
+
+
+def test_auto_is_fp32_where_bf16_is_slower_but_bf16_may_be_asked_for(machine, monkeypatch, recwarn):
+    machine(True, True, False)
+    monkeypatch.setattr(precision, "bf16_pays", lambda: False)
+    assert precision.precision() == "fp32"
+    monkeypatch.setenv(precision.VARIABLE, "bf16")
+    assert precision.precision() == "bf16" and not recwarn.list
+
+
+def test_products_are_timed_in_both_formats(monkeypatch):
+    ticks = {torch.bfloat16: 3.0, torch.float32: 1.0}
+    clock = [0.0]
+
+    class Matrix:
+        def __init__(self, kind):
+            self.kind = kind
+
+        def __matmul__(self, other):
+            clock[0] += ticks[self.kind]
+
+    monkeypatch.setattr(precision.torch, "ones", lambda *size, dtype: Matrix(dtype))
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: clock[0])
+    assert not precision.bf16_pays.__wrapped__()
+    ticks[torch.bfloat16] = 0.5
+    assert precision.bf16_pays.__wrapped__()
 
 
 def test_a_torch_without_onednn_trains_in_fp32(machine, monkeypatch):

@@ -141,7 +141,7 @@ class Computing(Common):
 
     precision: str = par(
         "auto",
-        "bf16 or fp32; auto: bf16 where the machine multiplies it, else fp32",
+        "bf16 or fp32; auto: bf16 where the machine multiplies it faster, else fp32",
         choices=["auto", "bf16", "fp32"],
         role="nuisance",
     )
