@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nbkit.cli.results.reference import Reference
-from nbkit.cli.results.text import clock, percent, plain, points, share, table
+from nbkit.cli.results.text import percent, plain, points, share, table
 
 _PAIRS = {
     "convincing_args": "arguments, 32 topics",
@@ -146,22 +146,17 @@ def evaluation(reference: Reference) -> str:
         prompts = part["prompts"]
         speeds.append([words, *cells, ratio, percent(prompts["texts"], 1), percent(prompts["tokens"], 1)])
     heads = ["set", "mark", "n", "ours", "lm-eval", "difference, points", "same verdict"]
-    skills = reference.read("benchmarks/eval_speed.json")
     return "\n\n".join(
         [
             "SmolLM2-135M-Instruct by `nbkit eval` and by lm-evaluation-harness "
             f"{agreed['lm_eval']}. ARC and HellaSwag: each its own "
             "log-likelihoods. GSM8K and IFEval: our answers, marked by both.",
             table(heads, rows),
-            "GSM8K and IFEval again, each program with its own answers (both in "
-            f"{agreed['generated_in']}, greedy):",
+            "Texts again, each program with its own answers "
+            f"(both in {agreed['generated_in']}, greedy; the first questions only):",
             table(heads, own),
             "Questions per second of one CPU core, and prompts that are the same:",
             table(["set", "ours", "lm-eval", "ratio", "same prompt", "same tokens"], speeds),
-            f"Skill questions: {skills['questions']:,} at k = {skills['k']} by a checkpoint of `small` in "
-            f"{clock(skills['wall_s'])} on {skills['threads']} threads "
-            f"({skills['answers_per_s']:.0f} answers a second, "
-            f"{percent(skills['stopped'])} of which ended by themselves).",
         ]
     )
 
