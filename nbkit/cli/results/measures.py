@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nbkit.cli.results.reference import Reference
-from nbkit.cli.results.text import percent, plain, points, share, table
+from nbkit.cli.results.text import clock, percent, plain, points, share, table
 
 _PAIRS = {
     "convincing_args": "arguments, 32 topics",
@@ -133,11 +133,13 @@ def evaluation(reference: Reference) -> str:
     """Agreement with lm-evaluation-harness, and how fast both are."""
     agreed = reference.read("benchmarks/eval_agreement.json")
     # One row for each metric that both compute: of the same log-likelihoods, or the same texts.
-    rows, own, speeds = [], [], []
+    rows, own, speeds, scored, written = [], [], [], [], []
     for name, words in _AGREED.items():
+        # Sets that were not asked yet are left out.
         if name not in agreed["parts"]:
             continue
         part = agreed["parts"][name]
+        (scored if "largest_gap" in part else written).append(words)
         rows += [_agreement(words, metric, found) for metric, found in part["metrics"].items()]
         own += [_agreement(words, metric, found) for metric, found in part.get("own_texts", {}).items()]
         pace = [part["speed"].get(side) for side in ("ours", "theirs")]
@@ -149,16 +151,30 @@ def evaluation(reference: Reference) -> str:
     return "\n\n".join(
         [
             "SmolLM2-135M-Instruct by `nbkit eval` and by lm-evaluation-harness "
-            f"{agreed['lm_eval']}. ARC and HellaSwag: each its own "
-            "log-likelihoods. GSM8K and IFEval: our answers, marked by both.",
+            f"{agreed['lm_eval']}. {', '.join(scored)}: each its own log-likelihoods. "
+            f"{', '.join(written)}: our answers, marked by both.",
             table(heads, rows),
             "Texts again, each program with its own answers "
             f"(both in {agreed['generated_in']}, greedy; the first questions only):",
             table(heads, own),
             "Questions per second of one CPU core, and prompts that are the same:",
             table(["set", "ours", "lm-eval", "ratio", "same prompt", "same tokens"], speeds),
+            *_skill_questions(reference),
         ]
     )
+
+
+def _skill_questions(reference: Reference) -> list[str]:
+    """How long an evaluation of the pipeline takes, where that was measured."""
+    name = "benchmarks/eval_speed.json"
+    if name not in {source.file for source in reference.sources()}:
+        return []
+    found = reference.read(name)
+    return [
+        f"Skill questions: {found['questions']:,} at k = {found['k']} by a checkpoint of `small` in "
+        f"{clock(found['wall_s'])} on {found['threads']} threads ({found['answers_per_s']:.0f} answers a "
+        f"second, {percent(found['stopped'])} of which ended by themselves)."
+    ]
 
 
 def _agreement(words: str, metric: str, found: Mapping[str, Any]) -> list[Any]:
