@@ -212,9 +212,7 @@ def _packed(encoded: Sequence[dict], max_length: int) -> Dataset:
     return pack_dataset(Dataset.from_list(list(encoded)), max_length, "bfd")
 
 
-def _arguments(
-    settings: SFTSettings, steps: int, rows: int, out: Path, sharding: str, **options: Any
-) -> SFTConfig:
+def _arguments(settings, steps: int, rows: int, out: Path, sharding: str, **options) -> SFTConfig:
     """How `steps` steps train on `rows` packed rows: a twentieth of the steps warm-up, then a cosine.
     `options`: further arguments of SFTConfig."""
     arguments = SFTConfig(
@@ -257,9 +255,7 @@ def sft(
     ValueError as `encode` does, and for a batch that does not split over the processes."""
     split.check_sharding(sharding)
     if settings.batch % (world := split.world_size()):
-        raise ValueError(
-            f"batch: {settings.batch} rows a step do not split over {world} processes; take a multiple"
-        )
+        raise ValueError(f"batch: {settings.batch} rows do not split over {world} processes; take a multiple")
     # Conversations become rows of tokens; their number and `epochs` give the number of steps.
     encoded, dropped = encode(conversations, tokenizer, settings.max_length)
     packed = _packed(encoded, settings.max_length)
@@ -275,16 +271,15 @@ def sft(
     if held_out:
         kept, _ = encode(held_out, tokenizer, settings.max_length)
         shared["eval_dataset"] = _packed(kept, settings.max_length)
+    before = model.config._attn_implementation
     if attention is None:
         trainer = RowPackedTrainer(model, data_collator=RowPacked(tokenizer.pad_token_id), **shared)
-        split.check_trainer(trainer, sharding)
-        history, seconds = run_training(trainer, label)
     else:
-        before = model.config._attn_implementation
         model.set_attn_implementation(attention)
         trainer = SFTTrainer(model, **shared)
-        split.check_trainer(trainer, sharding)
-        history, seconds = run_training(trainer, label)
+    split.check_trainer(trainer, sharding)
+    history, seconds = run_training(trainer, label)
+    if attention is not None:
         model.set_attn_implementation(before)
     # What was learned from, to report.
     tokens = sum(len(row["input_ids"]) for row in encoded)

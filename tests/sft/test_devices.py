@@ -63,7 +63,7 @@ def test_a_crash_is_told_with_its_words_and_what_was_finished_stays(base, tmp_pa
 
 def test_a_batch_that_does_not_split_is_refused(base, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(ValueError, match="batch: 4 rows a step do not split over 3 processes"):
+    with pytest.raises(ValueError, match="batch: 4 rows do not split over 3 processes"):
         sft(*load(base), CHATS[:4], SETTINGS, out=tmp_path)
 
 
