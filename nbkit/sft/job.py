@@ -8,6 +8,7 @@ Reads `conversations.json` beside the job, leaves `model/` and `result.json`.
 """
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -56,3 +57,7 @@ def note(out: Path, result: SFTResult) -> None:
     del about["history"], about["seconds"]
     files.write_json(out / VALIDATION, about.pop("validation"))
     files.write_json(out / AMOUNTS, about)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])  # under `accelerate launch`

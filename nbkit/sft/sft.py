@@ -212,6 +212,30 @@ def _packed(encoded: Sequence[dict], max_length: int) -> Dataset:
     return pack_dataset(Dataset.from_list(list(encoded)), max_length, "bfd")
 
 
+def _arguments(settings, steps: int, rows: int, out: Path, sharding: str, **options) -> SFTConfig:
+    """How `steps` steps train on `rows` packed rows: a twentieth of the steps warm-up, then a cosine.
+    `options`: further arguments of SFTConfig."""
+    arguments = SFTConfig(
+        max_steps=steps,
+        per_device_train_batch_size=max(1, min(settings.batch, rows) // split.world_size()),
+        learning_rate=settings.lr,
+        lr_scheduler_type="cosine",
+        warmup_steps=max(1, steps // 20),
+        max_length=settings.max_length,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        logging_steps=max(1, steps // 50),
+        eval_steps=max(1, steps // 10),
+        prediction_loss_only=True,
+        **split.sharding_arguments(sharding, "layers" if settings.max_length > LONG else "none"),
+        **shared_arguments(out, settings.seed),
+        **options,
+    )
+    arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are several processes, never DataParallel
+    split.reduce_in_fp32(arguments)
+    return arguments
+
+
 @once_separate("settings", SFTSettings)
 def sft(
     model,
@@ -231,9 +255,7 @@ def sft(
     ValueError as `encode` does, and for a batch that does not split over the processes."""
     split.check_sharding(sharding)
     if settings.batch % (world := split.world_size()):
-        raise ValueError(
-            f"batch: {settings.batch} rows a step do not split over {world} processes; take a multiple"
-        )
+        raise ValueError(f"batch: {settings.batch} rows do not split over {world} processes; take a multiple")
     # Conversations become rows of tokens; their number and `epochs` give the number of steps.
     encoded, dropped = encode(conversations, tokenizer, settings.max_length)
     packed = _packed(encoded, settings.max_length)
@@ -242,40 +264,22 @@ def sft(
     attention, remark = packing(model.device.type, flash_attention())
     if remark:
         print(f"{label}: {remark}")
-    arguments = SFTConfig(
-        max_steps=steps,
-        per_device_train_batch_size=max(1, min(settings.batch, len(packed)) // world),
-        learning_rate=settings.lr,
-        lr_scheduler_type="cosine",
-        warmup_steps=max(1, steps // 20),
-        max_length=settings.max_length,
-        packing=attention is not None,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        remove_unused_columns=False,
-        logging_steps=max(1, steps // 50),
-        eval_strategy="steps" if held_out else "no",
-        eval_steps=max(1, steps // 10),
-        prediction_loss_only=True,
-        **split.sharding_arguments(sharding, "layers" if settings.max_length > LONG else "none"),
-        **shared_arguments(out, settings.seed),
-    )
-    arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are several processes, never DataParallel
-    split.reduce_in_fp32(arguments)
+    options = {"packing": attention is not None, "eval_strategy": "steps" if held_out else "no"}
+    arguments = _arguments(settings, steps, len(packed), out, sharding, **options)
     # Train in rows, or packed by TRL where FlashAttention keeps conversations apart.
     shared = dict(args=arguments, train_dataset=packed, processing_class=tokenizer)
     if held_out:
         kept, _ = encode(held_out, tokenizer, settings.max_length)
         shared["eval_dataset"] = _packed(kept, settings.max_length)
+    before = model.config._attn_implementation
     if attention is None:
         trainer = RowPackedTrainer(model, data_collator=RowPacked(tokenizer.pad_token_id), **shared)
-        split.check_trainer(trainer, sharding)
-        history, seconds = run_training(trainer, label)
     else:
-        before = model.config._attn_implementation
         model.set_attn_implementation(attention)
         trainer = SFTTrainer(model, **shared)
-        split.check_trainer(trainer, sharding)
-        history, seconds = run_training(trainer, label)
+    split.check_trainer(trainer, sharding)
+    history, seconds = run_training(trainer, label)
+    if attention is not None:
         model.set_attn_implementation(before)
     # What was learned from, to report.
     tokens = sum(len(row["input_ids"]) for row in encoded)

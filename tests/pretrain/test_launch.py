@@ -163,7 +163,7 @@ def scontrol(tmp_path, monkeypatch):
     """A scontrol that knows one node, whose name does not resolve."""
     script = tmp_path / "scontrol"
     script.write_text(
-        '#!/bin/sh\n[ "$2" = hostnames ] && echo no-such-host.invalid || echo "  NodeAddr=127.0.0.1 NodeHostName=x"\n'
+        '#!/bin/sh\n[ "$2" = hostnames ] && echo no-such-host.invalid || echo "  NodeAddr=127.0.0.1 X=y"\n'
     )
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)

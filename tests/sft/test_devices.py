@@ -1,11 +1,13 @@
 """Fine-tuning by the launcher: two processes learn what one does; what cannot be split is refused."""
 
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import tiny
 import torch
+from accelerate.commands.config.config_args import load_config_from_file
 from kept_once import KeptOnce
 
 from nbkit.models.distributed.sharding import Devices, sharding_arguments, whole_state
@@ -15,6 +17,7 @@ from nbkit.sft.sft import rows_needed, sft
 from nbkit.tasks import world
 from nbkit.tasks.skills import sample
 
+ROOT = Path(__file__).resolve().parents[2]
 CHATS = [world.chat(task) for task in sample(60, "train", seed=1)]
 ROWS = rows_needed(CHATS[:48], tiny.tokenizer(), 96)
 # Whole batches only: a smaller one at the end of a pass is filled up by accelerate.
@@ -60,7 +63,7 @@ def test_a_crash_is_told_with_its_words_and_what_was_finished_stays(base, tmp_pa
 
 def test_a_batch_that_does_not_split_is_refused(base, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(ValueError, match="batch: 4 rows a step do not split over 3 processes"):
+    with pytest.raises(ValueError, match="batch: 4 rows do not split over 3 processes"):
         sft(*load(base), CHATS[:4], SETTINGS, out=tmp_path)
 
 
@@ -90,6 +93,13 @@ def test_what_is_computed_again_goes_where_each_way_of_sharding_wants_it(monkeyp
     assert sharding_arguments("fsdp2", "offload")["activation_checkpointing_kwargs"] == {"offload": True}
     with pytest.raises(ValueError, match="activation_checkpointing: got 'some', wanted one of"):
         sharding_arguments("ddp", "some")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("ddp", "MULTI_GPU"), ("fsdp2", "FSDP")])
+def test_accelerate_reads_the_configurations(name, kind):
+    config = load_config_from_file(str(ROOT / "params/accelerate" / f"{name}.yaml"))
+    assert config.distributed_type == kind and config.num_processes == 8
+    assert (config.fsdp_config or {}).get("fsdp_version") == (2 if name == "fsdp2" else None)
 
 
 def test_a_model_that_is_whole_needs_no_gathering(base):

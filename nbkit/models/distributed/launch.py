@@ -171,7 +171,8 @@ def _stream(command: list[str], log: Path, processes: int, report: Callable[[str
             process.wait()
     if process.returncode:
         raise RuntimeError(
-            f"training failed with exit code {process.returncode}; see {log}{_remedy(tail)}\n" + "\n".join(tail)
+            f"training failed with exit code {process.returncode}; see {log}{_remedy(tail)}\n"
+            + "\n".join(tail)
         )
 
 
@@ -181,7 +182,7 @@ def _remedy(tail: Iterable[str]) -> str:
     known = {
         "address already in use": "the port is taken: run again with NBKIT_RDZV_PORT set to a free one",
         "eaddrinuse": "the port is taken: run again with NBKIT_RDZV_PORT set to a free one",
-        "rendezvoustimeout": "the nodes did not find each other: does NBKIT_RDZV_HOST name one that all reach?",
+        "rendezvoustimeout": "the nodes did not find each other: set NBKIT_RDZV_HOST to one that all reach",
         "out of memory": "a device ran out of memory: `nbkit plan` names the smallest change that fits",
     }
     return next((f"; {remedy}" for words, remedy in known.items() if words in said), "")

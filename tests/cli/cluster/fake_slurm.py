@@ -1,4 +1,4 @@
-"""sbatch, squeue and scontrol as scripts: jobs run at once, one after the other, in the order of submission."""
+"""sbatch, squeue and scontrol as scripts: jobs run at once, one after the other, as they are submitted."""
 
 from pathlib import Path
 
