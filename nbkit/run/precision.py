@@ -1,4 +1,5 @@
-"""In which number format the kit trains and generates: bf16 where the machine multiplies it faster, else fp32.
+"""In which number format the kit trains and generates: bf16 where the machine multiplies it faster, else
+fp32.
 
 One setting for the whole process, so that trainers, generators and the processes they start agree. The
 parameter `precision` of notebooks 02-07 sets it; the environment variable NBKIT_PRECISION stands for it where
@@ -49,9 +50,9 @@ def has_bf16() -> bool:
 
 @functools.cache
 def bf16_pays() -> bool:
-    """Is a product of bf16 matrices at least as fast as one of fp32 on this CPU? Measured once per process, in
-    some 50 ms. A virtual machine may offer the instructions and run them at half the speed of fp32; where they
-    are real they are about twice as fast, so a busy machine does not change the answer."""
+    """Is a product of bf16 matrices at least as fast as one of fp32 on this CPU? Measured once per process,
+    in some 50 ms. A virtual machine may offer the instructions and run them at half the speed of fp32; where
+    they are real they are about twice as fast, so a busy machine does not change the answer."""
 
     def best(kind: torch.dtype) -> float:
         a, seconds = torch.ones(384, 384, dtype=kind), []

@@ -20,6 +20,7 @@ the test only.
 
 import hashlib
 import random
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -237,7 +238,8 @@ def verify(task: Task, response: str, jail=None) -> bool:
         )
     # Each kind of answer has its own way to be read and compared.
     if task.kind == "number":
-        return equivalent(final_answer(response), task.answer, jail)
+        answer = final_answer(response)
+        return worked_out(answer) and equivalent(answer, task.answer, jail)
     if task.kind == "math":  # real questions: the answer stands somewhere in prose
         return equivalent(extract_answer(response), task.answer, jail)
     if task.kind == "tool":
@@ -251,6 +253,18 @@ def verify(task: Task, response: str, jail=None) -> bool:
         return settled(result, f"grade a {task.skill} answer").status == "pass"
     # Words: spaces do not count.
     return final_answer(response).split() == task.answer.split()
+
+
+# An operation between two numbers, a power, a root, a factorial; "1,000", "-4" and "3 apples" have none.
+_OPERATION = re.compile(
+    r"[\d)}]\s*(?:[-+*/^×·÷−:x]|\\times|\\cdot|\\div)\s*[-−(\\{]*\d|[)\d]\s*\(|\d\s*!|sqrt|frac|√|%\s*\d"
+)
+
+
+def worked_out(answer: str) -> bool:
+    """Is this answer of the embedded world a number, not the question's expression again? "4 * 2" equals 8,
+    but says nothing that "Compute 4 * 2." does not say. What stands after the last "=" counts."""
+    return _OPERATION.search(answer.rpartition("=")[2]) is None
 
 
 def wanted_calls(task: Task) -> list[dict]:

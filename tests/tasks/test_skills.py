@@ -76,6 +76,29 @@ def test_arithmetic_in_the_steps_is_true():
         assert all(equations(task.chain)), task
 
 
+@pytest.mark.parametrize(
+    "answer",
+    ["4 * 2", "4*2", "4 × 2", "(4)(2)", "4(2)", "16/2", "16 : 2", "10 - 2", "10−2", "2^3", r"4 \times 2"],
+)
+def test_the_question_again_is_no_answer(answer):
+    task = skills.Task("multiply", "math", 1, "train", "Compute 4 * 2.", (), "8", "number")
+    assert not skills.verify(task, answer)
+    assert not skills.verify(task, f"<think>4 * 2 = 8</think>{answer}")
+
+
+@pytest.mark.parametrize("answer", ["8", "4 * 2 = 8", " 8.", "8.0", "+8", "8 apples"])
+def test_a_number_is_an_answer(answer):
+    task = skills.Task("multiply", "math", 1, "train", "Compute 4 * 2.", (), "8", "number")
+    assert skills.verify(task, answer)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_reference_is_taken_for_an_unworked_expression(name):
+    levels = range(1, skills.skills()[name].levels + 1)
+    drawn = [skills.draw(name, level, "train", random.Random(level)) for level in levels]
+    assert all(skills.worked_out(task.answer) for task in drawn if task.kind == "number")
+
+
 def test_code_without_a_jail_is_refused():
     task = skills.draw("write_arithmetic", 1, "train", random.Random(0))
     with pytest.raises(ValueError, match="jail"):
