@@ -1,5 +1,5 @@
 """What looks at the policy while it trains: its score on held-out training questions, a guard for what the
-stage must not lose, and a probe for reward hacking. Used by loop.py through 06.
+stage must not lose, and a probe for reward hacking. Used by loop/train.py through 06.
 
     watch = Watch(Exam(tasks, grade), Exam(others, verified(jails)), every=10, max_new_tokens=96)
     row = watch(policy, before=[])  # score, guard, probe; "eligible" to be kept; "stop" says why to end
@@ -19,8 +19,10 @@ from nbkit.tasks.skills import Task, final_answer
 from nbkit.tasks.world import CHATTER_PARTS, prompt_of
 from nbkit.text.chat import split_thought
 from nbkit.text.words import normalise
+from nbkit.verify.errors import GraderError
 
 SMALL_TALK = tuple(phrase for part in CHATTER_PARTS for phrase in part if len(phrase) > 4)
+UNGRADED = 0.05  # share of answers without a grade, beyond which a look is none
 _GRAM = 4  # words of a repeated piece
 
 
@@ -81,13 +83,23 @@ class Exam:
     grade: Grade
     samples: int = 4
 
-    def ask(self, policy: Engine, limit: int, seed: int) -> tuple[list[list[Completion]], float]:
-        """(completions, mean reward over questions); a completion without a reward is left out."""
+    def ask(self, policy: Engine, limit: int, seed: int) -> tuple[list[list[Completion]], np.ndarray]:
+        """(completions, mean reward of each question, NaN where nothing was graded); a completion without a
+        reward is left out. Raises GraderError where these are more than UNGRADED: what happened to be graded
+        must not choose a checkpoint."""
         groups = policy.sample([prompt_of(t) for t in self.tasks], self.samples, limit, 1.0, seed=seed)
         rewards_PG = checked(self.grade(self.tasks, groups), (len(self.tasks), self.samples))
-        # Over questions: one of which half is graded counts as much as the others.
-        known_PG = rewards_PG[np.isfinite(rewards_PG).any(1)]
-        return groups, float(np.nanmean(known_PG, 1).mean()) if len(known_PG) else 0.0
+        known_PG = np.isfinite(rewards_PG)
+        if known_PG.mean() < 1 - UNGRADED:
+            raise GraderError(
+                f"the grader failed on {1 - known_PG.mean():.0%} of {known_PG.size} held-back answers, wanted "
+                f"{UNGRADED:.0%} at most; mend it (for code: the jail), then run the notebook again: it goes "
+                "on from the last checkpoint"
+            )
+        # By question: one of which half is graded counts as much as the others.
+        count_P = known_PG.sum(1)
+        total_P = np.where(known_PG, rewards_PG, 0.0).sum(1)
+        return groups, np.where(count_P > 0, total_P / np.maximum(count_P, 1), np.nan)
 
 
 @dataclass(frozen=True)
@@ -104,8 +116,9 @@ class Watch:
 
     def __call__(self, policy: Engine, before: Sequence[dict]) -> dict:
         """One look; `before`: the earlier ones, of which the first is the policy as it came."""
-        groups, score = self.own.ask(policy, self.max_new_tokens, self.seed)
-        guarded, guard = self.guard.ask(policy, self.max_new_tokens, self.seed + 1)
+        groups, score_P = self.own.ask(policy, self.max_new_tokens, self.seed)
+        guarded, guard_P = self.guard.ask(policy, self.max_new_tokens, self.seed + 1)
+        score, guard = (float(np.nanmean(values_P)) for values_P in (score_P, guard_P))
         row = {"score": score, "guard": guard, "probe": probe([*groups, *guarded])}
         first = before[0] if before else row
         lost, strange = first["guard"] - guard, moved(first["probe"], row["probe"], self.bounds)

@@ -1,11 +1,13 @@
 """The watch by hand-made answers: score, guard, probe, and what may be kept."""
 
+import numpy as np
 import pytest
 
 from nbkit.models.engine import Completion
 from nbkit.rl import watch
 from nbkit.rl.watch import Bounds, Exam, Watch, moved, probe
 from nbkit.tasks.skills import sample, verify
+from nbkit.verify.errors import GraderError
 
 TASKS = sample(10, "train", seed=1, names=["parity"])
 
@@ -19,7 +21,7 @@ class Policy:
     def sample(self, prompts, n, limit, temperature, seed):
         assert temperature == 1.0
         groups = []
-        for i, task in enumerate(TASKS[: len(prompts)]):
+        for i, task in enumerate((TASKS * 3)[: len(prompts)]):
             other = "odd" if task.answer == "even" else "even"
             text = self.text.format(task.answer if i < self.right else other)
             groups.append([Completion(text, [1] * len(text.split()), self.stop) for _ in range(n)])
@@ -28,6 +30,19 @@ class Policy:
 
 def grade(tasks, groups):
     return [[float(verify(t, c.text)) for c in group] for t, group in zip(tasks, groups, strict=True)]
+
+
+def failing(lost):
+    """Grades like `grade`, and fails on the first `lost` completions."""
+
+    def some(tasks, groups):
+        rows, left = grade(tasks, groups), lost
+        for row in rows:
+            for place in range(len(row)):
+                row[place], left = (None if left > 0 else row[place]), left - 1
+        return rows
+
+    return some
 
 
 def looks(*policies):
@@ -45,10 +60,19 @@ def test_the_score_is_the_mean_reward():
 
 
 def test_a_completion_that_no_grader_graded_is_left_out():
-    def half(tasks, groups):
-        return [[None, row[1]] for row in grade(tasks, groups)]
+    values = Exam(TASKS, failing(1), 2).ask(Policy(7), 8, 0)[1]
+    assert values.tolist() == [1] * 7 + [0] * 3
 
-    assert Exam(TASKS, half, 2).ask(Policy(7), 8, 0)[1] == pytest.approx(0.7)
+
+@pytest.mark.parametrize(("lost", "share"), [(2, "10%"), (20, "100%")])
+def test_a_look_without_grades_is_no_score(lost, share):
+    with pytest.raises(GraderError, match=f"failed on {share} of 20 held-back answers, wanted 5% at most"):
+        Exam(TASKS, failing(lost), 2).ask(Policy(7), 8, 0)
+
+
+def test_a_question_without_any_grade_is_left_out_of_the_mean():
+    values = Exam(TASKS * 3, failing(1), 1).ask(Policy(7), 8, 0)[1]
+    assert np.isnan(values[0]) and np.isfinite(values[1:]).all()
 
 
 def test_what_loses_the_guard_is_not_kept_and_more_stops():
