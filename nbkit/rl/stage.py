@@ -23,7 +23,7 @@ from nbkit.rl.loop.rollouts import Grade, checked, pass_rate
 from nbkit.rl.loop.train import LoopSettings, Trained, train
 from nbkit.rl.questions import NothingInBand, Questions
 from nbkit.rl.rewards import as_trl
-from nbkit.rl.watch import Exam, Watch
+from nbkit.rl.watch import Exam, Watch, shown
 from nbkit.run import files, provenance
 from nbkit.run.stage import Run
 from nbkit.sft.finetune import train_once
@@ -125,7 +125,7 @@ def trained_stage(model, tokenizer, stage: RLStage, folder: Path) -> tuple[Train
         "rates": [float(rate) for rate in rates if np.isfinite(rate)],
         "counts": stage.questions.counts(),
         "filtered": stage.questions.filtered,
-        "watched": trained.watched,
+        "watched": shown(trained.watched),
         "kept": trained.kept,
         "alarms": trained.alarms,
     }

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from nbkit.evals.score import paired_difference
 from nbkit.models.engine import Completion, Engine
 from nbkit.rl.loop.rollouts import Grade, checked
 from nbkit.tasks.skills import Task, final_answer
@@ -23,13 +24,15 @@ from nbkit.verify.errors import GraderError
 
 SMALL_TALK = tuple(phrase for part in CHATTER_PARTS for phrase in part if len(phrase) > 4)
 UNGRADED = 0.05  # share of answers without a grade, beyond which a look is none
+VALUES = "guard_values"  # key of a row: the guard's mean reward of each question, for the paired comparison
 _GRAM = 4  # words of a repeated piece
 
 
 @dataclass(frozen=True)
 class Bounds:
     """How far the policy may move from where it was at the first look. `guard`: points (as a share) that the
-    guard may lose before a checkpoint is not kept; twice that stops the stage. `length`: ratio, either way;
+    guard may lose before a checkpoint is not kept; twice that stops the stage; both only where the loss is no
+    chance, i.e. the 95% interval of the change, question by question, lies below 0. `length`: ratio, either way;
     the others: differences of shares."""
 
     guard: float = 0.02
@@ -105,7 +108,7 @@ class Exam:
 @dataclass(frozen=True)
 class Watch:
     """`own`: questions of the stage's domain, by its own reward. `guard`: verifiable questions of all
-    domains. `every`: steps between two looks. The same random numbers at every look."""
+    domains, with rewards from 0 to 1. `every`: steps between two looks. The same random numbers at every look."""
 
     own: Exam
     guard: Exam
@@ -120,10 +123,26 @@ class Watch:
         guarded, guard_P = self.guard.ask(policy, self.max_new_tokens, self.seed + 1)
         score, guard = (float(np.nanmean(values_P)) for values_P in (score_P, guard_P))
         row = {"score": score, "guard": guard, "probe": probe([*groups, *guarded])}
+        row[VALUES] = [None if np.isnan(value) else float(value) for value in guard_P]
         first = before[0] if before else row
-        lost, strange = first["guard"] - guard, moved(first["probe"], row["probe"], self.bounds)
-        # A lost point may be chance; twice the bound is not waited for.
+        strange = moved(first["probe"], row["probe"], self.bounds)
+        # Question by question: what makes a question hard is in both looks, and cancels.
+        change = paired_difference(_masked(row[VALUES]), _masked(first[VALUES]))
+        # A loss that may be chance is borne, whatever its size; of a certain one, twice the bound is the end.
+        lost = -change.mean if change.high < 0 else 0.0
         stop = "; ".join(strange)
         if lost > 2 * self.bounds.guard:
             stop = f"the guard lost {100 * lost:.1f} points" + (f"; {stop}" if stop else "")
-        return row | {"eligible": not strange and lost <= self.bounds.guard, "stop": stop}
+        kept = {"guard_change": change.dict(), "eligible": not strange and lost <= self.bounds.guard}
+        return row | kept | {"stop": stop}
+
+
+def shown(rows: Sequence[Mapping]) -> list[dict]:
+    """The rows of a Watch without the values of each question: what is recorded."""
+    return [{name: value for name, value in row.items() if name != VALUES} for row in rows]
+
+
+def _masked(values: Sequence[float | None]) -> np.ma.MaskedArray:
+    """(Q, 1), masked where nothing was graded."""
+    lacking_Q = [value is None for value in values]
+    return np.ma.array([value or 0.0 for value in values], mask=lacking_Q).reshape(-1, 1)

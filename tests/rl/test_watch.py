@@ -76,18 +76,35 @@ def test_a_question_without_any_grade_is_left_out_of_the_mean():
 
 
 def test_what_loses_the_guard_is_not_kept_and_more_stops():
-    _, second = looks(Policy(9), Policy(8))
-    assert not second["eligible"] and second["stop"] == "the guard lost 10.0 points"
+    _, second = looks(Policy(9), Policy(1))
+    assert not second["eligible"] and second["stop"] == "the guard lost 80.0 points"
+    assert second["guard_change"]["mean"] == pytest.approx(-0.8) and second["guard_change"]["high"] < 0
     (row,) = looks(Policy(3))
     assert row["eligible"] and not row["stop"], "the start is compared with itself"
 
 
-def test_a_small_loss_is_borne():
-    bounds = Bounds(guard=0.2)
-    seen = Watch(Exam(TASKS, grade), Exam(TASKS, grade), 1, 8, bounds=bounds)
+def test_a_loss_that_may_be_chance_is_borne():
+    _, second = looks(Policy(9), Policy(8))
+    assert second["guard_change"]["mean"] == pytest.approx(-0.1) and second["guard_change"]["high"] > 0
+    assert second["eligible"] and not second["stop"]
+
+
+def test_a_certain_loss_is_borne_within_the_bounds():
+    def after(policy, guard):
+        seen = Watch(Exam(TASKS, grade), Exam(TASKS, grade), 1, 8, bounds=Bounds(guard=guard))
+        return seen(policy, [seen(Policy(9), [])])
+
+    assert after(Policy(1), 0.85)["eligible"]
+    assert not after(Policy(1), 0.5)["eligible"] and not after(Policy(1), 0.5)["stop"]
+    assert after(Policy(1), 0.3)["stop"]
+
+
+def test_a_question_without_a_grade_is_in_neither_look():
+    seen = Watch(Exam(TASKS * 3, grade, 1), Exam(TASKS * 3, failing(1), 1), 1, 8)
     rows = [seen(Policy(9), [])]
-    assert seen(Policy(8), rows)["eligible"] and not seen(Policy(6), rows)["eligible"]
-    assert not seen(Policy(6), rows)["stop"] and seen(Policy(4), rows)["stop"]
+    rows.append(seen(Policy(8), rows))
+    assert rows[0][watch.VALUES][0] is None and rows[1]["guard_change"]["n"] == 29
+    assert all(watch.VALUES not in row for row in watch.shown(rows)) and watch.shown(rows)[1]["score"]
 
 
 @pytest.mark.parametrize(
