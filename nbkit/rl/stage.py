@@ -180,4 +180,5 @@ def in_words(name: str, found: Mapping) -> str:
         f"questions {watched[0]['score']:.3f} at the start, {watched[-1]['score']:.3f} at the end; kept: "
         f"step {found['kept']} ({best['score']:.3f})"
     )
+    text += f"; noted: {watched[-1]['note']}" if watched[-1].get("note") else ""
     return text + (f"; stopped: {watched[-1]['stop']}" if watched[-1]["stop"] else "")

@@ -2,7 +2,7 @@
 stage must not lose, and a probe for reward hacking. Used by loop/train.py through 06.
 
     watch = Watch(Exam(tasks, grade), Exam(others, verified(jails)), every=10, max_new_tokens=96)
-    row = watch(policy, before=[])  # score, guard, probe; "eligible" to be kept; "stop" says why to end
+    row = watch(policy, before=[])  # score, guard, probe; "eligible" to be kept; "stop" or "note" says why
 
 Nothing here is trained on, and nothing here is reported as a result: it chooses a checkpoint, so a best score
 among several is too good. Results are measured on questions with unseen operands (measure.py).
@@ -32,8 +32,8 @@ _GRAM = 4  # words of a repeated piece
 class Bounds:
     """How far the policy may move from where it was at the first look. `guard`: points (as a share) that the
     guard may lose before a checkpoint is not kept; twice that stops the stage; both only where the loss is no
-    chance, i.e. the 95% interval of the change, question by question, lies below 0. `length`: ratio, either way;
-    the others: differences of shares."""
+    chance, i.e. the 95% interval of the change, question by question, lies below 0. `length`: a ratio; the
+    others: differences of shares."""
 
     guard: float = 0.02
     length: float = 1.5
@@ -64,18 +64,24 @@ def repetition(text: str) -> float:
     return 1 - len(set(pieces)) / len(pieces) if pieces else 0.0
 
 
-def moved(before: Mapping[str, float], after: Mapping[str, float], bounds: Bounds) -> list[str]:
-    """Words for each measure of `probe` that left its bounds; [] for none."""
-    found = []
+def moved(before: Mapping[str, float], after: Mapping[str, float], bounds: Bounds) -> tuple[list[str], str]:
+    """(words for each measure of `probe` that left its bounds for the worse, a note on one that left them and
+    may be an improvement). Longer completions alone are a note: they are a fault where repetition or the
+    share that is cut off rises with them, by half of its bound at least. More chains of thought are none."""
+    found, note = [], ""
+    change = {name: after[name] - before[name] for name in before}
     ratio = after["length"] / max(before["length"], 1e-9)
+    padded = change["repetition"] > bounds.repetition / 2 or -change["finished"] > bounds.finished / 2
     if not 1 / bounds.length <= ratio <= bounds.length:
-        found.append(f"completions are {ratio:.1f} times as long")
-    for name, sign in (("repetition", 1), ("finished", -1), ("thinks", 0), ("chatter", 1)):
-        change = after[name] - before[name]
-        # For better or worse: a chain may neither vanish nor appear everywhere unseen.
-        if (abs(change) if sign == 0 else sign * change) > getattr(bounds, name):
+        words = f"completions are {ratio:.1f} times as long"
+        if ratio < 1 or padded:
+            found.append(words)
+        else:
+            note = words
+    for name, sign in (("repetition", 1), ("finished", -1), ("thinks", -1), ("chatter", 1)):
+        if sign * change[name] > getattr(bounds, name):
             found.append(f"{name} {before[name]:.0%} -> {after[name]:.0%}")
-    return found
+    return found, note
 
 
 @dataclass(frozen=True)
@@ -95,8 +101,8 @@ class Exam:
         known_PG = np.isfinite(rewards_PG)
         if known_PG.mean() < 1 - UNGRADED:
             raise GraderError(
-                f"the grader failed on {1 - known_PG.mean():.0%} of {known_PG.size} held-back answers, wanted "
-                f"{UNGRADED:.0%} at most; mend it (for code: the jail), then run the notebook again: it goes "
+                f"the grader failed on {1 - known_PG.mean():.0%} of {known_PG.size} held-back answers, "
+                f"wanted {UNGRADED:.0%} at most; mend it (for code: the jail), then run the notebook again: it goes "
                 "on from the last checkpoint"
             )
         # By question: one of which half is graded counts as much as the others.
@@ -108,7 +114,8 @@ class Exam:
 @dataclass(frozen=True)
 class Watch:
     """`own`: questions of the stage's domain, by its own reward. `guard`: verifiable questions of all
-    domains, with rewards from 0 to 1. `every`: steps between two looks. The same random numbers at every look."""
+    domains, with rewards from 0 to 1. `every`: steps between two looks, which all have the same random
+    numbers."""
 
     own: Exam
     guard: Exam
@@ -125,7 +132,7 @@ class Watch:
         row = {"score": score, "guard": guard, "probe": probe([*groups, *guarded])}
         row[VALUES] = [None if np.isnan(value) else float(value) for value in guard_P]
         first = before[0] if before else row
-        strange = moved(first["probe"], row["probe"], self.bounds)
+        strange, note = moved(first["probe"], row["probe"], self.bounds)
         # Question by question: what makes a question hard is in both looks, and cancels.
         change = paired_difference(_masked(row[VALUES]), _masked(first[VALUES]))
         # A loss that may be chance is borne, whatever its size; of a certain one, twice the bound is the end.
@@ -134,7 +141,7 @@ class Watch:
         if lost > 2 * self.bounds.guard:
             stop = f"the guard lost {100 * lost:.1f} points" + (f"; {stop}" if stop else "")
         kept = {"guard_change": change.dict(), "eligible": not strange and lost <= self.bounds.guard}
-        return row | kept | {"stop": stop}
+        return row | kept | {"stop": stop, "note": note}
 
 
 def shown(rows: Sequence[Mapping]) -> list[dict]:

@@ -110,7 +110,8 @@ def test_a_question_without_a_grade_is_in_neither_look():
 @pytest.mark.parametrize(
     ("policy", "word"),
     [
-        (Policy(8, "<think>a long story about the last digit of it</think>{}"), "times as long"),
+        (Policy(8, "<think>the digit is it: the digit is it, a story</think>{}"), "times as long"),
+        (Policy(8, "{}"), "0.5 times as long"),
         (Policy(8, "<think>last digit</think>{}", "length"), "finished 100% -> 0%"),
         (Policy(8, "last digit {}"), "thinks 100% -> 0%"),
         (Policy(8, "<think>x</think>{} see you later!!"), "chatter 0% -> 100%"),
@@ -133,4 +134,19 @@ def test_the_probe_measures_what_it_says():
         [[Completion("<think>a</think>my cat woke me up 7", [1] * 6), Completion("7", [1, 2], "length")]]
     )
     assert found == {"length": 4.0, "repetition": 0.0, "finished": 0.5, "thinks": 0.5, "chatter": 0.5}
-    assert moved(found, found, Bounds()) == []
+    assert moved(found, found, Bounds()) == ([], "")
+
+
+def test_longer_chains_and_more_of_them_may_be_an_improvement():
+    _, second = looks(Policy(8), Policy(8, "<think>a long story about the last digit of it</think>{}"))
+    assert second["eligible"] and not second["stop"]
+    assert second["note"] == "completions are 4.5 times as long"
+    _, second = looks(Policy(8, "last digit {}"), Policy(8))
+    assert second["eligible"] and not second["stop"], "all think now, and none did"
+
+
+def test_length_is_a_fault_where_answers_are_cut_off_more_often():
+    at_first = {"length": 20.0, "repetition": 0.0, "finished": 0.99, "thinks": 1.0, "chatter": 0.0}
+    assert moved(at_first, at_first | {"length": 40.0, "finished": 0.98}, Bounds())[0] == []
+    found, note = moved(at_first, at_first | {"length": 40.0, "finished": 0.95}, Bounds())
+    assert found == ["completions are 2.0 times as long"] and note == ""
