@@ -102,8 +102,8 @@ class Exam:
         if known_PG.mean() < 1 - UNGRADED:
             raise GraderError(
                 f"the grader failed on {1 - known_PG.mean():.0%} of {known_PG.size} held-back answers, "
-                f"wanted {UNGRADED:.0%} at most; mend it (for code: the jail), then run the notebook again: it goes "
-                "on from the last checkpoint"
+                f"wanted {UNGRADED:.0%} at most; mend it (for code: the jail), then run the notebook again: "
+                "it goes on from the last checkpoint"
             )
         # By question: one of which half is graded counts as much as the others.
         count_P = known_PG.sum(1)
