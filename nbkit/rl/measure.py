@@ -108,17 +108,26 @@ def planted_preference(task: Task, answer: str, jail) -> int:
 def win_rates(
     tasks: Sequence[Task], groups: Groups, references: References, judge: PairwiseJudge, jail
 ) -> dict[str, Estimate]:
-    """Share of comparisons with the references that the answers win (a tie is half a win), over questions: by
-    the "judge" that trained them, and by the "rule" of `planted_preference`."""
+    """Share of comparisons with the references that the answers win (a tie is half a win), over questions:
+    by the "judge" that trained them, and by the "rule" of `planted_preference`. One that was cut off is no
+    answer and loses, as in `nbkit.rl.rewards.preferred`. Without a reference (all were cut off) an answer
+    that ended has won, the others have a tie."""
     by_judge, by_rule = [], []
     for task, group, theirs in zip(tasks, groups, references(tasks), strict=True):
+        if not theirs:
+            for shares in (by_judge, by_rule):
+                shares.append(np.mean([1.0 if completion.stopped else 0.5 for completion in group]))
+            continue
         pairs = [(final_answer(completion.text), other) for completion in group for other in theirs]
+        ended = np.array([completion.stopped for completion in group for _ in theirs])
         try:
             value = {text: planted_preference(task, text, jail) for pair in pairs for text in pair}
         except GraderError:
             continue
         chances = judge.prefer([(task.question, a, b) for a, b in pairs])
         # Equal answers are a draw, whatever the judge makes of them.
-        by_judge.append(np.mean([0.5 if a == b else p for (a, b), p in zip(pairs, chances, strict=True)]))
-        by_rule.append(np.mean([0.5 + 0.5 * np.sign(value[a] - value[b]) for a, b in pairs]))
+        won = np.array([0.5 if a == b else p for (a, b), p in zip(pairs, chances, strict=True)])
+        right = np.array([0.5 + 0.5 * np.sign(value[a] - value[b]) for a, b in pairs])
+        by_judge.append(np.mean(won * ended))
+        by_rule.append(np.mean(right * ended))
     return {"judge": avg_at_k(np.array(by_judge)), "rule": avg_at_k(np.array(by_rule))}

@@ -70,6 +70,11 @@ def test_win_rates_are_against_the_references_by_judge_and_by_rule():
             return np.array([float(len(a) > len(b)) for _, a, b in triples])
 
     groups = [[Completion("7"), Completion("seven, I think")], [Completion("blue"), Completion("red")]]
+    nothing = win_rates([SUM, SKY], groups, lambda tasks: [["7"], []], Longer(), None)
+    assert nothing["judge"].mean == pytest.approx((0.75 + 1) / 2), "an answer wins against none"
+    cut = [[Completion("7", stop="length"), Completion("7", stop="length")], groups[1]]
+    lost = win_rates([SUM, SKY], cut, lambda tasks: [["8"], ["red"]], Longer(), None)
+    assert lost["rule"].mean == pytest.approx(0.375), "both first ones are right, and were cut off"
     found = win_rates([SUM, SKY], groups, lambda tasks: [["7"], ["red"]], Longer(), None)
     # judge: a tie and a win; a win and a tie. rule: a tie and a loss; a win and a tie
     assert found["judge"].mean == pytest.approx(0.75)
