@@ -45,8 +45,11 @@ class Measured:
 
     def marks(self) -> dict[str, np.ma.MaskedArray]:
         """(Q, K) or (Q, 1) by measure: "avg T=1", "avg T=0.6", "greedy", "pass@k" (any of the K at
-        temperature 1)."""
-        any_Q1 = self.hot_QK.any(axis=1).reshape(-1, 1)
+        temperature 1; masked where none of the graded ones is right and some were not graded)."""
+        right_Q = self.hot_QK.filled(False).any(axis=1)
+        # A right sample decides; without one, a sample that nobody graded may have been it.
+        unknown_Q = np.ma.getmaskarray(self.hot_QK).any(axis=1) & ~right_Q
+        any_Q1 = np.ma.array(right_Q, mask=unknown_Q).reshape(-1, 1)
         return {"avg T=1": self.hot_QK, "avg T=0.6": self.cool_QK, "greedy": self.greedy_Q1, "pass@k": any_Q1}
 
     def rows(self, domains: Collection[str]) -> list[int]:

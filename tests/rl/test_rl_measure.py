@@ -35,6 +35,12 @@ def test_changes_are_taken_question_by_question():
     assert changes(AFTER, BEFORE, ["general"])["avg T=1"].mean == 0.0
 
 
+def test_a_question_with_ungraded_samples_is_wrong_for_pass_at_k_only_where_all_are_known():
+    hot = np.ma.array([[1, 0], [0, 0], [0, 0]], mask=[[0, 1], [0, 0], [0, 1]], dtype=bool)
+    found = measured(hot).marks()["pass@k"]
+    assert found.tolist() == [[True], [False], [None]]
+
+
 def test_fresh_questions_are_held_out_and_not_those_of_the_ladder():
     tasks = fresh_questions(["embedded"], 20)
     assert {t.split for t in tasks} == {"operands"} and len(tasks) == len({t.question for t in tasks}) == 100
