@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from nbkit.refine.checklist import BRACKETS
 from nbkit.text.chat import split_thought
-from nbkit.text.equations import stated
+from nbkit.text.equations import numbers, stated
 from nbkit.text.tool_calls import called
 from nbkit.verify.answers.extract.answer import extract_answer
 from nbkit.verify.code.blocks import extract_code
@@ -22,19 +22,12 @@ from nbkit.verify.code.suites import mbpp_calls
 from nbkit.verify.errors import settled
 from nbkit.verify.jail.results import CallError
 
-_NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
-_LONGEST = 1000  # characters of a number, as of an answer; Python refuses to read 4,301 digits
 _LONGEST_PROGRAM = 100_000  # characters; the parser of Python takes minutes for some longer ones
 _SAMPLES = (3, [2, 1], "ab")  # one input that a function accepts will do: its type is unknown
 
 
-def numbers(text: str) -> list[Fraction]:
-    return [Fraction(found.replace(",", "")) for found in _NUMBER.findall(text) if len(found) <= _LONGEST]
-
-
 def last_number(text: str) -> Fraction | None:
-    found = next((found for found in reversed(_NUMBER.findall(text)) if len(found) <= _LONGEST), None)
-    return None if found is None else Fraction(found.replace(",", ""))
+    return next(reversed(numbers(text)), None)
 
 
 def parsed(code: str, mode: str = "exec") -> ast.Module | ast.Expression | None:

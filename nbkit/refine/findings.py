@@ -10,7 +10,6 @@ a test holds it to that. They say *that* something is wrong, never what would be
 answer, not even one that a tool could compute, enters what a model is trained on.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,8 +17,8 @@ from fractions import Fraction
 from nbkit.models.engine import Completion
 from nbkit.refine.checklist import Item, checklist
 from nbkit.refine.critique import Review, split_response
-from nbkit.refine.draft_checks import CHECKS, numbers
-from nbkit.text.equations import stated
+from nbkit.refine.draft_checks import CHECKS
+from nbkit.text.equations import given, numbers, operands, stated
 from nbkit.verify.code.blocks import extract_code
 from nbkit.verify.code.grade import grade
 from nbkit.verify.code.suites import mbpp_calls
@@ -32,7 +31,6 @@ KINDS = ("equation", "operand", "test", "constraint", "form", "judged", "outvote
 _EQUATION, _TEST = {"arithmetic", "supported"}, {"tests", "runs"}
 _FORM = {"finished", "reasons", "number", "literal", "json", "tool", "defines"}
 _HARD = ("form", "tool")
-_COMMON = frozenset(map(Fraction, (0, 1, 2, 10, 60, 100, 1000)))  # constants that any step may use
 
 
 @dataclass(frozen=True)
@@ -132,34 +130,13 @@ def _strange_numbers(question: str, chain: str) -> list[Finding]:
     for place, step in enumerate(chain.split("\n"), 1):
         for equation, _ in stated(step):
             left, _, right = equation.rpartition("=")
-            strange = [text for text in _operands(left) if not _given(Fraction(text), known)]
+            strange = [text for text in operands(left)[:50] if not given(Fraction(text), known)]
             if strange:
                 told = f"step {place} uses {strange[0]}, which nothing before it gives"
                 found.append(Finding("operand", told))
             known |= set(numbers(right))
         known |= set(numbers(step))
     return found
-
-
-def _operands(left: str) -> list[str]:
-    # Unsigned: in "12 - 2" the sign is the operation's.
-    return re.findall(r"\d+(?:\.\d+)?", left.replace(",", ""))[:50]
-
-
-def _given(number: Fraction, known: set[Fraction]) -> bool:
-    """Is a number there, a constant that any step may use, or a digit of a number that is there, in its place
-    or alone (37 gives 30 and 7)?"""
-    if number in _COMMON or number in known or -number in known:
-        return True
-    if number.denominator != 1:
-        return False
-    digits = str(number).rstrip("0")
-    if len(digits) != 1:
-        return False
-    # One digit and zeros: some known whole number must have this digit in this place.
-    place = len(str(number)) - 1
-    texts = [str(abs(one)) for one in known if one.denominator == 1]
-    return any(len(text) > place and text[-1 - place] == digits for text in texts)
 
 
 def _failing_tests(tests: Sequence[str], answer: str, jail) -> list[Finding]:

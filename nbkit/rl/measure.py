@@ -45,8 +45,11 @@ class Measured:
 
     def marks(self) -> dict[str, np.ma.MaskedArray]:
         """(Q, K) or (Q, 1) by measure: "avg T=1", "avg T=0.6", "greedy", "pass@k" (any of the K at
-        temperature 1)."""
-        any_Q1 = self.hot_QK.any(axis=1).reshape(-1, 1)
+        temperature 1; masked where none of the graded ones is right and some were not graded)."""
+        right_Q = self.hot_QK.filled(False).any(axis=1)
+        # A right sample decides; without one, a sample that nobody graded may have been it.
+        unknown_Q = np.ma.getmaskarray(self.hot_QK).any(axis=1) & ~right_Q
+        any_Q1 = np.ma.array(right_Q, mask=unknown_Q).reshape(-1, 1)
         return {"avg T=1": self.hot_QK, "avg T=0.6": self.cool_QK, "greedy": self.greedy_Q1, "pass@k": any_Q1}
 
     def rows(self, domains: Collection[str]) -> list[int]:
@@ -108,17 +111,26 @@ def planted_preference(task: Task, answer: str, jail) -> int:
 def win_rates(
     tasks: Sequence[Task], groups: Groups, references: References, judge: PairwiseJudge, jail
 ) -> dict[str, Estimate]:
-    """Share of comparisons with the references that the answers win (a tie is half a win), over questions: by
-    the "judge" that trained them, and by the "rule" of `planted_preference`."""
+    """Share of comparisons with the references that the answers win (a tie is half a win), over questions:
+    by the "judge" that trained them, and by the "rule" of `planted_preference`. One that was cut off is no
+    answer and loses, as in `nbkit.rl.rewards.preferred`. Without a reference (all were cut off) an answer
+    that ended has won, the others have a tie."""
     by_judge, by_rule = [], []
     for task, group, theirs in zip(tasks, groups, references(tasks), strict=True):
+        if not theirs:
+            for shares in (by_judge, by_rule):
+                shares.append(np.mean([1.0 if completion.stopped else 0.5 for completion in group]))
+            continue
         pairs = [(final_answer(completion.text), other) for completion in group for other in theirs]
+        ended = np.array([completion.stopped for completion in group for _ in theirs])
         try:
             value = {text: planted_preference(task, text, jail) for pair in pairs for text in pair}
         except GraderError:
             continue
         chances = judge.prefer([(task.question, a, b) for a, b in pairs])
         # Equal answers are a draw, whatever the judge makes of them.
-        by_judge.append(np.mean([0.5 if a == b else p for (a, b), p in zip(pairs, chances, strict=True)]))
-        by_rule.append(np.mean([0.5 + 0.5 * np.sign(value[a] - value[b]) for a, b in pairs]))
+        won = np.array([0.5 if a == b else p for (a, b), p in zip(pairs, chances, strict=True)])
+        right = np.array([0.5 + 0.5 * np.sign(value[a] - value[b]) for a, b in pairs])
+        by_judge.append(np.mean(won * ended))
+        by_rule.append(np.mean(right * ended))
     return {"judge": avg_at_k(np.array(by_judge)), "rule": avg_at_k(np.array(by_rule))}

@@ -10,11 +10,13 @@ What decides about the answer itself is a parameter: the same text ("string"), t
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable
+from fractions import Fraction
 
 from nbkit.tasks.skills import Task, final_answer, verify
 from nbkit.text.chat import split_thought
-from nbkit.text.equations import stated
+from nbkit.text.equations import given, numbers, operands, stated
 from nbkit.verify import agent, extract_answer
 from nbkit.verify.errors import GraderError
 
@@ -24,28 +26,48 @@ CHECKS = ("string", "exact", "agentic")
 def step_credit(task: Task, text: str) -> float:
     """Share of the chain that holds, 0 to 1: its lines up to the first that does not, over the number of
     steps of the worked solution (or of its own lines, if these are more: what is added pays nothing). A line
-    holds if it is the solution's step at that place, or if it is new, its equations are true and arrive at
-    results of the solution: true equations about something else pay nothing. 1.0 for a task without steps."""
+    holds if it is the solution's step at that place, or if its equations are true and each arrives at a
+    result of the solution from numbers of the question or of lines before. Each result counts once, and none
+    after the last one: true equations about something else pay nothing, nor does "63 + 0 = 63". 1.0 for a
+    task without steps."""
     if not task.steps:
         return 1.0
     lines = [line.strip() for line in (split_thought(text)[0] or "").split("\n") if line.strip()]
-    results = {_result(equation) for equation, _ in stated(task.chain)}
-    good = 0
+    solved = [_result(equation) for equation, _ in stated(task.chain)]
+    left, known, good = Counter(solved), set(numbers(task.question)), 0
     for place, line in enumerate(lines):
-        as_solved = place < len(task.steps) and line == task.steps[place]
-        if not as_solved and (line in lines[:place] or not _arrives(line, results)):
+        # After the last result no equation leads anywhere.
+        if stated(line) and solved and not left[solved[-1]]:
             break
+        as_solved = place < len(task.steps) and line == task.steps[place]
+        reached = _reached(line, known, as_solved, line in task.steps)
+        # Results are used up as lines arrive at them.
+        if reached is None or Counter(reached) - left:
+            break
+        left -= Counter(reached)
+        known |= set(numbers(line))
         good += 1
     return min(good, len(task.steps)) / max(len(task.steps), len(lines))
 
 
-def _arrives(line: str, results: set[str]) -> bool:
-    found = stated(line)
-    return bool(found) and all(holds and _result(equation) in results for equation, holds in found)
+def _reached(line: str, known: set[Fraction], as_solved: bool, a_step: bool) -> list[Fraction] | None:
+    """The results of a line's equations, None where one does not hold. `a_step`: a step of the solution at
+    another place may arrive at a number that stood there before (10 - 5 = 5), other lines may not."""
+    found, known = stated(line), set(known)
+    if as_solved:
+        return [_result(equation) for equation, _ in found]
+    for equation, holds in found:
+        parts = [Fraction(text) for text in operands(equation.rpartition("=")[0])]
+        # From the question: constants alone (1 + 1 = 2) come from nowhere.
+        from_known = all(given(n, known) for n in parts) and any(given(n, known, ()) for n in parts)
+        if not (holds and from_known and (a_step or _result(equation) not in known)):
+            return None
+        known.add(_result(equation))
+    return [_result(equation) for equation, _ in found] or None
 
 
-def _result(equation: str) -> str:
-    return equation.rpartition("=")[2].strip()
+def _result(equation: str) -> Fraction:
+    return numbers(equation.rpartition("=")[2])[-1]
 
 
 def same_text(task: Task, text: str, jail=None) -> bool:

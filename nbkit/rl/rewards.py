@@ -33,6 +33,7 @@ from nbkit.verify.code.synthesis import Suite
 from nbkit.verify.errors import GraderError
 
 Score = TypeVar("Score")
+_TRIES = 3  # samplings of references, before a question has none
 Check = Callable[..., bool]  # check(task, text, jail) -> is it right? Raises as `verify` does
 References = Callable[[Sequence[Task]], list[list[str]]]
 
@@ -84,15 +85,24 @@ def with_suite(task: Task, suite: Suite) -> Task:
 
 
 def fixed_references(engine: Engine, n: int, max_new_tokens: int, seed: int) -> References:
-    """`n` answers of `engine` to each question, sampled at temperature 1: the policy that the preference
-    stage began with, which does not move as the trained one does. The same questions asked together get the
-    same answers, in a resumed run too: the random numbers follow from their texts."""
+    """At most `n` answers of `engine` to each question, sampled at temperature 1: the policy that the
+    preference stage began with, which does not move as the trained one does. One that was cut off is no
+    answer and left out; where none is left, `n` are sampled again, twice, then there is no reference. The
+    same questions asked together get the same answers, in a resumed run too: the random numbers follow from
+    their texts."""
 
     def references(tasks: Sequence[Task]) -> list[list[str]]:
         own = int(files.digest([instruction(task) for task in tasks])[:8], 16)
-        prompts = [prompt_of(task) for task in tasks]
-        groups = engine.sample(prompts, n, max_new_tokens, 1.0, seed=sample_seed(seed, own))
-        return [[final_answer(completion.text) for completion in group] for group in groups]
+        found: list[list[str]] = [[] for _ in tasks]
+        for again in range(_TRIES):
+            lacking = [p for p, answers in enumerate(found) if not answers]
+            if not lacking:
+                break
+            prompts = [prompt_of(tasks[p]) for p in lacking]
+            groups = engine.sample(prompts, n, max_new_tokens, 1.0, seed=sample_seed(seed, own + again))
+            for p, group in zip(lacking, groups, strict=True):
+                found[p] = [final_answer(completion.text) for completion in group if completion.stopped]
+        return found
 
     return references
 
@@ -101,11 +111,14 @@ def preferred(judge: PairwiseJudge, references: References) -> Grade:
     """The reward of questions without a verifier: the mean probability that `judge` prefers the answer to a
     reference's; 0.5 for equal ones. The judge sees final answers alone: a long chain of thought must not win
     by its length. A question on which the judge fails is masked whole: some rewards would have a mean of
-    their own."""
+    their own. Without a reference (the start was cut off each time) an answer that ends has won."""
 
     def grade(tasks: Sequence[Task], groups: Groups) -> list[list[float | None]]:
         rewards: list[list[float | None]] = []
         for task, group, theirs in zip(tasks, groups, references(tasks), strict=True):
+            if not theirs:
+                rewards.append([float(c.stopped) for c in group])
+                continue
             answers = [final_answer(completion.text) for completion in group]
             # Sampled answers repeat: each distinct comparison is made once.
             pairs = sorted({(a, b) for a in answers for b in theirs if a != b})

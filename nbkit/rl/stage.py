@@ -23,8 +23,8 @@ from nbkit.rl.loop.rollouts import Grade, checked, pass_rate
 from nbkit.rl.loop.train import LoopSettings, Trained, train
 from nbkit.rl.questions import NothingInBand, Questions
 from nbkit.rl.rewards import as_trl
-from nbkit.rl.watch import Exam, Watch
-from nbkit.run import files, provenance
+from nbkit.rl.watch import Exam, Watch, shown
+from nbkit.run import files
 from nbkit.run.stage import Run
 from nbkit.sft.finetune import train_once
 from nbkit.tasks.skills import Task
@@ -69,16 +69,14 @@ def run_stage(run: Run, name: str, source: str | Path, stage: RLStage, **key: An
     """The policy at `source` after a stage: the artifact folder `name` of `run`, made again when the source,
     the parameters, or `key` change. A stage whose filter leaves nothing keeps its start and says why."""
 
-    # An interrupted stage is gone on from only by the very same code and parameters.
-    same = files.digest({"params": vars(run.cfg), "code": provenance.code_of(run.stage)})
-    folder = workshop(run) / f"{name}-{same[:12]}"
-
     def build(model, tokenizer, out: Path) -> tuple[list[dict], float]:
         trained, found = trained_stage(model, tokenizer, stage, folder)
         files.write_json(out / ABOUT, files.plain(found))
         return trained.history, trained.seconds
 
     key = {"stage": stage.name, "settings": asdict(stage.settings), "plan": asdict(stage.plan), **key}
+    # An interrupted stage is gone on from only where all is equal that its result depends on.
+    folder = workshop(run) / f"{name}-{run.made_from(source=str(source), **key)[:12]}"
     path = train_once(run, name, source, build, **key)
     print(in_words(stage.name, about(path)))
     return path
@@ -125,7 +123,7 @@ def trained_stage(model, tokenizer, stage: RLStage, folder: Path) -> tuple[Train
         "rates": [float(rate) for rate in rates if np.isfinite(rate)],
         "counts": stage.questions.counts(),
         "filtered": stage.questions.filtered,
-        "watched": trained.watched,
+        "watched": shown(trained.watched),
         "kept": trained.kept,
         "alarms": trained.alarms,
     }
@@ -180,4 +178,5 @@ def in_words(name: str, found: Mapping) -> str:
         f"questions {watched[0]['score']:.3f} at the start, {watched[-1]['score']:.3f} at the end; kept: "
         f"step {found['kept']} ({best['score']:.3f})"
     )
+    text += f"; noted: {watched[-1]['note']}" if watched[-1].get("note") else ""
     return text + (f"; stopped: {watched[-1]['stop']}" if watched[-1]["stop"] else "")

@@ -190,11 +190,7 @@ class Run:
 
         Reused only when its content is whole and config, nbkit, notebook, inputs so far and `key` are equal.
         """
-        place = self._place(name)
-        made_from = files.digest(
-            {"key": plain(key), "params": vars(self.cfg), "inputs": self._inputs}
-            | {"code": self._code, "notebook": self._notebook}
-        )
+        place, made_from = self._place(name), self.made_from(**key)
         with progress.doing(f"hashing {name}"):
             whole = self._is_whole(place, made_from)
         if whole:
@@ -208,6 +204,11 @@ class Run:
                 files.write_json(temp / "_step.json", {"made_from": made_from, "content": content})
         self._outputs.add(name)
         return place
+
+    def made_from(self, **key: Any) -> str:
+        """Hash of config, nbkit, notebook, inputs so far and `key`: what the result of a step depends on."""
+        known = {"params": vars(self.cfg), "inputs": self._inputs, "code": self._code}
+        return files.digest(known | {"notebook": self._notebook, "key": plain(key)})
 
     @staticmethod
     def _is_whole(place: Path, made_from: str) -> bool:

@@ -1,13 +1,16 @@
-"""Equations that a text states, checked by exact arithmetic. Used by 01, 03 and 04.
+"""Equations that a text states, checked by exact arithmetic. Used by 01, 03, 04 and 06.
 
 >>> equations("2 + 3 = 5, so 5 * 2 = 11; 10 / 3 = 3.33")
 [True, False, True]
 """
 
 import re
+from collections.abc import Collection
 from fractions import Fraction
 
-LONGEST = 1000  # characters of an equation; of a longer one nobody asks whether it holds
+LONGEST = 1000  # characters of an equation or number; of a longer one nobody asks whether it holds
+CONSTANTS = frozenset(map(Fraction, (0, 1, 2, 10, 60, 100, 1000)))  # that any step may use
+_ANY_NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d++)(?:\.\d++)?"
 # The left side is taken whole and once, with or without a right side: looking for a right side from each of
 # its numbers again would be quadratic. No part of it could have another right side.
@@ -66,3 +69,29 @@ def stated(text: str) -> list[tuple[str, bool]]:
 def equations(text: str) -> list[bool]:
     """Whether each of the `stated` equations holds."""
     return [holds for _, holds in stated(text)]
+
+
+def numbers(text: str) -> list[Fraction]:
+    """Every number that stands in a text, in order; none with more than LONGEST characters."""
+    return [Fraction(found.replace(",", "")) for found in _ANY_NUMBER.findall(text) if len(found) <= LONGEST]
+
+
+def operands(left: str) -> list[str]:
+    """The numbers on the left of an equation, unsigned: in "12 - 2" the sign is the operation's."""
+    return re.findall(r"\d+(?:\.\d+)?", left.replace(",", ""))
+
+
+def given(number: Fraction, known: Collection[Fraction], constants: Collection[Fraction] = CONSTANTS) -> bool:
+    """Is a number there, a constant that any step may use, or a digit of a number that is there, in its place
+    or alone (37 gives 30 and 7)?"""
+    if number in constants or number in known or -number in known:
+        return True
+    if number.denominator != 1:
+        return False
+    digits = str(number).rstrip("0")
+    if len(digits) != 1:
+        return False
+    # One digit and zeros: some known whole number must have this digit in this place.
+    place = len(str(number)) - 1
+    texts = [str(abs(one)) for one in known if one.denominator == 1]
+    return any(len(text) > place and text[-1 - place] == digits for text in texts)

@@ -59,13 +59,38 @@ def test_what_is_added_or_repeated_pays_nothing():
     assert credit(ADD, "30 + 20 = 50", "30 + 20 = 50", "30 + 20 = 50") == pytest.approx(1 / 3)
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["38 + 25 = 63", "63 + 0 = 63", "63 + 0 + 0 = 63"],  # once there, nothing more pays
+        ["30 + 20 = 50", "50 + 0 = 50", "50 + 0 + 0 = 50"],
+        ["30 + 20 = 50", "50 * 1 = 50", "0 + 50 = 50"],
+        ["38 + 25 = 63", "25 * 2 = 50", "63 - 50 = 13"],  # the answer first, then what led to it
+    ],
+)
+def test_a_result_pays_once(lines):
+    assert credit(ADD, *lines) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("line", ["63 + 0 = 63", "49 + 1 = 50", "26 / 2 = 13", "70 - 20 = 50"])
+def test_a_result_must_come_from_what_is_known(line):
+    assert credit(ADD, line) == 0
+
+
+def test_neither_constants_nor_what_the_question_says_is_a_result():
+    task = Task("x", "math", 1, "train", "What is 5 - 3 + 5?", ("5 - 3 = 2", "2 + 5 = 7"), "7", "number")
+    assert credit(task, "1 + 1 = 2") == 0 and credit(task, *task.steps) == 1.0
+    same = Task("x", "math", 1, "train", "What is 5 + 0 + 3?", ("5 + 0 = 5", "5 + 3 = 8"), "8", "number")
+    assert credit(same, "5 * 1 = 5") == 0 and credit(same, *same.steps) == 1.0
+
+
 def test_steps_in_words_must_be_the_solutions():
     assert credit(WORDS, "0 Monday, 1 Tuesday") == 1.0
     assert credit(WORDS, "0 Monday, 1 Sunday") == 0.0
 
 
 def test_the_worked_solutions_of_the_world_hold():
-    for task in sample(300, "train", seed=5, levels=(1, 4)):
+    for task in sample(1500, "train", seed=5, levels=(1, 4)):
         text = f"<think>{answer_turn(task)['reasoning_content']}</think>{task.answer}"
         assert process.step_credit(task, text) == 1.0, task
 

@@ -166,7 +166,28 @@ def test_a_judge_that_fails_masks_its_question_only():
     assert preferred([group("a", "fail"), group("bb", "b")], [["cc"], ["cc"]]) == [[None, None], [0.5, 1.0]]
 
 
-def test_references_are_those_of_the_start_and_the_same_at_every_asking():
+def test_references_that_were_cut_off_are_left_out_and_sampled_again():
+    class Start:
+        asked = []
+
+        def sample(self, prompts, n, limit, temperature, seed):
+            self.asked.append((len(prompts), seed))
+            # At the first asking the second question's answers are cut off, both of them.
+            return [group("cut", "later")] if self.asked[1:] else [group("cut", "whole"), group("cut", "cut")]
+
+    start = Start()
+    assert rewards.fixed_references(start, 2, 6, seed=0)([SKY, SUM]) == [["whole"], ["later"]]
+    assert [n for n, _ in start.asked] == [2, 1] and len({seed for _, seed in start.asked}) == 2
+
+
+def test_without_a_reference_an_answer_that_ends_has_won():
+    assert preferred([group("a", "cut")], [[]], [SKY]) == [[1.0, 0.0]]
+
+
+def test_references_are_those_of_the_start_and_the_same_at_every_asking(monkeypatch):
+    # A third of the vocabulary ends a turn: an untrained model ends, too.
+    stops = list(range(0, 320, 3))
+    monkeypatch.setattr("nbkit.models.engine.stop_tokens", lambda tokenizer, stop=(): stops)
     tokenizer = tiny.tokenizer()
     start = tiny.model()
     references = rewards.fixed_references(Generator(start, tokenizer), 3, 6, seed=4)
@@ -174,7 +195,7 @@ def test_references_are_those_of_the_start_and_the_same_at_every_asking():
     with torch.no_grad():  # the trained policy moves, the generator has weights of its own
         for parameter in start.parameters():
             parameter.add_(torch.randn_like(parameter))
-    assert references([SKY, SUM]) == first and [len(group) for group in first] == [3, 3]
+    assert references([SKY, SUM]) == first and all(first)
     assert rewards.fixed_references(Generator(tiny.model(), tokenizer), 3, 6, seed=4)([SKY, SUM]) == first
 
 

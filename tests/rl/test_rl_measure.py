@@ -35,6 +35,12 @@ def test_changes_are_taken_question_by_question():
     assert changes(AFTER, BEFORE, ["general"])["avg T=1"].mean == 0.0
 
 
+def test_a_question_with_ungraded_samples_is_wrong_for_pass_at_k_only_where_all_are_known():
+    hot = np.ma.array([[1, 0], [0, 0], [0, 0]], mask=[[0, 1], [0, 0], [0, 1]], dtype=bool)
+    found = measured(hot).marks()["pass@k"]
+    assert found.tolist() == [[True], [False], [None]]
+
+
 def test_fresh_questions_are_held_out_and_not_those_of_the_ladder():
     tasks = fresh_questions(["embedded"], 20)
     assert {t.split for t in tasks} == {"operands"} and len(tasks) == len({t.question for t in tasks}) == 100
@@ -70,6 +76,11 @@ def test_win_rates_are_against_the_references_by_judge_and_by_rule():
             return np.array([float(len(a) > len(b)) for _, a, b in triples])
 
     groups = [[Completion("7"), Completion("seven, I think")], [Completion("blue"), Completion("red")]]
+    nothing = win_rates([SUM, SKY], groups, lambda tasks: [["7"], []], Longer(), None)
+    assert nothing["judge"].mean == pytest.approx((0.75 + 1) / 2), "an answer wins against none"
+    cut = [[Completion("7", stop="length"), Completion("7", stop="length")], groups[1]]
+    lost = win_rates([SUM, SKY], cut, lambda tasks: [["8"], ["red"]], Longer(), None)
+    assert lost["rule"].mean == pytest.approx(0.375), "both first ones are right, and were cut off"
     found = win_rates([SUM, SKY], groups, lambda tasks: [["7"], ["red"]], Longer(), None)
     # judge: a tie and a win; a win and a tie. rule: a tie and a loss; a win and a tie
     assert found["judge"].mean == pytest.approx(0.75)

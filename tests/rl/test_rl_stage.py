@@ -7,9 +7,9 @@ import pytest
 import tiny
 import torch
 
-from nbkit.rl.loop.train import LoopSettings
+from nbkit.rl.loop.train import LoopSettings, Trained
 from nbkit.rl.questions import Questions, world_cells
-from nbkit.rl.stage import ABOUT, Plan, RLStage, about, in_words, trained_stage
+from nbkit.rl.stage import ABOUT, Plan, RLStage, about, in_words, run_stage, trained_stage
 from nbkit.rl.suites import Suites
 from nbkit.rl.watch import Exam
 from nbkit.run import files
@@ -75,6 +75,33 @@ def test_what_is_measured_on_is_not_asked(tmp_path, policy):
     exam = set(asked[1])  # the first look, after the survey
     trained_on = {q for batch in asked if len(batch) == 2 for q in batch}
     assert len(exam) == 6 and len(trained_on) == 6 and not exam & trained_on
+
+
+def test_the_state_of_a_stage_is_gone_on_from_only_where_all_is_equal(tmp_path, monkeypatch):
+    class Run:
+        dir, cfg, inputs = tmp_path, None, "a"
+
+        def made_from(self, **key):
+            return files.digest(files.plain({"inputs": self.inputs, **key}))
+
+    folders = []
+
+    def once(run, name, source, build, **key):
+        build(None, None, tmp_path)
+        return tmp_path
+
+    def trained(model, tokenizer, stage, folder):
+        folders.append(folder)
+        return Trained(), {"skipped": "none", "rates": []}
+
+    monkeypatch.setattr("nbkit.rl.stage.train_once", once)
+    monkeypatch.setattr("nbkit.rl.stage.trained_stage", trained)
+    monkeypatch.setattr("nbkit.rl.stage.workshop", lambda run: tmp_path / "training")
+    run, again = Run(), Run()
+    again.inputs = "b"
+    for of, key in ((run, {}), (run, {}), (run, {"judge": "j"}), (again, {})):
+        run_stage(of, "rl", "model", stage(), **key)
+    assert folders[0] == folders[1] and len(set(folders)) == 3
 
 
 def test_an_unknown_engine_is_refused():

@@ -1,4 +1,4 @@
-"""What goes wrong silently in reinforcement learning, as alarms. Used by loop.py and notebook 06.
+"""What goes wrong silently in reinforcement learning, as alarms. Used by train.py and notebook 06.
 
 `refuse_bad_start` raises before the first step. `Alarms` reads the row of every step and returns words for
 what it sees; training goes on, since most of these need a look at the curves and not a stop. Only a grader

@@ -1,4 +1,4 @@
-"""The objective of GRPO without KL, as pure functions of arrays. Used by loop.py.
+"""The objective of GRPO without KL, as pure functions of arrays. Used by train.py.
 
     A_i = r_i - mean(r)                                    "mean": Dr. GRPO (arXiv 2503.20783)
     A_i = (r_i - mean(r)) / (std(r) + 1e-4)                "std": GRPO (arXiv 2402.03300)
@@ -16,12 +16,14 @@ import numpy as np
 import torch
 
 ADVANTAGES = ("mean", "std")
+SMALLEST = 1e-9  # an advantage up to here is none
 NORMALISE = ("constant", "token", "sequence")
 
 
 def advantages(rewards_PG: np.ndarray, scale: str = "mean") -> np.ndarray:
-    """Advantage of each completion within its group, shape (P, G); 0 where the reward is NaN, and in groups
-    with fewer than two rewards. Raises ValueError for a `scale` that is none of ADVANTAGES."""
+    """Advantage of each completion within its group, shape (P, G); 0 where the reward is NaN, in groups with
+    fewer than two rewards, and where it is no more than rounding (SMALLEST). Raises
+    ValueError for a `scale` that is none of ADVANTAGES."""
     if scale not in ADVANTAGES:
         raise ValueError(f"advantage: got {scale!r}, wanted one of {', '.join(ADVANTAGES)}")
     rewards_PG = np.asarray(rewards_PG, dtype=float)
@@ -33,12 +35,12 @@ def advantages(rewards_PG: np.ndarray, scale: str = "mean") -> np.ndarray:
     if scale == "std":
         variance_P1 = (centred_PG**2).sum(1, keepdims=True) / np.maximum(count_P1 - 1, 1)
         centred_PG = centred_PG / (np.sqrt(variance_P1) + 1e-4)
-    return np.where(count_P1 > 1, centred_PG, 0.0)
+    return np.where((count_P1 > 1) & ~(np.abs(centred_PG) <= SMALLEST), centred_PG, 0.0)
 
 
 def with_signal(advantages_PG: np.ndarray) -> float:
     """Share of groups whose rewards differ: only these move the policy."""
-    return float((np.abs(advantages_PG) > 1e-9).any(1).mean()) if len(advantages_PG) else 0.0
+    return float((np.asarray(advantages_PG) != 0).any(1).mean()) if len(advantages_PG) else 0.0
 
 
 def token_weights(lengths_S: Sequence[int], completions: int, longest: int, how: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A step's completions and their rewards, as loop.py and stage.py read them.
+"""A step's completions and their rewards, as train.py and stage.py read them.
 
 Shape legend: P prompts, G completions of each.
 """

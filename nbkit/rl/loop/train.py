@@ -90,7 +90,8 @@ class LoopSettings:
 @dataclass
 class Trained:
     """What `train` leaves beside the trained model: a row per step, a row per look of the watch, the step
-    whose weights were kept, alarms as "step 3: ...", and the seconds."""
+    whose weights were kept, alarms as "step 3: ...", and the seconds, of all
+    lives where it was resumed."""
 
     history: list[dict] = field(default_factory=list)
     watched: list[dict] = field(default_factory=list)
@@ -115,7 +116,6 @@ def train(
     boundary stays in `folder`), GraderError where none comes for several steps, ValueError for a policy that
     cannot be trained."""
     refuse_bad_start(tokenizer)
-    start = time.perf_counter()
     at_work = _AtWork(model, tokenizer, questions, settings, label)
     at_work.resume(folder)
     with progress.doing(label), progress.doing("step", settings.steps) as part:
@@ -132,7 +132,7 @@ def train(
         if watch and not at_work.stopped:
             at_work.look(watch)
     at_work.finish()
-    at_work.trained.seconds = time.perf_counter() - start
+    at_work.note_time()
     return at_work.trained
 
 
@@ -148,6 +148,7 @@ class _AtWork:
         self.step, self.stopped, self.trained = 0, "", Trained()
         self.best: dict[str, torch.Tensor] = {}
         self.alarms = Alarms(Limits())
+        self.since = time.perf_counter()
         # What tells this training from another one in the same folder, with the settings.
         self.origin = weights_digest(model)
 
@@ -226,6 +227,11 @@ class _AtWork:
         looked.append(row)
         self.stopped = row["stop"]
 
+    def note_time(self) -> None:
+        """Add what has passed since the last call: the seconds of a resumed training add up."""
+        now = time.perf_counter()
+        self.trained.seconds, self.since = self.trained.seconds + now - self.since, now
+
     def finish(self) -> None:
         """End with the best weights, where something watched."""
         if self.best:
@@ -234,6 +240,7 @@ class _AtWork:
             self.trained.kept = self.step
 
     def save(self, folder: Path) -> None:
+        self.note_time()
         content = {
             "weights": self.model.state_dict(),
             "optimizer": self.updater.optimizer.state_dict(),

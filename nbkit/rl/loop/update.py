@@ -1,4 +1,4 @@
-"""One update of the policy from a step's completions: log-probabilities, loss, optimizer. Used by loop.py.
+"""One update of the policy from a step's completions: log-probabilities, loss, optimizer. Used by train.py.
 
 Only completions with an advantage are read: the others would add 0 to the gradient. Sequences of like length
 share a batch of at most `tokens_at_once` tokens, padded on the right: under a causal mask no real token sees
@@ -9,6 +9,7 @@ Shape legend: S sequences, B sequences of a batch, T tokens, N completion tokens
 V vocabulary.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -97,19 +98,37 @@ class Updater:
         """`updates` optimizer steps at rate `lr`. Returns loss, gradient norm, entropy, "gap" (mean absolute
         difference of the sampler's log-probabilities from ours) and "held" (share of tokens that the clip
         holds back), means over the updates. Without any advantage no weight moves, not even by momentum.
-        Raises ValueError for a loss that is not finite: the weights are then as before the step."""
+        Raises ValueError for a loss or gradient that is not finite: weights and optimizer are then as before
+        the step, the first of several updates included."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         kept = np.flatnonzero(data.advantages)
         if not len(kept):
             return self._look(data)
         old: dict[int, torch.Tensor] = {}
-        rows = [self._epoch(data, kept, old) for _ in range(self.how.updates)]
+        # With one update nothing has moved when it is refused: no copy is needed.
+        before = self._copy() if self.how.updates > 1 else None
+        try:
+            rows = [self._epoch(data, kept, old) for _ in range(self.how.updates)]
+        except ValueError:
+            if before:
+                self._restore(*before)
+            raise
         return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} | {
             # Later updates have moved on from the sampler: the first one tells whether both are the same.
             "gap": rows[0]["gap"],
             "entropy": rows[0]["entropy"],
         }
+
+    def _copy(self) -> tuple[list[torch.Tensor], dict]:
+        weights = [parameter.detach().clone() for parameter in self.parameters]
+        return weights, copy.deepcopy(self.optimizer.state_dict())
+
+    @torch.no_grad()
+    def _restore(self, weights: list[torch.Tensor], state: dict) -> None:
+        for parameter, value in zip(self.parameters, weights, strict=True):
+            parameter.copy_(value)
+        self.optimizer.load_state_dict(state)
 
     def _epoch(self, data: Sequences, kept: np.ndarray, old: dict[int, torch.Tensor]) -> dict[str, float]:
         """One pass over the sequences `kept`, one optimizer step. `old`: by the first sequence of a batch,
@@ -139,10 +158,11 @@ class Updater:
             sums["held"] += float(held_N.sum())
             sums["entropy"] += float(entropy_N.sum())
             sums["gap"] += _gap(logp_N, [data.sampled[s] for s in chosen])
-        if not np.isfinite(sums["loss"]):
-            self.optimizer.zero_grad(set_to_none=True)
-            raise ValueError(f"loss is {sums['loss']}: lower the learning rate")
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, 1.0))
+        # A finite loss may have a gradient that is not: both are looked at before a weight moves.
+        if not (np.isfinite(sums["loss"]) and np.isfinite(norm)):
+            self.optimizer.zero_grad(set_to_none=True)
+            raise ValueError(f"loss is {sums['loss']}, gradient norm {norm}; wanted finite numbers: lower lr")
         self.optimizer.step()
         tokens = sum(lengths)
         shares = {name: sums[name] / tokens for name in ("entropy", "gap", "held")}

@@ -75,3 +75,11 @@ def test_the_clip_takes_incentives_away_and_never_gives_one():
 
 def test_the_rate_falls_linearly_to_zero():
     assert [objective.decayed(0.4, step, 4) for step in range(5)] == pytest.approx([0.4, 0.3, 0.2, 0.1, 0.0])
+
+
+def test_rounding_is_no_signal():
+    """Rewards of 0.1 + 0.2 and 0.3 differ in the last digit; the same threshold decides for update and alarm."""
+    for scale in objective.ADVANTAGES:
+        found = objective.advantages(np.array([[0.1 + 0.2, 0.3], [1.0, 0.0]]), scale)
+        assert found[0].tolist() == [0.0, 0.0] and found[1].all()
+        assert objective.with_signal(found) == 0.5

@@ -234,6 +234,20 @@ def test_a_state_of_another_training_is_not_gone_on_from(tmp_path, capsys):
     assert len(found.history) == 4
 
 
+def test_the_seconds_of_a_resumed_training_add_up(tmp_path):
+    def breaks(tasks, groups):
+        raise OSError("no line")
+
+    with pytest.raises(RuntimeError, match="no line"):
+        train(tiny.model(), tiny.tokenizer(), Stream(), breaks, settings(), folder=tmp_path)
+    state = torch.load(tmp_path / STATE, weights_only=True)
+    assert state["plain"]["trained"]["seconds"] > 0
+    state["plain"]["trained"]["seconds"] = 1e6
+    torch.save(state, tmp_path / STATE)
+    found = train(tiny.model(), tiny.tokenizer(), Stream(), by_length, settings(), folder=tmp_path)
+    assert found.seconds > 1e6
+
+
 LIFE = """
 import sys, time
 from pathlib import Path

@@ -5,6 +5,7 @@ import pytest
 import tiny
 import torch
 
+from nbkit.rl.loop import objective
 from nbkit.rl.loop.update import How, Sequences, Updater, batches, token_logps
 
 PROMPTS = [[5, 6, 7], [5, 6, 7], [8, 9], [8, 9]]
@@ -112,9 +113,42 @@ def test_a_loss_that_is_not_finite_is_refused_before_it_reaches_the_weights():
     model = tiny.model()
     broken = Sequences(PROMPTS, COMPLETIONS, data(model).sampled, np.array([np.inf, -0.5, 0, 0]))
     before = [p.detach().clone() for p in model.parameters()]
-    with pytest.raises(ValueError, match="lower the learning rate"):
+    with pytest.raises(ValueError, match="lower lr"):
         Updater(model, how()).step(broken, 1e-3)
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_a_gradient_that_is_not_finite_is_refused(monkeypatch):
+    model = tiny.model()
+    updater, before = Updater(model, how()), [p.detach().clone() for p in model.parameters()]
+    monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("inf")))
+    with pytest.raises(ValueError, match="gradient norm inf; wanted finite numbers: lower lr"):
+        updater.step(data(model), 1e-3)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_a_second_update_that_fails_takes_back_the_first(monkeypatch):
+    """Weights and momentum: the next step is that of an updater that never failed."""
+    model, other = tiny.model(), tiny.model()
+    updater, whole = Updater(model, how(updates=2)), Updater(other, how(updates=2))
+    for one, of in ((updater, model), (whole, other)):
+        one.step(data(of), 1e-2)
+    before, real, calls = [p.detach().clone() for p in model.parameters()], objective.policy_loss, []
+
+    def breaks(*arguments):
+        calls.append(1)
+        loss, held = real(*arguments)
+        return (loss * float("nan"), held) if len(calls) > 3 else (loss, held)  # three batches an update
+
+    monkeypatch.setattr(objective, "policy_loss", breaks)
+    with pytest.raises(ValueError, match="loss is nan"):
+        updater.step(data(model), 1e-2)
+    assert len(calls) == 6
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    monkeypatch.setattr(objective, "policy_loss", real)
+    for one, of in ((updater, model), (whole, other)):
+        one.step(data(of), 1e-2)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
 
 
 def test_batches_hold_every_sequence_once_within_their_tokens():
