@@ -218,7 +218,36 @@ def rl(reference: Reference) -> str:
             f"n={found['change']['n']}, one seed. Judge on pairs it never saw: {share(judge)}, "
             f"n={judge['n']}. Mutants killed by the test functions of that day: "
             f"{mutants['killed']} of {mutants['total']}.",
+            _rl_seeds(reference.read("benchmarks/rl_seeds.json")),
         ]
+    )
+
+
+def _rl_seeds(found: Mapping[str, Any]) -> str:
+    """STEM and code by the loop of today, several RL seeds from one checkpoint."""
+    rows = []
+    for stage, study in found.items():
+        ((arm, changed),) = study["over_seeds"].items()
+        seeds = [row["own"]["avg T=1"]["mean"] for name, row in study["arms"].items() if name.startswith(arm)]
+        for name, own in changed["own"].items():
+            each = ", ".join(f"{100 * value:+.1f}" for value in seeds) if name == "avg T=1" else ""
+            start = share(study["start"]["own"][name])
+            rows.append([stage, name, start, points(own), points(changed["others"][name]), each])
+    about = next(iter(found.values()))["about"]
+    n, rollouts = int(about["questions"]), int(about["rollouts"])
+    heads = [
+        "stage",
+        f"k={about['k']}",
+        "start",
+        "change, its domains",
+        "change, other domains",
+        "by RL seed",
+    ]
+    return (
+        f"STEM and code by the loop of 28 November (`benchmarks/rl/study.py --held-out`), {len(seeds)} RL "
+        f"seeds from *one* DPD checkpoint, {rollouts:,} rollouts, {n} questions of its domains and {n // 2} "
+        "of the others with held-out operands. The t-intervals are over RL seeds: they say what chance in RL "
+        "does, not what another checkpoint would do.\n\n" + table(heads, rows)
     )
 
 
