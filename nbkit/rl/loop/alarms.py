@@ -112,16 +112,16 @@ def refuse_bad_start(tokenizer) -> None:
 
 
 def refuse_leaks(tasks: Sequence[Task], prompts: Sequence[str]) -> None:
-    """Raises ValueError for a prompt that gives its answer away. An answer may well stand among the numbers
-    of its question ("Which is larger, 5 or 7?"); it must not stand around the question, nor be called the
-    answer in it, nor may the worked solution stand there."""
+    """Raises ValueError for a prompt that gives its answer away around its question: the answer or the worked
+    solution stands there. The question itself may hold the answer, among its numbers ("Which is larger, 5 or
+    7?") or by name ("Answer A or B")."""
     for task, prompt in zip(tasks, prompts, strict=True):
-        around = prompt.replace(task.question, " ")
+        around = prompt.replace(task.question.strip(), " ")
         answer = re.escape(task.answer.strip())
-        told = answer and re.search(rf"\banswer\b(?: is)?[ :]*{answer}(?!\w)", prompt, re.IGNORECASE)
+        told = answer and re.search(rf"\banswer\b(?: is)?[ :]*{answer}(?!\w)", around, re.IGNORECASE)
         # Tools are part of the prompt, and a call names one: only whole solutions count there.
         beside = answer and not task.tools and re.search(rf"(?<!\w){answer}(?!\w)", around)
-        solution = len(task.steps) > 1 and task.chain in prompt
+        solution = len(task.steps) > 1 and task.chain in around
         if told or beside or solution:
             raise ValueError(
                 f"prompts: the reference answer {task.answer!r} of a {task.skill} question stands in its "

@@ -90,6 +90,13 @@ def test_a_prompt_with_its_answer_is_refused(prompt):
         refuse_leaks([TASK], [prompt])
 
 
+def test_a_question_may_hold_its_reference():
+    choice = Task("choice", "general", 1, "train", "Which is blue, sky or grass? Answer A or B.", (), "A")
+    refuse_leaks([choice], [f"<|im_start|>user\n{choice.question}<|im_end|>\n<|im_start|>assistant\n"])
+    with pytest.raises(ValueError, match="the reference answer 'A' of a choice question stands in its prompt"):
+        refuse_leaks([choice], [f"{choice.question} The answer is A"])
+
+
 def test_no_question_of_the_world_gives_its_answer_away():
     tasks = sample(800, "train", seed=4, levels=(1, 4))
     refuse_leaks(tasks, [f"<|im_start|>user\n{t.question}<|im_end|>\n<|im_start|>assistant\n" for t in tasks])
