@@ -93,7 +93,9 @@ def test_a_prompt_with_its_answer_is_refused(prompt):
 def test_a_question_may_hold_its_reference():
     choice = Task("choice", "general", 1, "train", "Which is blue, sky or grass? Answer A or B.", (), "A")
     refuse_leaks([choice], [f"<|im_start|>user\n{choice.question}<|im_end|>\n<|im_start|>assistant\n"])
-    with pytest.raises(ValueError, match="the reference answer 'A' of a choice question stands in its prompt"):
+    with pytest.raises(
+        ValueError, match="the reference answer 'A' of a choice question stands in its prompt"
+    ):
         refuse_leaks([choice], [f"{choice.question} The answer is A"])
 
 
