@@ -78,7 +78,7 @@ def test_the_rate_falls_linearly_to_zero():
 
 
 def test_rounding_is_no_signal():
-    """Rewards of 0.1 + 0.2 and 0.3 differ in the last digit; the same threshold decides for update and alarm."""
+    """0.1 + 0.2 and 0.3 differ in the last digit; one threshold decides for update and alarm."""
     for scale in objective.ADVANTAGES:
         found = objective.advantages(np.array([[0.1 + 0.2, 0.3], [1.0, 0.0]]), scale)
         assert found[0].tolist() == [0.0, 0.0] and found[1].all()
