@@ -59,7 +59,7 @@ FILES = {
     "docs/filter.md": r"/01_",
     "docs/pretraining.md": r"^(small/02|claims/f|claims-fresh|benchmarks/(speed|kill))",
     "docs/refinement.md": r"^(small/0[34]|claims/sft|claims-fresh|benchmarks/teacher)",
-    "docs/rl.md": r"^small/06",
+    "docs/rl.md": r"^small/06|^benchmarks/rl_",
     "docs/running.md": r"^timings",
     "docs/usage.md": r"^(small|smollm2|timings)",
     "notebooks/01_data_mix.ipynb": r"/01_|^timings",

@@ -43,7 +43,7 @@ def pretraining(reference: Reference) -> str:
             table(["pools", "points", "p", "seeds", "by seed"], where),
             f"Of the first row, the three seeds that no pilot had seen: {points(fresh)}, p = "
             f"{p_value(fresh['p_t'])}.",
-            _long_context(reference.read("small/02_pretrain.json")),
+            _long_context(reference.read("benchmarks/long_context.json")),
             _kills_and_speed(reference),
         ]
     )
