@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nbkit.run import files, project
+from nbkit.run.params import ACCELERATE
 
 _PARTS = ("notebooks", "params", "outputs/reference/timings.json")
 _SUFFIXES = (".ipynb", ".yaml", ".json")
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.folder).expanduser()
     fill(folder)
     notebooks = len(list(folder.glob("notebooks/*.ipynb")))
-    profiles = sum(entry.is_dir() for entry in folder.glob("params/*"))
+    profiles = sum(entry.is_dir() and entry.name != ACCELERATE for entry in folder.glob("params/*"))
     print(f"made {folder}: {notebooks} notebooks, {profiles} profiles in params/")
     enter = "" if folder.samefile(Path.cwd()) else f"    cd {shlex.quote(str(folder))}\n"
     print(_NEXT.format(enter=enter), end="")

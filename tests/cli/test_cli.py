@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -197,9 +198,11 @@ def test_a_checkout_with_spaces_and_signs_in_its_path_runs(project, tmp_path, ca
 
 
 def test_plan_prints_the_dry_run_of_the_profile(project, capsys, monkeypatch):
-    monkeypatch.setattr("nbkit.cli.plan_command.table", lambda profile: f"the plan of {profile}")
+    monkeypatch.setattr("nbkit.cli.plan_command.table", lambda profile, changed: f"the plan of {profile}")
+    monkeypatch.setattr("nbkit.cli.estimate.report.estimate", lambda *_: SimpleNamespace(refused=[]))
+    monkeypatch.setattr("nbkit.cli.estimate.report.table", lambda *_: "what it takes")
     assert main(["plan", "--profile", "tiny"]) == 0
-    assert capsys.readouterr().out == "the plan of tiny\n"
+    assert capsys.readouterr().out == "the plan of tiny\n\nwhat it takes\n"
     with pytest.raises(SystemExit) as usage:
         main(["plan", "--help"])
     assert usage.value.code == 0

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_cli import play
@@ -46,7 +47,9 @@ def unread():
     ids=" ".join,
 )
 def test_every_command_ends_quietly_when_nobody_reads_on(project, monkeypatch, capsys, unread, command):
-    monkeypatch.setattr("nbkit.cli.plan_command.table", lambda profile: "the plan")
+    monkeypatch.setattr("nbkit.cli.plan_command.table", lambda profile, changed: "the plan")
+    monkeypatch.setattr("nbkit.cli.estimate.report.estimate", lambda *_: SimpleNamespace(refused=[]))
+    monkeypatch.setattr("nbkit.cli.estimate.report.table", lambda *_: "what it takes")
     play(project)
     capsys.readouterr()
     monkeypatch.setattr(sys, "stdout", unread)
