@@ -56,15 +56,17 @@ def test_every_profile_has_an_estimate(profile):
 
 
 def test_on_the_cpu_it_says_about_what_was_measured():
-    """The rates were fitted to these fourteen times, so this is no prediction (docs/scale.md has one)."""
+    """The rates were fitted to these times, so this is no prediction (docs/scale.md has one). 05 and 06 of
+    `small` were timed with an arm and a loop that they do not have any more."""
     times, errors = files.read_json(files.of_project("outputs/reference/timings.json")), {}
     for profile in ("small", "smoke"):
         found = report.estimate(profile)
         for stage, costs in found.costs.items():
             seconds = report.seconds_of(costs, found.device)
-            errors[profile, stage] = seconds / times[profile][stage] - 1
+            if (profile, stage[:2]) not in (("small", "05"), ("small", "06")):
+                errors[profile, stage] = seconds / times[profile][stage] - 1
     within = [key for key, error in errors.items() if abs(error) <= 0.33]
-    assert len([key for key in within if key[0] == "small"]) == 7
+    assert len([key for key in within if key[0] == "small"]) == 5
     assert max(map(abs, errors.values())) < 0.65, errors
 
 
