@@ -24,17 +24,15 @@ import numpy as np
 from nbkit.evals.score import estimate
 from nbkit.models.engine import Generator
 from nbkit.models.load import load
-from nbkit.rl.loop.rollouts import checked, pass_rate
+from nbkit.rl.loop.rollouts import pass_rates
 from nbkit.rl.loop.train import LoopSettings, train
 from nbkit.rl.measure import changes, measure
-from nbkit.rl.questions import Questions, world_cells
+from nbkit.rl.questions import Questions, asked_before, world_cells
 from nbkit.rl.rewards import verified
 from nbkit.rl.suites import Suites
 from nbkit.run import files
-from nbkit.tasks.sets import training_tasks
 from nbkit.tasks.skills import DOMAINS, sample
-from nbkit.tasks.world import instruction, prompt_of
-from nbkit.text.rows import read_rows
+from nbkit.tasks.world import instruction
 from nbkit.verify import JailPool
 from nbkit.verify.code.synthesis import SynthesisSettings
 
@@ -60,12 +58,8 @@ def taught(outputs: Path) -> set[str]:
     manifest = outputs / "03_sft_cold_start" / "manifest.json"
     if not manifest.is_file():
         return set()
-    own = files.read_json(manifest)["params"]
-    shares = dict(zip(("math", "science", "code"), own["shares"], strict=True))
-    asked = {instruction(t) for t in training_tasks(own["task_sets"], own["samples"], shares, own["seed"])}
-    for log in ("04_sft_overall/logs/refined.jsonl", "05_dpd/logs/pairs.jsonl"):
-        asked |= {row["question"] for row in read_rows(outputs / log)}
-    return asked
+    logs = ("04_sft_overall/logs/refined.jsonl", "05_dpd/logs/pairs.jsonl")
+    return asked_before(files.read_json(manifest)["params"], [outputs / log for log in logs])
 
 
 def exam(domains: list[str], n: int, avoid: set[str], split: str) -> list:
@@ -137,9 +131,7 @@ class Study:
         """The filter before training, as in 06."""
 
         def rates(tasks):
-            prompts = [prompt_of(task) for task in tasks]
-            groups = generator.sample(prompts, 16, self.options.max_new_tokens, temperature=1.0, seed=3)
-            return np.array([pass_rate(row) for row in checked(grade(tasks, groups), (len(tasks), 16))])
+            return pass_rates(generator, grade, tasks, 16, self.options.max_new_tokens, seed=3)
 
         questions.survey(self.options.pool, rates)
 

@@ -42,6 +42,14 @@ def lookup(metrics: Mapping, path: str | None) -> dict | None:
     return node
 
 
+def measured(metrics: Mapping, claim: Mapping) -> dict | None:
+    """The estimate of a claim. None too where the parts that it is about (`by`) are empty: "at other values"
+    says nothing when no other value was tried."""
+    if claim.get("by") and lookup(metrics, claim["by"]) == {}:
+        return None
+    return lookup(metrics, claim["metric"])
+
+
 def verdict(claim: Mapping, estimate: Mapping | None, seeds: int, profile: str = "") -> str:
     """What a measurement says about a claim, from its 95% interval (`low`, `high`) and the seeds:
 
@@ -92,7 +100,7 @@ def row(claim: Mapping, found: Mapping | None, seeds: int, profile: str = "") ->
 
 def ledger(metrics: Mapping[str, Mapping], seeds: int, profile: str = "") -> list[dict]:
     """One row per claim, from the metrics of one run of `profile`: the report's claims first, then ours."""
-    rows = [row(claim, lookup(metrics, claim["metric"]), seeds, profile) for claim in claims()]
+    rows = [row(claim, measured(metrics, claim), seeds, profile) for claim in claims()]
     return sorted(rows, key=lambda one: [*OWNERS].index(one["of"]))
 
 

@@ -2,9 +2,9 @@
 by 06.
 
 As in the report: no KL term, the loss of truncated completions masked, groups of 16. It is the engine "trl"
-of 06, for GPUs, vLLM and several processes; small models on a CPU have the plain loop (loop/train.py). The
-one seam is `_generate_single_turn`, which hands the rollouts to nbkit's generator on a CPU; with vLLM (GPU)
-TRL's own path is used. Shape legend: P prompts, G completions per prompt, advantages are over G.
+of 06, for GPUs; small models on a CPU have the plain loop (loop/train.py). The one seam is
+`_generate_single_turn`, which hands the rollouts to nbkit's generator on a CPU; on a GPU TRL's own path is
+used. Shape legend: P prompts, G completions per prompt, advantages are over G.
 """
 
 import math
@@ -70,7 +70,12 @@ class FastRolloutTrainer(GRPOTrainer):
         rewards[~torch.isfinite(rewards)] = torch.nan
         # Over completions, not groups: `SkipUngraded` asks whether this step has any signal at all.
         self.graded = float((~torch.isnan(rewards).all(1)).float().mean())
-        self._metrics["train" if self.model.training else "eval"]["graded"].append(self.graded)
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        metrics["graded"].append(self.graded)
+        # For the alarms: equal rewards everywhere teach nothing.
+        known = rewards[~torch.isnan(rewards)]
+        for name, value in (("reward_min", known.amin), ("reward_max", known.amax)):
+            metrics[name].append(float(value()) if len(known) else 0.0)
         return rewards
 
     def log(self, logs: dict, *arguments, **options) -> None:
@@ -97,7 +102,8 @@ class SkipUngraded(TrainerCallback):
 @dataclass(frozen=True)
 class GRPOSettings:
     """How `grpo` trains. `steps` of `prompts_per_step` prompts, each with a `group` of completions of up to
-    `max_new_tokens` tokens. `lr`: peak learning rate, linear to 0."""
+    `max_new_tokens` tokens. `lr`: peak learning rate, linear to 0. `updates`, `clip`, `advantage` and
+    `normalise` as in the loop's settings, in TRL's words below."""
 
     steps: int
     prompts_per_step: int
@@ -105,6 +111,14 @@ class GRPOSettings:
     lr: float
     max_new_tokens: int
     seed: int
+    updates: int = 1
+    clip: float = 0.2
+    advantage: str = "mean"
+    normalise: str = "constant"
+
+
+_SCALE = {"mean": "none", "std": "group"}
+_LOSS = {"constant": "dr_grpo", "token": "dapo", "sequence": "grpo"}
 
 
 @once_separate("settings", GRPOSettings)
@@ -132,7 +146,12 @@ def grpo(
     model.generation_config.eos_token_id = stop_ids(tokenizer)
     # No KL term and truncated completions masked, as in the report ("multi-stage RL").
     arguments = GRPOConfig(
-        max_steps=settings.steps,
+        # TRL counts optimizer steps.
+        max_steps=settings.steps * settings.updates,
+        num_iterations=settings.updates,
+        epsilon=settings.clip,
+        scale_rewards=_SCALE[settings.advantage],
+        loss_type=_LOSS[settings.normalise],
         per_device_train_batch_size=settings.prompts_per_step * settings.group,
         num_generations=settings.group,
         max_completion_length=settings.max_new_tokens,
@@ -145,7 +164,6 @@ def grpo(
         logging_steps=1,
         **shared_arguments(out, settings.seed),
     )
-    # TRL standardises rewards within a group of `num_generations` rows, the advantage of GRPO.
     trainer = FastRolloutTrainer(
         model=model,
         args=arguments,

@@ -17,11 +17,15 @@ import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from nbkit.tasks.sets import training_tasks
 from nbkit.tasks.skills import Task, draw, skills
 from nbkit.tasks.world import instruction
+from nbkit.text.rows import read_rows
 
 _TRIES = 60  # draws of a cell before it counts as exhausted
 Prepare = Callable[[Task], Task | None]
@@ -66,6 +70,14 @@ def set_cells(tasks: Sequence[Task]) -> list[Cell]:
         return Cell(f"{task.skill} {number}", task.domain, lambda rng: task)
 
     return [cell(number, task) for number, task in enumerate(tasks)]
+
+
+def asked_before(cold_start: Mapping[str, Any], logs: Iterable[Path]) -> set[str]:
+    """Texts of the questions that earlier stages asked: 03 by its parameters, the others as the column
+    `question` of their logs (JSON lines) says."""
+    shares = dict(zip(("math", "science", "code"), cold_start["shares"], strict=True))
+    tasks = training_tasks(cold_start["task_sets"], cold_start["samples"], shares, cold_start["seed"])
+    return {instruction(task) for task in tasks} | {row["question"] for log in logs for row in read_rows(log)}
 
 
 class NothingInBand(ValueError):

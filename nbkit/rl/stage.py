@@ -5,13 +5,13 @@ kept beside the model.
     path = run_stage(run, "rl_stem", origin, stage)    # the folder of a model
     about(path)["rates"]                               # avg@16 of each question of the filter
 
-`engine`: "loop" (loop/train.py) or "trl" (grpo.py: GPUs, vLLM, several processes). TRL knows neither a
-stream of questions nor a filter during training, so it gets all questions of the stage at once, and its
-policy is looked at before and after.
+`engine`: "loop" (loop/train.py) or "trl" (grpo.py: GPUs). TRL knows neither a stream of questions nor a
+filter during training, and saves nothing on the way: it gets all questions of the stage at once (`refilter`
+and `save_every` do nothing), its policy is looked at before and after, and alarms come after it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ import numpy as np
 
 from nbkit.models.engine import Generator, render
 from nbkit.models.side_by_side import workshop
-from nbkit.rl.loop.rollouts import Grade, checked, pass_rate
+from nbkit.rl.loop.alarms import Alarms, refuse_leaks
+from nbkit.rl.loop.rollouts import Grade, pass_rates
 from nbkit.rl.loop.train import LoopSettings, Trained, train
 from nbkit.rl.questions import NothingInBand, Questions
 from nbkit.rl.rewards import as_trl
@@ -92,11 +93,7 @@ def trained_stage(model, tokenizer, stage: RLStage, folder: Path) -> tuple[Train
     generator, plan, settings = Generator(model, tokenizer), stage.plan, stage.settings
 
     def rates_of(tasks: Sequence[Task]) -> np.ndarray:
-        prompts = [prompt_of(task) for task in tasks]
-        limit = settings.max_new_tokens
-        groups = generator.sample(prompts, plan.samples, limit, temperature=1.0, seed=settings.seed)
-        rewards_PG = checked(stage.grade(tasks, groups), (len(tasks), plan.samples))
-        return np.array([pass_rate(row) for row in rewards_PG])
+        return pass_rates(generator, stage.grade, tasks, plan.samples, settings.max_new_tokens, settings.seed)
 
     # Before the stage: what can the policy do, and what is inside the band?
     try:
@@ -138,31 +135,38 @@ def _by_trl(model, tokenizer, stage: RLStage, watch: Watch, folder: Path) -> Tra
     count = settings.steps * settings.prompts_per_step
     tasks = stage.questions.draw(count)
     rows = [{"prompt": render(tokenizer, prompt_of(t)), "index": i} for i, t in enumerate(tasks)]
-    names = ("steps", "prompts_per_step", "group", "lr", "max_new_tokens", "seed")
-    how = GRPOSettings(**{name: getattr(settings, name) for name in names})
+    refuse_leaks(tasks, [row["prompt"] for row in rows])
+    how = GRPOSettings(**{f.name: getattr(settings, f.name) for f in fields(GRPOSettings)})
     reward = as_trl(stage.grade, tasks, tokenizer, stop_ids(tokenizer), settings.group)
     history, seconds = grpo(model, tokenizer, rows, reward, how, out=folder, label=stage.name)
+    # What the loop's alarms say to its rows, step by step.
+    rows_of, alarms = [_as_ours(row, step) for step, row in enumerate(history, 1)], Alarms()
+    told = [f"step {row['step']}: {words}" for row in rows_of for words in alarms(row)]
     watched.append({"step": settings.steps, **watch(Generator(model, tokenizer), watched)})
     # The better one of the two, as the loop would keep it.
     kept, (first, last) = settings.steps, watched
     if not last["eligible"] or last["score"] < first["score"]:
         model.load_state_dict(start)
         kept = 0
-    return Trained([_as_ours(row) for row in history], watched, kept, [], seconds)
+    return Trained(rows_of, watched, kept, told, seconds)
 
 
-def _as_ours(row: Mapping[str, float]) -> dict[str, float]:
-    """A row of TRL's history under the names of the loop's."""
+def _as_ours(row: Mapping[str, float], step: int) -> dict[str, float]:
+    """A row of TRL's history under the names of the loop's. `step`: of rollouts; TRL counts updates."""
     names = {
         "length": "completions/mean_length",
         "cut": "completions/clipped_ratio",
         "entropy": "entropy",
         "reward": "reward",
-        "step": "step",
+        "reward_min": "reward_min",
+        "reward_max": "reward_max",
+        "held": "clip_ratio/region_mean",
+        "gap": "sampling/sampling_logp_difference/mean",  # with vLLM only: else the trainer samples itself
         "loss": "loss",
         "lr": "learning_rate",
     }
     ours = {name: row[theirs] for name, theirs in names.items() if theirs in row}
+    ours = {"held": 0.0, "gap": 0.0, "entropy": 0.0, **ours, "step": step}
     return ours | {"signal": 1 - row.get("frac_reward_zero_std", 0.0), "graded": row.get("graded", 1.0)}
 
 
@@ -175,8 +179,10 @@ def in_words(name: str, found: Mapping) -> str:
     text = (
         f"{name}: {counts['different']} different questions, {counts['repeats']} repeats, "
         f"{counts['kept']} of {counts['cells']} skill levels inside the band; score on held-back training "
-        f"questions {watched[0]['score']:.3f} at the start, {watched[-1]['score']:.3f} at the end; kept: "
-        f"step {found['kept']} ({best['score']:.3f})"
+        f"questions {watched[0]['score']:.3f} at the start, {watched[-1]['score']:.3f} at the end; "
+    )
+    text += (
+        f"kept: step {found['kept']} ({best['score']:.3f})" if found["kept"] else "kept: its start, UNCHANGED"
     )
     text += f"; noted: {watched[-1]['note']}" if watched[-1].get("note") else ""
     return text + (f"; stopped: {watched[-1]['stop']}" if watched[-1]["stop"] else "")

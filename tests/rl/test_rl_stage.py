@@ -1,12 +1,14 @@
 """One RL stage whole, on a tiny policy: filter, training, checkpoint, in both engines."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tiny
 import torch
 
+from nbkit.rl import grpo as trl_engine
 from nbkit.rl.loop.train import LoopSettings, Trained
 from nbkit.rl.questions import Questions, world_cells
 from nbkit.rl.stage import ABOUT, Plan, RLStage, about, in_words, run_stage, trained_stage
@@ -54,6 +56,32 @@ def test_a_stage_leaves_all_that_the_notebook_shows(tmp_path, policy, engine):
     files.write_json(tmp_path / ABOUT, files.plain(found))
     assert about(tmp_path) == json.loads(json.dumps(files.plain(found)))
     assert in_words("stem", found).startswith("stem: 6 different questions, 0 repeats")
+
+
+def test_trl_is_told_all_settings_and_rings_the_alarms(tmp_path, policy, monkeypatch):
+    made, real = [], trl_engine.GRPOConfig
+    monkeypatch.setattr(trl_engine, "GRPOConfig", lambda **options: made.append(options) or real(**options))
+
+    def flat(tasks, groups):
+        return short(tasks, groups) if len(tasks) != 2 else [[1.0 for _ in group] for group in groups]
+
+    changed = {"updates": 2, "clip": 0.1, "advantage": "std", "normalise": "sequence"}
+    trained, _ = trained_stage(policy, tiny.tokenizer(), stage(flat, "trl", **changed), tmp_path)
+    wanted = {"num_iterations": 2, "epsilon": 0.1, "scale_rewards": "group", "loss_type": "grpo"}
+    assert wanted.items() <= made[0].items() and made[0]["max_steps"] == 6
+    assert [row["step"] for row in trained.history] == [1, 2, 3]
+    assert "step 3: every reward was 1 for 3 steps: nothing can be learned" in trained.alarms
+
+
+def test_trl_gets_no_prompt_with_its_answer(tmp_path, policy, monkeypatch):
+    monkeypatch.setattr(
+        "nbkit.rl.stage.render", lambda tokenizer, chat: f"{chat[0]['content']} The answer is here"
+    )
+    leaking = stage(engine="trl")
+    real = leaking.questions.draw
+    leaking.questions.draw = lambda n: [replace(task, answer="here") for task in real(n)]
+    with pytest.raises(ValueError, match="the reference answer 'here' of a .* stands in its prompt"):
+        trained_stage(policy, tiny.tokenizer(), leaking, tmp_path)
 
 
 def test_a_stage_without_a_question_in_the_band_keeps_its_start(tmp_path, policy):

@@ -67,9 +67,11 @@ def log_of(stage: Stage, label: str) -> Any:
 
 def headline(stored: Mapping[str, str], found: Sequence[Derived]) -> dict[str, str]:
     """The headline of the manifest, as far as the derived numbers make it."""
-    overall = {d.path[1]: d.value["overall"] for d in found if d.path[0] == "results"}
-    overall |= {d.path[0]: d.value for d in found if d.path[0].endswith("_minus_baseline")}
-    return {name: str(Estimate(**overall[name])) for name in stored if name in overall}
+    # Unseen operands, as on the ladder; where the splits are not known, it does not follow.
+    scored = {d.path[1]: d.value for d in found if d.path[0] == "results" and "by_split" in d.value}
+    told = {name: one["by_split"].get("operands", one["overall"]) for name, one in scored.items()}
+    told |= {d.path[0]: d.value for d in found if d.path[0].endswith("_minus_baseline")}
+    return {name: str(Estimate(**told[name])) for name in stored if name in told}
 
 
 def _scored(kind: str, label: str, right_QK: np.ma.MaskedArray, about: Sequence[Mapping]) -> Derived:

@@ -21,7 +21,7 @@ from typing import Any
 from nbkit.cli import calibrate
 from nbkit.cli.estimate import report
 from nbkit.cli.estimate.cost import cost
-from nbkit.cli.estimate.hardware import GPUS
+from nbkit.cli.estimate.hardware import FITTED_ON, GPUS
 from nbkit.cli.estimate.shapes import KNOWN
 from nbkit.cli.estimate.work import Work
 from nbkit.run import files, params, provenance
@@ -30,8 +30,8 @@ DAY = 86_400
 
 
 def fitted() -> list[dict[str, Any]]:
-    """A row for each stage of outputs/reference/timings.json."""
-    times = files.read_json(files.of_project("outputs/reference/timings.json"))
+    """A row for each stage whose time the CPU's rates were fitted to."""
+    times = files.read_json(files.of_project("outputs/reference/benchmarks/plan_times.json"))
     rows = []
     for profile in sorted(set(times) & set(params.profiles())):
         found = report.estimate(profile)
@@ -44,13 +44,12 @@ def fitted() -> list[dict[str, Any]]:
 def run(profile: str, folder: Path, rates: calibrate.Rates | None) -> list[dict[str, Any]]:
     """A row for each stage that finished in `folder`, a run of `profile` on a machine of these rates."""
     found, rows = report.estimate(profile), []
-    there = calibrate.reference_rates(files.read_json(files.of_project("outputs/reference/timings.json")))
     for stage in found.costs:
         if not (folder / stage / "_SUCCESS").is_file():
             continue
         resources = files.read_json(folder / stage / "resources.json")
         cores = files.read_json(folder / stage / "manifest.json")["cores"]
-        slower = calibrate.slowdown(stage, rates, there) if rates and there else 1.0
+        slower = calibrate.slowdown(stage, rates, FITTED_ON) if rates else 1.0
         planned = report.seconds_of(found.costs[stage], found.device) * slower
         peak = report.peak_of(found.costs[stage], found.device, cores)
         row = compared(stage, "s", resources["wall_s"], planned)

@@ -2,8 +2,8 @@
 
 On GPUs training is FLOPs over the share MFU of the peak, and decoding is the bytes that each step reads over
 the share DECODING of the bandwidth (Pope et al., arXiv 2211.05102). On the CPU a few rates count, which were
-fitted to the measured stages of `small` and `smoke` (outputs/reference/timings.json; docs/scale.md has the
-errors).
+fitted to the measured stages of `small` and `smoke` (outputs/reference/benchmarks/plan_times.json;
+docs/scale.md has the errors).
 """
 
 from __future__ import annotations

@@ -19,6 +19,11 @@ MFU = 0.30
 DECODING = 0.5
 
 
+# Rates (nbkit.cli.calibrate) of the machine on which the CPU's times were fitted (estimate/cost.py): two
+# cores of an AMD EPYC, bf16. Another machine is estimated by how much slower it is than this one.
+FITTED_ON = {"python": 8.15e6, "matmul": 448e9, "train": 16_900.0}
+
+
 @dataclass(frozen=True)
 class Device:
     """One GPU, or the CPU of a machine. `memory`: bytes. `flops`: peak of dense bf16 products, FLOP/s.

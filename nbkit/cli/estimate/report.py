@@ -5,7 +5,6 @@ text, refused = estimate("full", gpus=64, gpu="h100")
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,8 +15,8 @@ from nbkit.cli import calibrate, planning
 from nbkit.cli.calibrate import Rates
 from nbkit.cli.estimate import changes, stages
 from nbkit.cli.estimate.cost import Cost, of_stage, peak_of, seconds_of
-from nbkit.cli.estimate.hardware import GIB, Device, device, gib
-from nbkit.run import files, params, provenance
+from nbkit.cli.estimate.hardware import FITTED_ON, GIB, Device, device, gib
+from nbkit.run import params, provenance
 
 SMALL = 20_000_000  # parameters of a student that is taken to train on the CPU, unless --gpu is given
 ROW = "  {:<22}{:>8}{:>7}{:>7}{:>9}{:>13}{:>13}{:>8}  {}"
@@ -59,9 +58,9 @@ class Estimate:
         return seconds_of(self.costs[stage], self.device) * self.slower(stage)
 
     def slower(self, stage: str) -> float:
-        """How many times longer a stage takes here than on the reference run's machine."""
-        there = None if self.device.gpu else calibrate.reference_rates(_timings())
-        return calibrate.slowdown(stage, self.here, there) if self.here and there else 1.0
+        """How many times longer a stage takes here than on the machine of the fit."""
+        scaled = self.here is not None and not self.device.gpu
+        return calibrate.slowdown(stage, self.here, FITTED_ON) if scaled else 1.0
 
     def peak(self, stage: str) -> float:
         return peak_of(self.costs[stage], self.device, provenance.cores())
@@ -151,13 +150,6 @@ def table(profile: str, found: Estimate) -> str:
     lines.append(f"largest peak: {largest.work.name}, in GiB: {parts} = {largest.peak / GIB:,.2f}")
     lines.append(f"in all: {_sum(total_s, dollars, disk, where)} besides the corpus")
     return "\n".join(lines)
-
-
-def _timings() -> dict[str, Any]:
-    """outputs/reference/timings.json; {} where there is none."""
-    with contextlib.suppress(OSError, ValueError):
-        return files.read_json(files.of_project("outputs/reference/timings.json"))
-    return {}
 
 
 def _machine(found: Estimate) -> str:

@@ -25,19 +25,19 @@ _ARMS = {
 
 def times(reference: Reference) -> str:
     """Minutes and seconds per notebook."""
-    usual, slow = reference.read("timings.json"), reference.read("timings_fp32.json")["small"]
-    today = reference.read("timings_avx512.json")
-    places = {s.file: s.machine for s in reference.sources()}
+    usual, slow = reference.read("timings.json"), reference.read("timings_fp32.json")
+    places = {s.file: f"{s.machine} ({s.commit})" for s in reference.sources()}
     rows = [
-        ("`small`", today["small"], places["timings_avx512.json"]),
-        ("`small`, with DPO in 05 and the old 06", usual["small"], places["timings.json"]),
-        ("the same", slow, places["timings_fp32.json"]),
-        ("`smoke`, older sizes", usual["smoke"], places["timings.json"]),
+        ("`small`", usual["small"], places["timings.json"]),
+        ("`small`, AVX2 alone", slow["small"], places["timings_fp32.json"]),
+        ("`smoke`", usual["smoke"], places["timings.json"]),
     ]
     heads = ["run", *(stage[:2] for stage in usual["small"]), "all, minutes", "machine"]
     cells = [[name, *map(clock, t.values()), f"{sum(t.values()) / 60:.0f}", place] for name, t, place in rows]
-    note = "Minutes and seconds, install not counted. "
-    note += f"Peak memory of the first run: {today['peak_gib']:.1f} GiB."
+    note = (
+        f"Minutes and seconds, install not counted. Peak memory with AVX2 alone: {slow['peak_gib']:.1f} GiB. "
+    )
+    note += "That run still had the arm DPO in 05 and an earlier 06."
     return table(heads, cells) + "\n\n" + note
 
 
@@ -75,8 +75,8 @@ def the_ladder(reference: Reference) -> str:
             "complete a document; from the cold start on, models answer in chat. The cold "
             "start trains math, science and code only. Rates and passes were chosen on training-split "
             "pilots, sizes for their time. One number was put back after held-out answers of this seed were "
-            "seen: DPD's 1,500 questions (1,000 gave 53%), so DPD and RL are not untouched evidence here. "
-            "The code and preference stages of RL were not better at any look and kept their start.",
+            "seen: DPD's 1,500 questions (1,000 gave 53%), so DPD and RL are not untouched evidence here."
+            + _kept_start(reference.read("small/06_rl.json")),
         ]
     )
 
@@ -252,11 +252,29 @@ def _rl_seeds(found: Mapping[str, Any]) -> str:
     )
 
 
+def _unchanged(found: Mapping[str, Any]) -> list[str]:
+    """The RL stages of which no checkpoint was better than their start."""
+    return [name for name, stage in found.get("stages", {}).items() if stage.get("kept") == 0]
+
+
+def _kept_start(found: Mapping[str, Any]) -> str:
+    """A sentence about them, "" where there is none."""
+    names = _unchanged(found)
+    return (
+        f" Of the RL stages, {' and '.join(names)} kept their start: no later look was better."
+        if names
+        else ""
+    )
+
+
 def _moves(found: Mapping[str, Any]) -> str:
-    """What each RL stage changed on fresh questions, in its own domains and in the others."""
+    """What each RL stage that did not keep its start changed on fresh questions, in its own domains and in
+    the others."""
+    same = {f"rl_{name}" if name != "preference" else "rl" for name in _unchanged(found)}
     measures = list(next(iter(found["moves"].values())))
-    rows = [[name, *(points(of[m]) for m in measures)] for name, of in found["moves"].items()]
-    n = next(iter(found["moves"].values()))[measures[0]]["n"]
+    changed = {name: of for name, of in found["moves"].items() if name.split()[0] not in same}
+    rows = [[name, *(points(of[m]) for m in measures)] for name, of in changed.items()]
+    n = next(iter(changed.values()))[measures[0]]["n"]
     wins = ", ".join(f"by the {who} {share(value)}" for who, value in found["wins"].items())
     note = f"n={n} questions in the first row. Win rate against the start of the last stage: {wins}."
     return table(["change on fresh questions, points", *measures], rows) + "\n\n" + note

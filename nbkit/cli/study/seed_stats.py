@@ -56,7 +56,7 @@ def claim_rows(
     rows = []
     for claim in claims.claims():
         path = claim["metric"]
-        found = {seed: claims.lookup(one, path) for seed, one in metrics.items()}
+        found = {seed: claims.measured(one, claim) for seed, one in metrics.items()}
         # Four cases: measured nowhere, not everywhere, on shared data, in every seed.
         absent = [seed for seed, one in found.items() if one is None]
         some = next((one for one in found.values() if one is not None), None)

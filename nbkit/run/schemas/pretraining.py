@@ -4,7 +4,8 @@
 report is silent.
 """
 
-from nbkit.run.schemas.base import Common, Training, check_devices, par
+from nbkit.run.schemas.base import Common, par
+from nbkit.run.schemas.training import Distributed
 
 
 class DataMix(Common):
@@ -66,7 +67,7 @@ class DataMix(Common):
             )
 
 
-class Pretrain(Training):
+class Pretrain(Distributed):
     hidden: int = par(96, "student width", lo=16)
     layers: int = par(4, "student layers", lo=1)
     heads: int = par(4, "student attention heads", lo=1)
@@ -93,17 +94,6 @@ class Pretrain(Training):
     vanilla_multiples: list[float] = par([], "also train vanilla WSD on this many times the tokens")
     batch: int = par(4, "rows of the pools per step, over all devices", lo=1)
     micro_batch: int = par(0, "rows per device and pass; 0: its whole share of the step", lo=0)
-    launcher: str = par(
-        "inline", "how training is started", choices=["inline", "torchrun", "srun"], role="fixed"
-    )
-    processes: int = par(1, "processes (devices) per node", lo=1)
-    nodes: int = par(1, "nodes (launcher srun)", lo=1)
-    sharding: str = par(
-        "ddp",
-        "ddp: whole weights on each device; fsdp2: split over them (GPUs)",
-        choices=["ddp", "fsdp2"],
-        role="fixed",
-    )
     activation_checkpointing: str = par(
         "none",
         "computed again in the backward pass: none, layers, or offload (and kept in the host's memory)",
@@ -139,7 +129,7 @@ class Pretrain(Training):
             raise ValueError(f"final_lr: got {self.final_lr}, wanted at most the peak rates")
         if "teacher" in self.arms and "baseline_10x" not in self.arms:
             raise ValueError("arms: 'teacher' continues 'baseline_10x'; add it, or leave the teacher out")
-        check_devices(self)
+        super().check()
 
     def upstream(self) -> tuple[str, ...]:
         return ("01_data_mix",)

@@ -58,7 +58,7 @@ def test_every_profile_has_an_estimate(profile):
 def test_on_the_cpu_it_says_about_what_was_measured():
     """The rates were fitted to these times, so this is no prediction (docs/scale.md has one). 05 and 06 of
     `small` were timed with an arm and a loop that they do not have any more."""
-    times, errors = files.read_json(files.of_project("outputs/reference/timings.json")), {}
+    times, errors = files.read_json(files.of_project("outputs/reference/benchmarks/plan_times.json")), {}
     for profile in ("small", "smoke"):
         found = report.estimate(profile)
         for stage, costs in found.costs.items():
