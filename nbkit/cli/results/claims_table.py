@@ -145,9 +145,10 @@ def _measured(reference: Reference) -> dict[str, tuple[Mapping[str, Any], int, s
     for name, difference in _SFT.items():
         one = differences[difference]
         found[name] = (one, one["seeds"], "claims/sft.json", "sft-and-refinement")
-    for row in reference.read(ladder.STUDY)["claims"]:
-        if row["mean"] is not None:
-            found[row["id"]] = (row, row["seeds"], ladder.STUDY, "the-ladder")
+    for file in ladder.STUDIES:  # what a newer one measured stands
+        for row in reference.read(file)["claims"]:
+            if row["mean"] is not None:
+                found[row["id"]] = (row, row["seeds"], file, "the-ladder")
     own = fg_wsd(reference, "filter")  # more seeds than the ladder, and three answers a question
     found["fg-wsd-base"] = (own, own["seeds"], FG_WSD, "pre-training")
     human = reference.read("smollm2/01_data_mix.json")["human"]["convincing_args"]

@@ -1,12 +1,13 @@
 """The ladder: accuracy stage by stage on unseen operands, and the 10x baseline where one was trained.
 
-Two of them: over the seeds of `nbkit claims` (claims-fresh/claims.json), with the stages that every seed ran,
+Two of them: over the seeds of `nbkit claims` (the newest of STUDIES), with the stages that every seed ran,
 and of the whole pipeline in one seed (small/07_eval.json). Bases complete a document, the others answer in
 chat.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,10 @@ from nbkit.cli.results.text import points, table
 from nbkit.cli.study.seed_stats import BASELINE
 
 SOURCE, SPLIT = "small/07_eval.json", "operands"
-STUDY = "claims-fresh/claims.json"  # of today's world; the files in claims/ are of an earlier one
+STUDIES = ("claims-fresh/claims.json",)  # of today's world, the newest last; the files in claims/ are older
+STUDY = STUDIES[-1]
+# Claims that say that a step lifts the one before it, and the words for the step.
+GAINS = {"cold-start": "the cold start", "overall-sft": "overall SFT", "dpd": "DPD", "rl": "RL"}
 STEPS = ("FG-WSD base", "cold start", "overall SFT", "DPD", "RL: STEM", "RL: + code", "RL: + preference")
 
 
@@ -54,21 +58,25 @@ def summary(reference: Reference) -> str:
     if gains["cold-start-own"]["mean"] is not None:
         place = [rung.startswith("cold start") for rung in rungs].index(True)
         rungs[place] += f" ({points(gains['cold-start-own'])} points on the domains that it teaches)"
-    rises = [(gains[name]["low"] or 0) > 0 for name in ("cold-start", "overall-sft")]
-    way = (
-        "does not rise",
-        "rises with overall SFT",
-        "rises with the cold start",
-        "rises at every step up to overall SFT",
-    )[2 * rises[0] + rises[1]]
     own, baseline = steps(reference)
     last = [step for step in own if step.name in ("overall SFT", "DPD", STEPS[-1])]
     whole = ", ".join(f"{step.name} {100 * step.mean:.0f}%" for step in last)
     beside = f"; a baseline of ten times the size {100 * baseline.mean:.0f}%" if baseline else ""
     return (
-        f"**The ladder {way}** (`claims`, means of {seeds} seeds): {', '.join(rungs)}. `small`, shorter, one "
-        f"seed of the whole pipeline ({reference.commit(SOURCE)}): {whole}{beside}."
+        f"**The ladder {_way(gains)}** (`claims`, means of {seeds} seeds): {', '.join(rungs)}. `small`, "
+        f"shorter, one seed of the whole pipeline ({reference.commit(SOURCE)}): {whole}{beside}."
     )
+
+
+def _way(gains: Mapping[str, Mapping[str, Any]]) -> str:
+    """Which steps rise, their interval over seeds above zero, as words."""
+    steps = [words for name, words in GAINS.items() if gains[name]["mean"] is not None]
+    rises = [words for name, words in GAINS.items() if (gains[name]["low"] or 0) > 0]
+    if not rises:
+        return "does not rise"
+    if rises == steps:
+        return "rises at every step" + ("" if len(steps) == len(GAINS) else f" up to {steps[-1]}")
+    return "rises with " + " and ".join(filter(None, (", ".join(rises[:-1]), rises[-1])))
 
 
 def example(reference: Reference) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from nbkit.cli import planning
@@ -29,7 +30,13 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--no-run", action="store_true", help="only judge what is there, even where code changed since"
     )
-    command.add_argument("--publish", action="store_true", help="copy the results to outputs/reference/")
+    command.add_argument(
+        "--publish",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="copy the results to outputs/reference/NAME (default: the profile, with -fresh for fresh data)",
+    )
     planning.add_overrides(command)
 
 
@@ -46,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(seed_report.summary(result))
     paths = seed_report.write(result, study.home)
     print("results:", *paths)
-    if arguments.publish:
-        print(f"published: {seed_report.publish(study, paths)}")
+    if arguments.publish is not None:
+        print(f"published: {seed_report.publish(study, paths, arguments.publish)}")
     return 0
 
 
@@ -56,6 +63,9 @@ def _study(arguments: argparse.Namespace) -> Any:
     from nbkit.cli.study import seeds  # noqa: PLC0415 (slow, and the parser needs none of it)
 
     known, overrides = list(params.schemas()), planning.overrides(arguments.overrides)
+    name = arguments.publish
+    if name and (Path(name).name != name or name.startswith(".")):
+        raise ValueError(f"--publish {name}: wanted the name of one folder in outputs/reference/")
     if "seed" in overrides:
         # `--seeds` decides which seeds run; an override would make them all the same.
         raise ValueError(f"-p seed={overrides['seed']}: use --seeds LIST for the seeds")

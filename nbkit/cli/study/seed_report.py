@@ -88,9 +88,10 @@ def _figures(result: dict[str, Any], home: Path) -> list[Path]:
     return [home / f"{name}.png" for name in drawn]
 
 
-def publish(study: Study, paths: list[Path]) -> Path:
-    """Copy the results to outputs/reference/<profile>/, which is committed; returns the folder."""
-    name = study.profile if study.shared else f"{study.profile}-fresh"
+def publish(study: Study, paths: list[Path], name: str = "") -> Path:
+    """Copy the results to outputs/reference/<name>/, which is committed; returns the folder. `name`: the
+    profile's where it is empty."""
+    name = name or (study.profile if study.shared else f"{study.profile}-fresh")
     folder = files.project_root() / "outputs" / "reference" / name
     for path in paths:
         files.atomic_write(folder / path.name, path.read_bytes())
