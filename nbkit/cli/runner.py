@@ -189,9 +189,14 @@ def _measure(seen: dict[int, psutil.Process]) -> tuple[int, float]:
     """Bytes of memory that everything alive in the tree takes, and the CPU seconds it used so far; adds new
     descendants to `seen`. A page that several processes share (libraries, forked workers) counts once."""
     total, cpu_s = 0, 0.0
-    for parent in list(seen.values()):
+    for pid, member in list(seen.items()):
         with contextlib.suppress(psutil.Error):
-            seen.update({child.pid: child for child in parent.children(recursive=True)})
+            if not member.is_running():
+                del seen[pid]  # a look at it would cost as much as at a living one, and a run has thousands
+            # Each of these reads the whole process table: only from the tops of the tree, which are the
+            # first process and those whose parent has gone.
+            elif member.ppid() not in seen:
+                seen.update({child.pid: child for child in member.children(recursive=True)})
     for member in seen.values():
         with contextlib.suppress(psutil.Error):
             total += _bytes(member)
