@@ -86,7 +86,7 @@ def test_gradcheck(choice):
     def cached(own, head):
         return against_top_k(own, head, targets, ids, log_t, choice, chunk=3)
 
-    # A random projection of the Jacobian, at a tenth of the time; the tests above compare every entry with autograd.
+    # A random projection of the Jacobian, at a tenth of the time; the tests above compare every entry.
     for loss in (dense, cached):
         assert torch.autograd.gradcheck(loss, (own, head), fast_mode=True)
 

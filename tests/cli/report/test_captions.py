@@ -13,7 +13,7 @@ CURVES = ("reward", "signal", "length", "entropy")  # what the name of 06's f"{w
 
 
 def saved() -> set[str]:
-    """The names in `run.figure(figure, NAME)` of all notebooks; of an f-string its constant parts around *."""
+    """The names in `run.figure(figure, NAME)` of all notebooks; an f-string's with * for what varies."""
     found = set()
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         cells = [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
