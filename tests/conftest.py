@@ -8,9 +8,15 @@ import signal
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 from fake_endpoint import FakeServer
 
+# A busy machine makes drawing examples slow, which is no failure.
+hypothesis.settings.register_profile(
+    "kit", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("kit")
 # A shell that starts the tests in the background has interrupts ignored, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parent.parent

@@ -237,6 +237,9 @@ def _params(arguments: argparse.Namespace) -> int:
         print(*(f"wrote {path}" for path in written), f"{len(written)} files written", sep="\n")
         return 0
     if not (differing := generate.differences()):
+        print(
+            "parameters cells and params/<profile>/ agree with nbkit/run/schemas/ and params/<profile>.yaml"
+        )
         return 0
     print(*differing, sep="\n")
     told = f"{len(differing)} generated texts differ from nbkit/run/schemas/ and params/<profile>.yaml"

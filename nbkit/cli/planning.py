@@ -80,11 +80,21 @@ def plan(stages: Sequence[str], profile: str, overrides: dict[str, Any]) -> dict
             if str(error) not in problems:
                 problems.append(str(error))
     for name in sorted(unused):
-        known = sorted({f for stage in stages for f in params.schemas()[stage].model_fields})
-        problems.append(f"-p {name}: no chosen stage has this parameter{params.nearest(name, known)}")
+        problems.append(f"-p {name}: no chosen stage has this parameter{_where_instead(name, stages)}")
     if problems:
         raise ValueError("\n".join(problems))
     return planned
+
+
+def _where_instead(name: str, stages: Sequence[str]) -> str:
+    """The end of a line about an override that none of `stages` has: the stages that have it, else the
+    nearest name that the chosen ones have; "" if there is neither."""
+    schemas = params.schemas()
+    if owners := [stage for stage, schema in schemas.items() if name in schema.model_fields]:
+        have, chosen = ("has", "that stage") if len(owners) == 1 else ("have", "one of these")
+        return f"; {', '.join(owners)} {have} it: choose {chosen} (now {', '.join(stages)}), or leave it out"
+    known = sorted({field for stage in stages for field in schemas[stage].model_fields})
+    return params.nearest(name, known)
 
 
 def _wrong_precision(schema: type[Common]) -> str:

@@ -84,7 +84,7 @@ def run_stage(run: Run, name: str, source: str | Path, stage: RLStage, **key: An
 
 
 def about(path: Path) -> dict:
-    """What a stage left beside its model: rates, counts, filtered, watched, kept (step), alarms, skipped."""
+    """What a stage left beside its model: rates, counts, filtered, watched, kept_step, alarms, skipped."""
     return files.read_json(path / ABOUT)
 
 
@@ -121,7 +121,7 @@ def trained_stage(model, tokenizer, stage: RLStage, folder: Path) -> tuple[Train
         "counts": stage.questions.counts(),
         "filtered": stage.questions.filtered,
         "watched": shown(trained.watched),
-        "kept": trained.kept,
+        "kept_step": trained.kept_step,
         "alarms": trained.alarms,
     }
 
@@ -144,11 +144,11 @@ def _by_trl(model, tokenizer, stage: RLStage, watch: Watch, folder: Path) -> Tra
     told = [f"step {row['step']}: {words}" for row in rows_of for words in alarms(row)]
     watched.append({"step": settings.steps, **watch(Generator(model, tokenizer), watched)})
     # The better one of the two, as the loop would keep it.
-    kept, (first, last) = settings.steps, watched
+    kept_step, (first, last) = settings.steps, watched
     if not last["eligible"] or last["score"] < first["score"]:
         model.load_state_dict(start)
-        kept = 0
-    return Trained(rows_of, watched, kept, told, seconds)
+        kept_step = 0
+    return Trained(rows_of, watched, kept_step, told, seconds)
 
 
 def _as_ours(row: Mapping[str, float], step: int) -> dict[str, float]:
@@ -175,14 +175,16 @@ def in_words(name: str, found: Mapping) -> str:
     if found["skipped"]:
         return f"{name}: SKIPPED, the policy is unchanged; {found['skipped']}"
     counts, watched = found["counts"], found["watched"]
-    best = next(row for row in watched if row["step"] == found["kept"])
+    best = next(row for row in watched if row["step"] == found["kept_step"])
     text = (
         f"{name}: {counts['different']} different questions, {counts['repeats']} repeats, "
         f"{counts['kept']} of {counts['cells']} skill levels inside the band; score on held-back training "
         f"questions {watched[0]['score']:.3f} at the start, {watched[-1]['score']:.3f} at the end; "
     )
     text += (
-        f"kept: step {found['kept']} ({best['score']:.3f})" if found["kept"] else "kept: its start, UNCHANGED"
+        f"weights of step {found['kept_step']} ({best['score']:.3f})"
+        if found["kept_step"]
+        else "weights of its start, UNCHANGED"
     )
     text += f"; noted: {watched[-1]['note']}" if watched[-1].get("note") else ""
     return text + (f"; stopped: {watched[-1]['stop']}" if watched[-1]["stop"] else "")

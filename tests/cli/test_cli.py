@@ -93,6 +93,8 @@ def test_force_overrides_and_a_typed_value(project, capsys):
         (["--only", "07"], "unknown stage '07'; stages: 01_make"),
         (["--from", "02_sue"], "did you mean '02_use'"),
         (["-p", "stpes=3"], "-p stpes: no chosen stage has this parameter (did you mean 'steps'?)"),
+        (["--only", "02", "-p", "lr=1"], "; 01_make has it: choose that stage (now 02_use), or leave it out"),
+        (["--only", "01", "-p", "factor=3"], "; 02_use, 03_last have it: choose one of these (now 01_make)"),
         (["-p", "shuffle='false'"], "write false without quotes"),
         (["-p", "steps=0"], "steps=0 is out of range"),
         (["-p", "steps"], "write -p KEY=VALUE"),

@@ -86,7 +86,9 @@ def test_gradcheck(choice):
     def cached(own, head):
         return against_top_k(own, head, targets, ids, log_t, choice, chunk=3)
 
-    assert torch.autograd.gradcheck(dense, (own, head)) and torch.autograd.gradcheck(cached, (own, head))
+    # A random projection of the Jacobian, at a tenth of the time; the tests above compare every entry.
+    for loss in (dense, cached):
+        assert torch.autograd.gradcheck(loss, (own, head), fast_mode=True)
 
 
 def exact_top_k(teacher, its_head, k, temperature):

@@ -92,7 +92,9 @@ def test_a_smaller_world_than_asked_for_is_an_error(module, tmp_path):
         launch.run(module, {"say": 1}, tmp_path / "run", "torchrun", processes=2)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM, signal.SIGKILL]
+)
 def test_no_rank_outlives_us(module, tmp_path, number):
     """The ranks lead sessions of their own and, here, do not hear SIGTERM."""
     folder = tmp_path / "run"

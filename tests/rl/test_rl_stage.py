@@ -52,7 +52,7 @@ def test_a_stage_leaves_all_that_the_notebook_shows(tmp_path, policy, engine):
     assert len(found["rates"]) == 12 and found["skipped"] == ""
     assert found["counts"]["different"] == 6 and found["counts"]["repeats"] == 0
     assert [row["step"] for row in found["watched"]] == ([0, 2, 3] if engine == "loop" else [0, 3])
-    assert found["kept"] in [row["step"] for row in found["watched"]]
+    assert found["kept_step"] in [row["step"] for row in found["watched"]]
     files.write_json(tmp_path / ABOUT, files.plain(found))
     assert about(tmp_path) == json.loads(json.dumps(files.plain(found)))
     assert in_words("stem", found).startswith("stem: 6 different questions, 0 repeats")

@@ -70,6 +70,13 @@ def find(text: str) -> Place:
     if folder.name in known:
         return Place(text, folder.parent, (folder.name,))
     if not any((folder / stage).is_dir() for stage in known):
+        if any((folder / f"{stage}.json").is_file() for stage in known):
+            # Numbers published from a run, without the manifests that say what they were made with.
+            raise ValueError(
+                f"RUN: {text} holds published metrics ({known[0]}.json, ...), not a run, which has a folder "
+                "with a manifest for each stage. Make a run with `nbkit run --profile NAME` and give that; "
+                "docs/results.md shows the published numbers"
+            )
         raise ValueError(
             f"RUN: {text} holds no folder of a stage ({known[0]} to {known[-1]}); give the folder that does, "
             "such as outputs/small"

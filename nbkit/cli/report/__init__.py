@@ -2,6 +2,7 @@
 
     gather.py       all that the page of one run shows, as a plain dict
     stage_facts.py  one stage: status, headline, time, memory, figures
+    captions.py     what each figure shows
     notebook.py     its executed notebook: as a page, its title, its longest cells
     ledger.py       the claims of the last stage, and three sentences about them
     parameters.py   the parameters, and which differ from the profile's

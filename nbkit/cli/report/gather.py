@@ -68,7 +68,7 @@ def facts(manifests: Sequence[Mapping[str, Any]], stages: Sequence[Mapping[str, 
 
 def ladder(stages: Sequence[Mapping[str, Any]]) -> dict[str, str] | None:
     """The figure `ladder` of the last stage; None where it did not publish one."""
-    return next((figure for figure in stages[-1]["figures"] if figure["title"] == "ladder"), None)
+    return next((figure for figure in stages[-1]["figures"] if figure["stem"] == "ladder"), None)
 
 
 def ladder_text(metrics: Mapping[str, Any]) -> str:

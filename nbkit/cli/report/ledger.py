@@ -25,11 +25,14 @@ _GROUPS = {"reproduced": "held", "trend": "held", "inconclusive": "open", "contr
 
 
 def gathered(metrics: Mapping[str, Any], profile: str) -> dict[str, Any]:
-    """What the page shows of a ledger: `tables` (title, rows; the report's claims first), `words` (the
-    verdicts that occur, with their meaning), `sentences` (three, or [] where there is no ledger)."""
+    """What the page shows of a ledger: `tables` (title, rows, reported: does any row tell what the report
+    says?; the report's claims first), `words` (the verdicts that occur, with their meaning), `sentences`
+    (three, or [] where there is no ledger)."""
     rows = [shown(row, profile) for row in metrics.get("ledger", []) if isinstance(row, Mapping)]
     titles = {"report": "Claims of the report", "kit": "Our own ablations and controls"}
     tables = [{"title": titles[of], "rows": [row for row in rows if row["of"] == of]} for of in titles]
+    for table in tables:  # a column of nothing is left out
+        table["reported"] = any(row["report"] for row in table["rows"])
     words = {row["verdict"]: WORDS[row["verdict"]] for row in rows if row["verdict"] in WORDS}
     return {
         "tables": [table for table in tables if table["rows"]],
@@ -39,10 +42,14 @@ def gathered(metrics: Mapping[str, Any], profile: str) -> dict[str, Any]:
 
 
 def shown(row: Mapping[str, Any], profile: str) -> dict[str, Any]:
-    """A ledger row as the page shows it; `of` is "report" where an older run does not say."""
-    known, found = ("id", "claim", "report", "ours", "seeds", "n"), group(row, profile)
+    """A ledger row as the page shows it; `of` is "report" where an older run does not say. `report`: the
+    report's figure, "no figure" where it gives none, "" for our own ablations and controls."""
+    known, found = ("id", "claim", "ours", "seeds", "n"), group(row, profile)
+    owner, figure = "kit" if row.get("of") == "kit" else "report", row.get("report") or "undisclosed"
+    none = {"report": "no figure", "kit": ""}[owner]
     return {key: row.get(key) for key in known} | {
-        "of": "kit" if row.get("of") == "kit" else "report",
+        "of": owner,
+        "report": none if figure == "undisclosed" else figure,
         # An older run at toy size wrote a verdict all the same.
         "verdict": "unjudged" if found == "unjudged" else str(row.get("verdict", "")),
         "group": found,

@@ -13,6 +13,7 @@ from typing import Any
 
 from nbkit.cli import live, runner
 from nbkit.cli.report import notebook
+from nbkit.cli.report.captions import caption
 from nbkit.cli.report.values import MISSING, name, number, split_interval
 from nbkit.run import files, provenance
 
@@ -69,12 +70,13 @@ def headline(key: str, value: Any) -> dict[str, Any]:
 
 
 def figures(run: str, stage: str, manifest: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The published figures of a stage: title and data, a `data:` address that holds the PNG."""
+    """The published figures of a stage: stem (of its file), title, and data, a `data:` address that
+    holds the PNG."""
     folder, shown = provenance.run_dir(run, stage), []
     for output in manifest.get("outputs", {}):
         path = folder / output
         if output.startswith("figures/") and output.endswith(".png") and path.is_file():
-            shown.append({"title": name(path.stem), "data": _data(path)})
+            shown.append({"stem": path.stem, "title": caption(path.stem), "data": _data(path)})
     return shown
 
 

@@ -44,9 +44,9 @@ def name(text: str) -> str:
 
 
 def split_interval(text: str) -> tuple[str, str]:
-    """ "13.2% [10.2, 16.2]" -> ("13.2%", "[10.2, 16.2]"); ("the whole", "") where there is no interval."""
+    """ "13.2% [10.2, 16.2]" -> ("13.2%", "[10.2%, 16.2%]"); ("the whole", "") where there is no interval."""
     found = _ESTIMATE.fullmatch(text)
-    return (text.split(" [")[0], "[" + text.split(" [")[1]) if found else (text, "")
+    return (f"{found[1]}%", f"[{found[2]}%, {found[3]}%]") if found else (text, "")
 
 
 def estimate(value: Any) -> tuple[float, float, float] | None:

@@ -254,7 +254,9 @@ def _rl_seeds(found: Mapping[str, Any]) -> str:
 
 def _unchanged(found: Mapping[str, Any]) -> list[str]:
     """The RL stages of which no checkpoint was better than their start."""
-    return [name for name, stage in found.get("stages", {}).items() if stage.get("kept") == 0]
+    stages = found.get("stages", {})
+    # "kept" is how measurements from before 28 November call the step.
+    return [name for name, stage in stages.items() if stage.get("kept_step", stage.get("kept")) == 0]
 
 
 def _kept_start(found: Mapping[str, Any]) -> str:

@@ -95,7 +95,7 @@ class Trained:
 
     history: list[dict] = field(default_factory=list)
     watched: list[dict] = field(default_factory=list)
-    kept: int = 0
+    kept_step: int = 0
     alarms: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -223,7 +223,7 @@ class _AtWork:
         # Of equal scores the later: it has seen more.
         if row["eligible"] and row["score"] >= max(earlier, default=-np.inf):
             self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-            self.trained.kept = self.step
+            self.trained.kept_step = self.step
         looked.append(row)
         self.stopped = row["stop"]
 
@@ -237,7 +237,7 @@ class _AtWork:
         if self.best:
             self.model.load_state_dict(self.best)
         else:
-            self.trained.kept = self.step
+            self.trained.kept_step = self.step
 
     def save(self, folder: Path) -> None:
         self.note_time()
@@ -276,9 +276,9 @@ class _AtWork:
         print(f"{self.label}: goes on after step {self.step} of {self.settings.steps}")
 
     def _identity(self) -> dict:
-        return files.plain(
-            {"settings": asdict(self.settings), "label": self.label, "model": self.origin}, "identity"
-        )
+        # "layout": of the saved state; another one (a renamed field of Trained) is another number.
+        found = {"settings": asdict(self.settings), "label": self.label, "model": self.origin, "layout": 2}
+        return files.plain(found, "identity")
 
 
 def weights_digest(model) -> str:

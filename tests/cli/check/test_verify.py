@@ -161,6 +161,9 @@ def test_a_run_that_is_not_there_is_wrong_usage(tmp_path, capsys):
     assert "did you mean 'small'?" in capsys.readouterr().err
     assert verify(tmp_path) == 2
     assert "holds no folder of a stage" in capsys.readouterr().err
+    (tmp_path / "05_dpd.json").write_text("{}")
+    assert verify(tmp_path) == 2
+    assert "holds published metrics (01_data_mix.json, ...), not a run" in capsys.readouterr().err
 
 
 def test_ledger_is_left_out_where_its_metrics_were_made_anew(seven, capsys):

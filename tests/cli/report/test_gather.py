@@ -25,7 +25,10 @@ def test_a_whole_run(ran):
     assert found["stages"][0]["title"] == "01_make"
     assert found["ladder"]["data"].startswith("data:image/png;base64,")
     assert found["ladder_text"] == "Accuracy over all questions: base 25%"
-    assert [figure["title"] for figure in found["stages"][2]["figures"]] == ["ladder", "loss curve"]
+    assert [figure["title"] for figure in found["stages"][2]["figures"]] == [
+        "Accuracy stage by stage",
+        "loss curve",
+    ]
     assert [sentence["group"] for sentence in found["ledger"]["sentences"]] == [
         "held",
         "against",
@@ -37,7 +40,7 @@ def test_headline_numbers_are_for_reading(ran):
     numbers = gather.gathered("tiny")["stages"][2]["headline"]
     assert [(n["name"], n["text"], n["interval"]) for n in numbers] == [
         ("gain <x>", "0.123", ""),
-        ("base", "13.2%", "[10.2, 16.2]"),
+        ("base", "13.2%", "[10.2%, 16.2%]"),
         ("rows read", "12,345", ""),
         ("nothing", "–", ""),
     ]

@@ -53,6 +53,13 @@ def test_a_row_that_does_not_say_whose_it_is_is_the_reports():
     assert ledger.shown(row, "small")["of"] == "report"
 
 
+def test_our_own_claims_do_not_ask_what_the_report_says():
+    tables = ledger.gathered({"ledger": LEDGER}, "small")["tables"]
+    assert [table["reported"] for table in tables] == [True, False]
+    assert {row["report"] for row in tables[0]["rows"]} == {"no figure"}
+    assert ledger.shown({**LEDGER[0], "report": "27.1 -> 34.3"}, "small")["report"] == "27.1 -> 34.3"
+
+
 def test_every_verdict_that_occurs_is_explained():
     words = ledger.gathered({"ledger": LEDGER}, "small")["words"]
     assert set(words) == {"trend", "contradicted", "inconclusive", "not measured here"}

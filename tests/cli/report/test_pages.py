@@ -61,7 +61,7 @@ def test_what_the_page_shows(ran):
     page = checked(text)
     assert text.count('class="badge complete"') == 3
     assert "gain &lt;x&gt;" in text and "<b>0.123</b>" in text
-    assert '<b>13.2%</b> <span class="quiet small">[10.2, 16.2]</span>' in text
+    assert '<b>13.2%</b> <span class="quiet small">[10.2%, 16.2%]</span>' in text
     assert "c &lt; d &amp; e" in text and '<td class="word against">✗ contradicted</td>' in text
     assert text.count('src="data:image/png;base64,') == 2, "the ladder stands once, on the first screen"
     assert 'class="reply wrong"' in text and 'class="reply right"' in text

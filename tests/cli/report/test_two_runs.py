@@ -39,7 +39,7 @@ def test_two_runs(two):
     rows = {row["name"]: row for row in found["headlines"][0]["rows"]}
     assert rows["total"] == {"name": "total", "first": "6", "second": "10", "difference": "+4"}
     last = {row["name"]: row for row in found["headlines"][2]["rows"]}
-    assert last["base"]["first"] == "13.2% [10.2, 16.2]" and last["base"]["difference"] == "same"
+    assert last["base"]["first"] == "13.2% [10.2%, 16.2%]" and last["base"]["difference"] == "same"
 
 
 def test_the_ledgers_meet_row_by_row(two):

@@ -211,13 +211,13 @@ def test_the_weights_of_the_best_look_are_kept():
     for scores, kept in (([0.3, 0.5, 0.4], 2), ([0.5, 0.3, 0.4], 0), ([0.3, 0.3, 0.3], 4)):
         model, start = tiny.model(), weights(tiny.model())
         found = train(model, tiny.tokenizer(), Stream(), by_length, settings(), watch=Looks(scores))
-        assert found.kept == kept and [row["step"] for row in found.watched] == [0, 2, 4]
+        assert found.kept_step == kept and [row["step"] for row in found.watched] == [0, 2, 4]
         assert torch.equal(weights(model), start) == (kept == 0)
 
 
 def test_a_look_that_may_not_be_kept_is_not():
     looks = Looks([0.3, 0.5, 0.9], eligible=(True, True, False))
-    assert train(tiny.model(), tiny.tokenizer(), Stream(), by_length, settings(), watch=looks).kept == 2
+    assert train(tiny.model(), tiny.tokenizer(), Stream(), by_length, settings(), watch=looks).kept_step == 2
 
 
 def test_a_look_can_stop_the_stage():
@@ -264,7 +264,7 @@ how = this.settings(steps=12, save_every=2)
 model = tiny.model()
 looks = this.Looks([0.1, 0.2, 0.5, 0.4, 0.3, 0.2, 0.1])
 found = train(model, tiny.tokenizer(), this.Stream(), slow, how, folder=folder, watch=looks)
-torch.save((this.weights(model), found.history, found.kept), folder / "end.pt")
+torch.save((this.weights(model), found.history, found.kept_step), folder / "end.pt")
 """
 
 
