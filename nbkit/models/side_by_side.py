@@ -4,21 +4,28 @@
 
 Two small models on two threads each take longer than on one each, since the threads wait for each other.
 The module's `main` gets one argument, [path of a JSON file], and writes `result.json` beside it. When we end,
-even by SIGKILL, so do they: their stdin is a pipe from us, which then ends.
+even by SIGKILL, so do they.
+
+Importing torch, transformers, trl and datasets takes each process seconds: one server of `multiprocessing`
+imports them once, and the trainings are forked from it. No thread runs in it, so that a fork is safe whatever
+the notebook's kernel has started, and it ends when we do.
 """
 
 import contextlib
 import importlib
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
@@ -102,7 +109,7 @@ def together(module: str, jobs: Mapping[Path, Mapping], at_once: int = 0) -> Non
     model that another makes, waits until it is there. Afterwards `finished` is true for each. Raises
     RuntimeError with the last lines of its log when one fails; then the others end, too."""
     waiting = {folder: config for folder, config in jobs.items() if not finished(folder, config)}
-    running: dict[Path, subprocess.Popen] = {}
+    running: dict[Path, BaseProcess] = {}
     with contextlib.ExitStack() as stack:
         while waiting or running:
             # Start as many as there is room for.
@@ -112,13 +119,13 @@ def together(module: str, jobs: Mapping[Path, Mapping], at_once: int = 0) -> Non
                 running[folder] = stack.enter_context(_alone(module, folder, waiting.pop(folder)))
             # Who has ended, and how?
             for folder, process in list(running.items()):
-                if process.poll() is not None:
+                if process.exitcode is not None:
                     del running[folder]
-                    if process.returncode:
+                    if process.exitcode:
                         log = folder / "launch.log"
                         tail = "\n".join(log.read_text(errors="replace").splitlines()[-80:])
                         raise RuntimeError(
-                            f"training failed with exit code {process.returncode}; see {log}\n{tail}"
+                            f"training failed with exit code {process.exitcode}; see {log}\n{tail}"
                         )
             # In place of what was said before: the step that asked for the trainings names only one of them.
             progress.say("; ".join(progress.words_of(folder / progress.FILE) for folder in running))
@@ -132,25 +139,62 @@ def _can_start(config: Mapping) -> bool:
 
 
 @contextlib.contextmanager
-def _alone(module: str, folder: Path, config: Mapping) -> Iterator[subprocess.Popen]:
+def _alone(module: str, folder: Path, config: Mapping) -> Iterator[BaseProcess]:
     """A process of one thread that runs `module` on `config` and ends when we do."""
     files.write_json(folder / "job.json", dict(config))
     for old in ("result.json", progress.FILE):  # an interrupted process said how far it was
         (folder / old).unlink(missing_ok=True)
     environment = child_environment(threads=1)
     environment |= {"OMP_NUM_THREADS": "1", progress.VARIABLE: str(folder / progress.FILE)}
-    command = [sys.executable, "-m", "nbkit.models.side_by_side", module, str(folder / "job.json")]
-    with (folder / "launch.log").open("w") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
-        with ended(process):
-            yield process
+    (folder / "launch.log").write_text("")
+    process = _server(module).Process(target=_child, args=(module, str(folder), environment))
+    process.start()
+    try:
+        yield process
+    except BaseException:
+        # It leads a session, and what it started belongs to it.
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            process.join(timeout=10)
+        raise
+
+
+def _server(module: str) -> BaseContext:
+    """The context whose processes are forked from the server, which imports `module` when it starts; another
+    one is then imported by each process itself. Systems without fork get new processes instead."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([module])
+    # It is started with our environment: with no threads in its libraries, that a fork would break.
+    before, own = dict(os.environ), child_environment(threads=1) | {"OMP_NUM_THREADS": "1"}
+    os.environ.update(own)
+    try:
+        forkserver.ensure_running()
+    finally:
+        for name in own.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+    return context
+
+
+def _child(module: str, folder: str, environment: Mapping[str, str]) -> None:
+    """What a forked process does: it writes into its log, in a session of its own, with one thread."""
+    os.setsid()
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    log = os.open(Path(folder) / "launch.log", os.O_WRONLY | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    os.environ.clear()
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    importlib.import_module(module).main([str(Path(folder) / "job.json")])
+
+
+def _leave_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(137)
 
 
 def child_environment(threads: int) -> dict[str, str]:
@@ -175,18 +219,7 @@ def ended(process: subprocess.Popen) -> Iterator[None]:
         raise
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """What a process runs: `python -m nbkit.models.side_by_side MODULE JOB.json`."""
-    module, path = sys.argv[1:] if argv is None else argv
-    threading.Thread(target=leave_with_stdin, daemon=True).start()
-    importlib.import_module(module).main([path])
-
-
 def leave_with_stdin() -> None:
     while os.read(0, 1024):
         pass
     os._exit(137)
-
-
-if __name__ == "__main__":
-    main()
