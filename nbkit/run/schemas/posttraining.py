@@ -132,7 +132,7 @@ class Distil(Training):
     top_k: int = par(0, "likeliest tokens of the teacher, kept on disk; 0: all, computed in every step", lo=0)
     task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry")
     preference_sets: list[str] = par([], "real preference pairs of the registry to add")
-    prompts: int = par(1_500, "questions to sample pairs for", lo=8)
+    prompts: int = par(3_000, "questions to sample pairs for", lo=8)
     part: int = par(500, "questions sampled at a time; a killed run loses one part at most", lo=1)
     teacher_draws: int = par(2, "teacher samples per question", lo=1)
     samples: int = par(4, "student samples per question", lo=1)
@@ -146,10 +146,10 @@ class Distil(Training):
     beta: float = par(0.1, "DPO beta (undisclosed)", lo=0.0)
     divergence: str = par("forward", "KL direction (undisclosed)", choices=["forward", "reverse", "jsd"])
     temperature: float = par(1.0, "temperature of both distributions (undisclosed)", lo=0.01)
-    epochs: float = par(4.0, "passes over the pairs", lo=0.01)
-    lr: float = par(5e-4, "peak learning rate", lo=0.0, hi=1.0)
+    epochs: float = par(2.0, "passes over the pairs", lo=0.01)
+    lr: float = par(5e-5, "peak learning rate", lo=0.0, hi=1.0)
     dpo_lr: float = par(
-        3e-5, "peak learning rate of the DPO arm, which breaks at the others'", lo=0.0, hi=1.0
+        3e-5, "peak learning rate of the DPO arm, which breaks at higher ones", lo=0.0, hi=1.0
     )
     batch: int = par(16, "pairs per step", lo=1)
     max_length: int = par(256, "tokens per response with its prompt", lo=32)
@@ -219,8 +219,8 @@ class Reinforce(Training):
     explore: float = par(0.15, "share of questions from outside the band, easy ones too", lo=0.0, hi=1.0)
     group: int = par(8, "completions per question; the report has 16", lo=2)
     prompts_per_step: int = par(8, "questions per step", lo=1)
-    stem_steps: int = par(60, "steps of stage 1", lo=1)
-    code_steps: int = par(24, "steps of stage 2", lo=1)
+    stem_steps: int = par(120, "steps of stage 1", lo=1)
+    code_steps: int = par(80, "steps of stage 2", lo=1)
     preference_steps: int = par(10, "steps of stage 3", lo=1)
     lr: float = par(1e-4, "peak learning rate of STEM and code, linear to 0", lo=0.0, hi=1.0)
     preference_lr: float = par(
@@ -235,7 +235,7 @@ class Reinforce(Training):
         "what the loss is divided by: constant (a token counts alike everywhere), token or sequence",
         choices=["constant", "token", "sequence"],
     )
-    look_every: int = par(15, "steps between two looks at the score that chooses the checkpoint", lo=1)
+    look_every: int = par(30, "steps between two looks at the score that chooses the checkpoint", lo=1)
     look_questions: int = par(
         64, "held-back training questions of that score; twice as many guard the rest", lo=2
     )
