@@ -10,6 +10,7 @@ from published import BASE, BASELINE, COLD, QUESTIONS, change, tiny_run, vouch
 
 from nbkit.cli.check import evaluation, places
 from nbkit.cli.commands import main
+from nbkit.evals.score import Estimate
 from nbkit.run import files
 
 
@@ -103,7 +104,7 @@ def test_a_headline_over_all_splits_of_an_older_version_is_held_against_these(se
     vouch(seven, headline=headline)
     assert verify(seven) == 0
     assert "headline: ok, 5 texts" in capsys.readouterr().out
-    # A mixture of both kinds is neither.
+    # One that follows from neither is told still.
     vouch(seven, headline=headline | {COLD: "99.0% [98.0, 100.0]"})
     assert verify(seven) == 1
     assert "headline: DIFFERS: cold start stored 99.0% [98.0, 100.0]" in capsys.readouterr().out
