@@ -160,11 +160,35 @@ def _items(bench: Benchmark, rows: Sequence[Mapping], where: str) -> tuple[list[
 
 def _read(read: Any, row: Mapping, number: int, where: str) -> Item | None:
     try:
-        return read(row, number)
+        item = read(row, number)
+        return item and _usable(item, asked=read is not READERS["blimp"])
     except KeyError as error:
+        name = str(error.args[0])
+        if empty := [one for one in name.split(" or ") if one in row]:
+            raise ValueError(
+                f"{where} row {number + 1}: column {empty[0]!r} is empty; fill it, or leave the row out"
+            ) from error
         raise ValueError(
-            f"{where} row {number + 1}: no column {str(error.args[0])!r}; it has {sorted(row)}. Rename the "
+            f"{where} row {number + 1}: no column {name!r}; it has {sorted(row)}. Rename the "
             "column, or use the revision that the table names"
         ) from error
     except (ValueError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"{where} row {number + 1} cannot be used: {error}") from error
+        # Which columns have no value says more than what Python stumbled over.
+        empty = sorted(name for name, value in row.items() if value is None or value in ("", [], {}))
+        hint = f"; columns without a value: {', '.join(empty)}" if empty else ""
+        raise ValueError(f"{where} row {number + 1} cannot be used: {error}{hint}") from error
+
+
+def _usable(item: Item, asked: bool) -> Item:
+    """The item itself. Raises ValueError where a text that a model would read, or the key, is empty: a null
+    would be asked as the word None. `asked`: it has a question (a minimal pair has none)."""
+    texts = {f"choice {place}": text for place, text in enumerate(item.choices, 1)}
+    texts |= {name: item.fields[name] for name in "ABCD" if name in item.fields}
+    if asked:
+        texts["question"] = item.fields["question"]
+    if isinstance(item.answer, str):
+        texts["answer"] = item.answer
+    for name, text in texts.items():
+        if text is None or not str(text).strip():
+            raise ValueError(f"{name} is {text!r}, wanted a text")
+    return item

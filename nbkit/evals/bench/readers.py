@@ -108,7 +108,8 @@ def cmath(row: Mapping, number: int) -> Item:
 def gpqa(row: Mapping, number: int) -> Item:
     """The four answers in an order of the question's own: the set names the right one first."""
     right = _text(row["Correct Answer"], "Correct Answer").strip()
-    options = [right, *(str(row[f"Incorrect Answer {i}"]).strip() for i in (1, 2, 3))]
+    wrong = [f"Incorrect Answer {i}" for i in (1, 2, 3)]
+    options = [right, *(_text(row[name], name).strip() for name in wrong)]
     random.Random(f"gpqa/{row['Question']}").shuffle(options)
     group = str(row.get("High-level domain") or "")
     return _multiple(
@@ -118,6 +119,8 @@ def gpqa(row: Mapping, number: int) -> Item:
 
 def options(row: Mapping, number: int) -> Item:
     """SuperGPQA and MMLU-Pro: up to ten options and a letter."""
+    if None in row["options"]:
+        raise ValueError("options has an empty one, wanted texts")
     given = [str(option).strip() for option in row["options"]]
     gold = _index(first(row, "answer_letter", "answer_index", "answer"), given, "answer")
     group = str(row.get("category") or row.get("discipline") or "")

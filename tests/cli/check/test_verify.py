@@ -10,6 +10,7 @@ from published import BASE, BASELINE, COLD, QUESTIONS, change, tiny_run, vouch
 
 from nbkit.cli.check import evaluation, places
 from nbkit.cli.commands import main
+from nbkit.evals.score import Estimate
 from nbkit.run import files
 
 
@@ -94,6 +95,19 @@ def test_a_headline_that_does_not_follow_is_told(seven, capsys):
     assert (
         "headline: DIFFERS: cold start stored 99.0% [98.0, 100.0], derived 50.0%" in capsys.readouterr().out
     )
+
+
+def test_a_headline_over_all_splits_of_an_older_version_is_held_against_these(seven, capsys):
+    results = files.read_json(seven / "metrics.json")["results"]
+    older = {name: str(Estimate(**result["overall"])) for name, result in results.items()}
+    headline = files.read_json(seven / "manifest.json")["headline"] | older
+    vouch(seven, headline=headline)
+    assert verify(seven) == 0
+    assert "headline: ok, 5 texts" in capsys.readouterr().out
+    # One that follows from neither is told still.
+    vouch(seven, headline=headline | {COLD: "99.0% [98.0, 100.0]"})
+    assert verify(seven) == 1
+    assert "headline: DIFFERS: cold start stored 99.0% [98.0, 100.0]" in capsys.readouterr().out
 
 
 def test_another_record_changes_every_number_that_rests_on_it(seven, capsys):

@@ -191,6 +191,20 @@ def test_rows_of_other_languages_are_left_out_and_counted(tmp_path):
         ),
         ("multi_challenge", [ROWS["multi_challenge"] | {"PASS_CRITERIA": "maybe"}], "wanted YES or NO"),
         ("fullstack_bench", [ROWS["fullstack_bench"] | {"labels": {}}], "holds no row that can be scored"),
+        # A null is no text: it would be asked as the word None.
+        ("gsm8k", [{"question": None, "answer": "#### 4"}], "row 1 cannot be used: question is None"),
+        ("cmath", [{"question": "2 + 2?", "grade": 1, "answer": ""}], "answer is '', wanted a text"),
+        ("aime24", [ROWS["aime24"] | {"answer": None}], "row 1: column 'answer' is empty"),
+        ("supergpqa", [ROWS["supergpqa"] | {"options": ["a", None, "c"]}], "options has an empty one"),
+        ("gpqa_diamond", [ROWS["gpqa_diamond"] | {"Incorrect Answer 2": None}], "Incorrect Answer 2 is None"),
+        ("cmmlu", [ROWS["cmmlu"] | {"C": None}], "C is None, wanted a text"),
+        ("hellaswag", [ROWS["hellaswag"] | {"label": ""}], "columns without a value: label"),
+        ("arc_easy", [ROWS["arc_easy"] | {"answerKey": ""}], "columns without a value: answerKey"),
+        (
+            "blimp",
+            [{"UID": "x", "pairID": 0, "sentence_good": "It is.", "sentence_bad": None}],
+            "choice 2 is None, wanted a text",
+        ),
     ],
 )
 def test_bad_rows_are_named(name, rows, told, tmp_path):
