@@ -62,7 +62,7 @@ GROUP, PER_STEP, LR, NEW_TOKENS = 8, 64, 1e-4, 96  # the arm that the study chos
 
 @dataclass(frozen=True)
 class Arm:
-    """What an arm does: its stages (domain weights, share of the rollouts) and what differs from the recipe."""
+    """What an arm does: its stages (domain weights, share of the rollouts), what differs from the recipe."""
 
     stages: tuple = STAGES["staged"]
     start: str = ""  # "": the checkpoint given; else another of the same folder
@@ -139,10 +139,8 @@ class Ablations:
         steps = max(1, round(share * self.options.rollouts / PER_STEP))
         # What is replayed is of domains that no stage trains: it teaches nothing that is measured as gain.
         replay = Replay(PARTS["others"], 8, arm.replay_weight, seed) if arm.replay_weight else None
-        settings = LoopSettings(
-            steps, PER_STEP // GROUP, GROUP, LR, NEW_TOKENS, seed, advantage=arm.advantage,
-            replay=replay,
-        )  # fmt: skip
+        how = {"advantage": arm.advantage, "replay": replay}
+        settings = LoopSettings(steps, PER_STEP // GROUP, GROUP, LR, NEW_TOKENS, seed, **how)
         if arm.filtered:
             engine = Generator(model, tokenizer)
             questions.survey(
@@ -162,13 +160,11 @@ class Ablations:
         }
 
     def perfect(self, seed: int, wanted: float = 0.95, size: int = 64, most: int = 60_000) -> dict:
-        """The test of the loop: how many rollouts until `size` training questions of STEM, solved 20 to 80% of
-        the time at the start, are solved `wanted` of the time (16 new samples of each)?"""
+        """The test of the loop: how many rollouts until `size` training questions of STEM, solved 20 to 80%
+        of the time at the start, are solved `wanted` of the time (16 new samples of each)?"""
         model, tokenizer = load(self.options.checkpoint)
-        grade, pool = (
-            verified(self.jails),
-            Questions(world_cells(STEM, (1, 4)), BOTH, seed=seed, avoid=self.avoid),
-        )
+        grade, weights = verified(self.jails), dict.fromkeys(STEM, 1.0)
+        pool = Questions(world_cells(STEM, (1, 4)), weights, seed=seed, every=0, avoid=self.avoid)
         engine = Generator(model, tokenizer)
 
         def rates(tasks, seed):
@@ -181,9 +177,7 @@ class Ablations:
             tasks += [task for task, rate in zip(drawn, found, strict=True) if 0.2 <= rate <= 0.8]
         tasks = tasks[:size]
         path = [{"rollouts": 0, "accuracy": float(np.nanmean(rates(tasks, 4)))}]
-        questions = Questions(
-            set_cells(tasks), {"math": 1.0, "science": 1.0}, seed=seed, every=0, explore=1.0
-        )
+        questions = Questions(set_cells(tasks), weights, seed=seed, every=0)
         # Rounds of 40 steps, each with the rate falling to 0, until it is reached or the budget is spent.
         while path[-1]["accuracy"] < wanted and path[-1]["rollouts"] < most:
             settings = LoopSettings(40, 16, GROUP, 2e-4, NEW_TOKENS, seed + 1000 * len(path))

@@ -29,8 +29,8 @@ class Replay:
     def __post_init__(self) -> None:
         if not self.domains or self.per_step < 1 or self.weight <= 0:
             raise ValueError(
-                f"replay: got domains {self.domains}, per_step {self.per_step}, weight {self.weight}, wanted a "
-                "domain and numbers above 0; for none give replay=None"
+                f"replay: got domains {self.domains}, per_step {self.per_step}, weight {self.weight}, "
+                "wanted a domain and numbers above 0; for none give replay=None"
             )
 
     def draw(self, tokenizer, step: int) -> Replayed:

@@ -62,8 +62,8 @@ class LoopSettings:
     """How `train` trains: `steps` of `prompts_per_step` prompts, each with a `group` of completions of up to
     `max_new_tokens` tokens at temperature 1. `lr`: peak learning rate, linear to 0. `updates`: optimizer
     steps on each batch, of which the later ones are clipped at `clip`. `advantage`, `normalise`: see
-    objective.py. `save_every`: steps between two saves. `replay`: fine-tuning whose loss is added. Raises ValueError for numbers that make no
-    training."""
+    objective.py. `save_every`: steps between two saves. `replay`: fine-tuning whose loss is added.
+    Raises ValueError for numbers that make no training."""
 
     steps: int
     prompts_per_step: int

@@ -45,8 +45,8 @@ class Replayed:
 @dataclass(frozen=True)
 class How:
     """How an update is made: `updates` optimizer steps on the same completions, `clip` of their ratio,
-    `normalise` as in `objective.token_weights`, `longest`: the generation limit. `replay_weight`: of the loss on replayed
-    answers (Replayed)."""
+    `normalise` as in `objective.token_weights`, `longest`: the generation limit. `replay_weight`: of
+    the loss on replayed answers (Replayed)."""
 
     updates: int
     clip: float
