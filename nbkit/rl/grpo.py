@@ -142,6 +142,11 @@ def grpo(
             "rows: no question is left for this stage; the pass-rate filter dropped all, "
             "widen the band or add prompts"
         )
+    if settings.advantage not in _SCALE:
+        raise ValueError(
+            f"advantage: got {settings.advantage!r}, wanted one of {', '.join(_SCALE)} with engine trl; "
+            "take engine loop for it"
+        )
     # TRL tells finished from truncated by these ids; a chat turn ends with <|im_end|>, not with <eos>
     model.generation_config.eos_token_id = stop_ids(tokenizer)
     # No KL term and truncated completions masked, as in the report ("multi-stage RL").

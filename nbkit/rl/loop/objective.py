@@ -2,6 +2,7 @@
 
     A_i = r_i - mean(r)                                    "mean": Dr. GRPO (arXiv 2503.20783)
     A_i = (r_i - mean(r)) / (std(r) + 1e-4)                "std": GRPO (arXiv 2402.03300)
+    A_i = (r_i - mean(r)) / mean(r)                        "maxrl": MaxRL (arXiv 2602.02710)
     L   = -sum_i sum_t w_it min(p_it A_i, clip(p_it, 1 - e, 1 + e) A_i),   p_it = pi(token) / pi_old(token)
 
 with the weights w_it of `token_weights`. A completion without a reward (NaN), and one that was cut off, is
@@ -15,15 +16,17 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-ADVANTAGES = ("mean", "std")
+ADVANTAGES = ("mean", "std", "maxrl")
 SMALLEST = 1e-9  # an advantage up to here is none
 NORMALISE = ("constant", "token", "sequence")
 
 
 def advantages(rewards_PG: np.ndarray, scale: str = "mean") -> np.ndarray:
     """Advantage of each completion within its group, shape (P, G); 0 where the reward is NaN, in groups with
-    fewer than two rewards, and where it is no more than rounding (SMALLEST). Raises
-    ValueError for a `scale` that is none of ADVANTAGES."""
+    fewer than two rewards, and where it is no more than rounding (SMALLEST). "maxrl" weighs a question by one
+    over its pass rate, as the gradient of log p does: a group of which one completion in eight is right moves
+    the policy most. Raises ValueError for a `scale` that is none of ADVANTAGES, and for a negative reward
+    with "maxrl"."""
     if scale not in ADVANTAGES:
         raise ValueError(f"advantage: got {scale!r}, wanted one of {', '.join(ADVANTAGES)}")
     rewards_PG = np.asarray(rewards_PG, dtype=float)
@@ -35,6 +38,14 @@ def advantages(rewards_PG: np.ndarray, scale: str = "mean") -> np.ndarray:
     if scale == "std":
         variance_P1 = (centred_PG**2).sum(1, keepdims=True) / np.maximum(count_P1 - 1, 1)
         centred_PG = centred_PG / (np.sqrt(variance_P1) + 1e-4)
+    if scale == "maxrl":
+        if (lowest := np.nanmin(rewards_PG, initial=0.0)) < 0:
+            raise ValueError(
+                f"advantage: maxrl got a reward of {lowest}, wanted pass rates; take mean or std"
+            )
+        mean_P1 = total_P1 / np.maximum(count_P1, 1)
+        # A group without a success has no advantage anyway.
+        centred_PG = centred_PG / np.where(mean_P1 > 0, mean_P1, 1.0)
     return np.where((count_P1 > 1) & ~(np.abs(centred_PG) <= SMALLEST), centred_PG, 0.0)
 
 

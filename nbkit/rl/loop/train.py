@@ -27,7 +27,8 @@ from nbkit.models.engine import Completion, Engine, Generator, render, sample_se
 from nbkit.rl.loop import objective
 from nbkit.rl.loop.alarms import Alarms, Limits, refuse_bad_start, refuse_leaks
 from nbkit.rl.loop.rollouts import Grade, checked, pass_rate, summary
-from nbkit.rl.loop.update import How, Sequences, Updater
+from nbkit.rl.loop.update import How, Replayed, Sequences, Updater
+from nbkit.rl.replay import Replay
 from nbkit.run import files, progress
 from nbkit.tasks.skills import Task
 from nbkit.tasks.world import prompt_of
@@ -61,8 +62,8 @@ class LoopSettings:
     """How `train` trains: `steps` of `prompts_per_step` prompts, each with a `group` of completions of up to
     `max_new_tokens` tokens at temperature 1. `lr`: peak learning rate, linear to 0. `updates`: optimizer
     steps on each batch, of which the later ones are clipped at `clip`. `advantage`, `normalise`: see
-    objective.py. `save_every`: steps between two saves. Raises ValueError for numbers that make no
-    training."""
+    objective.py. `save_every`: steps between two saves. `replay`: fine-tuning whose loss is added.
+    Raises ValueError for numbers that make no training."""
 
     steps: int
     prompts_per_step: int
@@ -75,6 +76,7 @@ class LoopSettings:
     advantage: str = "mean"
     normalise: str = "constant"
     save_every: int = 5
+    replay: Replay | None = None
     tokens_at_once: int = 16_384
 
     def __post_init__(self) -> None:
@@ -143,7 +145,8 @@ class _AtWork:
         self.model, self.tokenizer, self.questions = model.eval(), tokenizer, questions
         self.settings, self.label = settings, label
         how = {name: getattr(settings, name) for name in ("updates", "clip", "normalise", "tokens_at_once")}
-        self.updater = Updater(model, How(longest=settings.max_new_tokens, **how))
+        weight = settings.replay.weight if settings.replay else 0.0
+        self.updater = Updater(model, How(longest=settings.max_new_tokens, replay_weight=weight, **how))
         self.sampler = Generator(model, tokenizer, logprobs=True)
         self.step, self.stopped, self.trained = 0, "", Trained()
         self.best: dict[str, torch.Tensor] = {}
@@ -175,7 +178,7 @@ class _AtWork:
         )
         lr = objective.decayed(settings.lr, self.step, settings.steps)
         try:
-            measured = self.updater.step(data, lr)
+            measured = self.updater.step(data, lr, self._replayed())
         except ValueError as error:
             raise ValueError(f"{self.label}, step {self.step + 1}: {error}") from error
         self.step += 1
@@ -192,6 +195,9 @@ class _AtWork:
         self.sampler.refresh(self.model)
         seed = sample_seed(settings.seed, self.step)
         return ids, self.sampler.sample_ids(ids, settings.group, settings.max_new_tokens, 1.0, 1.0, seed)
+
+    def _replayed(self) -> Replayed | None:
+        return self.settings.replay.draw(self.tokenizer, self.step) if self.settings.replay else None
 
     def _failed(self, error: Exception, folder: Path | None) -> RuntimeError:
         kept = "nothing was kept (no folder)"

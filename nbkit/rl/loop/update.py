@@ -34,15 +34,26 @@ class Sequences:
 
 
 @dataclass(frozen=True)
+class Replayed:
+    """Prompts and right answers of earlier fine-tuning, as ids: their mean negative log-likelihood is added
+    to a step's loss, against forgetting (arXiv 2606.04272)."""
+
+    prompts: Sequence[Sequence[int]]
+    answers: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
 class How:
     """How an update is made: `updates` optimizer steps on the same completions, `clip` of their ratio,
-    `normalise` as in `objective.token_weights`, `longest`: the generation limit."""
+    `normalise` as in `objective.token_weights`, `longest`: the generation limit. `replay_weight`: of
+    the loss on replayed answers (Replayed)."""
 
     updates: int
     clip: float
     normalise: str
     longest: int
     tokens_at_once: int
+    replay_weight: float = 0.0
 
 
 def batches(lengths: Sequence[int], tokens_at_once: int) -> Iterator[list[int]]:
@@ -94,12 +105,12 @@ class Updater:
         fused = self.parameters[0].device.type in ("cpu", "cuda")
         self.optimizer = torch.optim.AdamW(self.parameters, betas=BETAS, weight_decay=0.0, fused=fused)
 
-    def step(self, data: Sequences, lr: float) -> dict[str, float]:
-        """`updates` optimizer steps at rate `lr`. Returns loss, gradient norm, entropy, "gap" (mean absolute
-        difference of the sampler's log-probabilities from ours) and "held" (share of tokens that the clip
-        holds back), means over the updates. Without any advantage no weight moves, not even by momentum.
-        Raises ValueError for a loss or gradient that is not finite: weights and optimizer are then as before
-        the step, the first of several updates included."""
+    def step(self, data: Sequences, lr: float, replayed: Replayed | None = None) -> dict[str, float]:
+        """`updates` optimizer steps at rate `lr`, with the loss on `replayed` answers added. Returns loss,
+        gradient norm, entropy, "gap" (mean absolute difference of the sampler's log-probabilities from ours)
+        and "held" (share of tokens that the clip holds back), means over the updates. Without any advantage
+        no weight moves, not even by momentum. Raises ValueError for a loss or gradient that is not finite:
+        weights and optimizer are then as before the step, the first of several updates included."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         kept = np.flatnonzero(data.advantages)
@@ -109,7 +120,7 @@ class Updater:
         # With one update nothing has moved when it is refused: no copy is needed.
         before = self._copy() if self.how.updates > 1 else None
         try:
-            rows = [self._epoch(data, kept, old) for _ in range(self.how.updates)]
+            rows = [self._epoch(data, kept, old, replayed) for _ in range(self.how.updates)]
         except ValueError:
             if before:
                 self._restore(*before)
@@ -130,7 +141,16 @@ class Updater:
             parameter.copy_(value)
         self.optimizer.load_state_dict(state)
 
-    def _epoch(self, data: Sequences, kept: np.ndarray, old: dict[int, torch.Tensor]) -> dict[str, float]:
+    def _replay(self, replayed: Replayed) -> float:
+        """Gradient of the weighted loss on replayed answers, added to what is there. Returns that loss."""
+        logp_N, _ = token_logps(self.model, replayed.prompts, replayed.answers)
+        loss = -self.how.replay_weight * logp_N.mean()
+        loss.backward()
+        return float(loss.detach())
+
+    def _epoch(
+        self, data: Sequences, kept: np.ndarray, old: dict[int, torch.Tensor], replayed: Replayed | None
+    ) -> dict[str, float]:
         """One pass over the sequences `kept`, one optimizer step. `old`: by the first sequence of a batch,
         the log-probabilities at the first pass."""
         lengths = [len(data.completions[s]) for s in kept]
@@ -158,6 +178,8 @@ class Updater:
             sums["held"] += float(held_N.sum())
             sums["entropy"] += float(entropy_N.sum())
             sums["gap"] += _gap(logp_N, [data.sampled[s] for s in chosen])
+        if replayed:
+            sums["loss"] += self._replay(replayed)
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, 1.0))
         # A finite loss may have a gradient that is not: both are looked at before a weight moves.
         if not (np.isfinite(sums["loss"]) and np.isfinite(norm)):

@@ -83,3 +83,14 @@ def test_rounding_is_no_signal():
         found = objective.advantages(np.array([[0.1 + 0.2, 0.3], [1.0, 0.0]]), scale)
         assert found[0].tolist() == [0.0, 0.0] and found[1].all()
         assert objective.with_signal(found) == 0.5
+
+
+def test_maxrl_weighs_a_question_by_one_over_its_pass_rate():
+    found = objective.advantages([[1, 0, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0], [1, 0, NAN, NAN]], "maxrl")
+    np.testing.assert_allclose(found[:2], [[3, -1, -1, -1], [1 / 3, 1 / 3, 1 / 3, -1]])
+    np.testing.assert_allclose(found[2:], [[0, 0, 0, 0], [1, -1, 0, 0]])
+
+
+def test_maxrl_refuses_what_is_no_pass_rate():
+    with pytest.raises(ValueError, match="maxrl got a reward of -1"):
+        objective.advantages([[1, -1]], "maxrl")
