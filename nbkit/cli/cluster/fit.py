@@ -1,4 +1,4 @@
-"""Does what `nbkit submit` is about to queue fit? The question of `nbkit plan`, with the jobs' own devices."""
+"""Does what `nbkit submit` is to queue fit? The question of `nbkit plan`, with the jobs' own devices."""
 
 from __future__ import annotations
 

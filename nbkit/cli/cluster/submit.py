@@ -92,7 +92,7 @@ def plan(arguments: argparse.Namespace) -> scripts.Chain:
 
 
 def _look_whether_it_fits(chain: scripts.Chain, arguments: argparse.Namespace) -> None:
-    """Raises ValueError where a stage cannot fit; a dry run, or --unchecked, says so on stderr and goes on."""
+    """ValueError where a stage cannot fit; a dry run, or --unchecked, says so on stderr and goes on."""
     stages = [job.stage for job in chain.jobs]
     wanted = planning.overrides(arguments.overrides)
     for stage in stages:
