@@ -86,6 +86,7 @@ def execute(source: Path, target: Path, parameters: dict[str, object]) -> Path:
             def name_cell(cell: dict) -> None:
                 if words := said.get(cell.get("id", "")):  # none for text, and for the injected parameters
                     show(target.parent, words)
+                    print(f"-- {words}", flush=True)
 
             show(target.parent, "starting the kernel")
             papermill.execute_notebook(
@@ -96,6 +97,8 @@ def execute(source: Path, target: Path, parameters: dict[str, object]) -> Path:
                 progress_bar=False,
                 coalesce_streams=True,
                 cwd=str(project_root()),
+                stdout_file=sys.stdout,  # what the cells print, for `nbkit logs`; it is in the notebook too
+                stderr_file=sys.stderr,
                 on_cell_start=lambda cell, cell_index: name_cell(cell),
             )
     except BaseException:

@@ -23,6 +23,13 @@ def look_at_outputs(profile: str) -> None:
         if others := with_outputs():
             say += f"; there are outputs of {', '.join(others)} (`{others[0]}` as the profile)"
         print(f"nbkit: {say}", file=sys.stderr)
+    elif not any((folder / stage).is_dir() for stage in params.schemas()):
+        # `nbkit submit --dry-run` leaves such a folder.
+        script = folder / "slurm" / "submit.sh"
+        say = f"no stage has run yet in {folder}; `nbkit run --profile {profile}` runs them here"
+        if script.is_file():
+            say += f"; the Slurm jobs are written, `bash {script}` submits them"
+        print(f"nbkit: {say}", file=sys.stderr)
 
 
 def with_outputs() -> list[str]:

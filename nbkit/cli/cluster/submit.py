@@ -6,11 +6,12 @@ import argparse
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from nbkit.cli import planning
-from nbkit.cli.cluster import queue, scripts
+from nbkit.cli.cluster import fit, queue, scripts
 from nbkit.cli.estimate import report
 from nbkit.run import files, params
 
@@ -33,6 +34,8 @@ def add(command: argparse.ArgumentParser) -> None:
         "--option", action="append", default=[], metavar="KEY=VALUE", help="a further #SBATCH --KEY=VALUE"
     )
     add_ask("--dry-run", action="store_true", help="write the files, submit nothing")
+    add_ask("--gpu", default="", metavar="NAME", help="which the fit is checked for; default: h100")
+    add_ask("--unchecked", action="store_true", help="submit also what `nbkit plan` says cannot fit")
     planning.add_overrides(command)
     command.set_defaults(action=run)
 
@@ -43,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not chain.jobs:
         print("all stages are up to date; nothing to submit (`nbkit run --force` runs one again)")
         return 0
+    _look_whether_it_fits(chain, arguments)
     if not arguments.dry_run:
         _refuse_without_slurm(chain.profile)
     for path in scripts.write(chain):
@@ -85,6 +89,20 @@ def plan(arguments: argparse.Namespace) -> scripts.Chain:
     elif arguments.first or arguments.only:
         raise ValueError("--seeds: every seed runs all stages; leave --from and --only out")
     return scripts.Chain(profile, jobs, seeds)
+
+
+def _look_whether_it_fits(chain: scripts.Chain, arguments: argparse.Namespace) -> None:
+    """ValueError where a stage cannot fit; a dry run, or --unchecked, says so on stderr and goes on."""
+    stages = [job.stage for job in chain.jobs]
+    wanted = planning.overrides(arguments.overrides)
+    for stage in stages:
+        wanted = {**_ask(stage, arguments)[1], **wanted}
+    if not (refused := fit.refusals(chain.profile, stages, wanted, arguments.gpu)):
+        return
+    said = "\n".join(["cannot run as planned", *refused])
+    if not (arguments.dry_run or arguments.unchecked):
+        raise ValueError(f"{said}\nnothing is submitted; leave stages out with --only, or add --unchecked")
+    print(f"nbkit: {said}", file=sys.stderr)
 
 
 def _ask(stage: str, arguments: argparse.Namespace) -> tuple[scripts.Ask, dict[str, Any]]:

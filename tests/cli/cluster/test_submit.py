@@ -174,3 +174,48 @@ def test_an_unwritable_folder_is_told_with_what_helps(project, without_slurm, ca
 def test_logs_of_a_stage_that_never_ran_are_refused(project, capsys):
     assert main(["logs", "02", "--profile", "tiny"]) == 2
     assert "02_use: no log in" in capsys.readouterr().err
+
+
+def test_what_cannot_fit_is_not_submitted(outputs, slurm, capsys):
+    assert main(["submit", "--profile", "full"]) == 2
+    said = capsys.readouterr().err
+    assert "cannot run as planned" in said and "smallest change" in said and "--unchecked" in said
+    assert not (slurm / "calls").exists() and not scripts.folder_of("full").exists()
+
+
+def test_a_dry_run_of_what_cannot_fit_says_so_and_writes(outputs, without_slurm, capsys):
+    assert main(["submit", "--profile", "full", "--dry-run"]) == 0
+    assert "cannot run as planned" in capsys.readouterr().err
+    assert (scripts.folder_of("full") / scripts.SUBMIT).is_file()
+
+
+def test_what_cannot_fit_is_submitted_where_it_is_asked_for(outputs, without_slurm, capsys):
+    assert main(["submit", "--profile", "full", "--unchecked"]) == 2
+    said = capsys.readouterr().err
+    assert "cannot run as planned" in said and "sbatch: not found" in said  # it came as far as Slurm
+
+
+def test_what_fits_is_not_complained_of(outputs, without_slurm, capsys):
+    asked = ["--only", "01,02", "--nodes", "8", "--gpus-per-node", "8"]
+    assert main(["submit", "--profile", "full", "--dry-run", *asked]) == 0
+    assert capsys.readouterr().err == ""
+    # The devices that the jobs ask for are those of the check: on smaller GPUs 02 does not fit.
+    assert main(["submit", "--profile", "full", "--dry-run", *asked, "--gpu", "rtx4090"]) == 0
+    assert "02_pretrain" in capsys.readouterr().err
+
+
+def test_status_of_a_run_that_was_only_written_says_how_to_submit_it(project, without_slurm, capsys):
+    main(["submit", "--profile", "tiny", "--dry-run"])
+    capsys.readouterr()
+    assert main(["status", "--profile", "tiny"]) == 0
+    said = capsys.readouterr().err
+    assert "no stage has run yet" in said and "submit.sh` submits them" in said
+
+
+@pytest.mark.slow
+def test_the_log_of_a_local_run_names_its_cells(project, capsys):
+    assert main(["run", "--profile", "tiny", "--only", "01"]) == 0
+    capsys.readouterr()
+    assert main(["logs", "01", "--profile", "tiny"]) == 0
+    said = capsys.readouterr().out
+    assert "-- cell 1 of 5: 01_make" in said and "total: 6" in said
