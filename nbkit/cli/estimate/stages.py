@@ -13,7 +13,7 @@ from typing import Any
 
 from nbkit.cli.estimate.shapes import Shape, shape_of
 from nbkit.cli.estimate.work import AROUND_DRAFTS, PAIRS_KEPT, Work, answers, packed
-from nbkit.pretrain.fg_wsd import fg_wsd, report_budgets
+from nbkit.pretrain.fg_wsd import fg_wsd, planned_pools, report_budgets
 from nbkit.pretrain.plan import total_tokens
 
 LONG = 8192  # as nbkit.models.training.LONG, which imports torch: above it activations are computed again
@@ -64,18 +64,18 @@ _STUDENTS = (("03_sft_cold_start", "base_model"), ("05_dpd", "student_model"))
 
 
 def _filter(configs: Configs, models: Mapping) -> list[Work]:
-    """01 reads the raw corpus: 1/0.46 of what its filter keeps, as at `small` (undisclosed in the report)."""
+    """The raw corpus, read by 01, or by `nbkit filter` where 01 has a sample of it (`kept_share`). Without
+    one it is 1/0.46 of what the filter keeps, as at `small` (undisclosed in the report)."""
     mix = configs["01_data_mix"]
     kept = report_budgets(mix.total_tokens, mix.hq_share)["filtered"]
-    return [Work("raw corpus, filtered", "filter", None, kept / 0.46, mix.seq_len)]
+    return [Work("raw corpus, filtered", "filter", None, kept / (mix.kept_share or 0.46), mix.seq_len)]
 
 
 def _pretrain(configs: Configs, models: Mapping) -> list[Work]:
     """Every arm with the tokens of its plan, and the questions that each answers."""
     mix, pre = configs["01_data_mix"], configs["02_pretrain"]
-    pools = report_budgets(mix.total_tokens, mix.hq_share)
-    pools["synthetic"] = round(mix.total_tokens * mix.synthetic_share)
-    pools = {n: pools[n] - mix.validation_rows * mix.seq_len for n in ("hq", "mq", "synthetic")}
+    shares, held_out = (mix.hq_share, mix.synthetic_share), mix.validation_rows * mix.seq_len
+    pools = planned_pools(mix.total_tokens, *shares, held_out)
     decay = mix.decay_seq_len
     plan = fg_wsd(mix.total_tokens, mix.step_tokens, pools, mix.seq_len, decay, mix.synthetic_share)
     whole, last = total_tokens(plan), plan[-1].total
