@@ -25,7 +25,7 @@ from nbkit.models import load
 from nbkit.models.distributed.sharding import (
     check_sharding,
     check_trainer,
-    reduce_in_fp32,
+    one_device_each,
     sharding_arguments,
     world_size,
 )
@@ -230,8 +230,7 @@ def arguments_for(job: Job, work: Work) -> TrainingArguments:
         **sharding_arguments(job.sharding, job.activation_checkpointing),
         **(shared_arguments(Path(job.out), job.seed) | {"save_total_limit": 2}),
     )
-    arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are several processes here, never DataParallel
-    reduce_in_fp32(arguments)
+    one_device_each(arguments)
     return arguments
 
 
