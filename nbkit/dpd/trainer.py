@@ -279,8 +279,8 @@ def trainer_of(
 
 def _dataset(rows: list[dict], arguments: DPOConfig) -> Dataset:
     """The rows; for several processes as files of the trainer's folder. TRL's first rank leaves the
-    reference's log-probs beside the dataset, where the others look for them; that of a list is a folder of each
-    process alone."""
+    reference's log-probs beside the dataset, where the others look for them; that of a list lies in a folder
+    of each process alone."""
     dataset, folder = Dataset.from_list(rows), Path(arguments.output_dir) / "pairs"
     if arguments.world_size == 1:
         return dataset

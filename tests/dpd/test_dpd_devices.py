@@ -64,7 +64,7 @@ def test_after_a_crash_the_finished_arm_is_kept_and_the_other_begins_again(sourc
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     run, devices = KeptOnce(tmp_path / "run", "05_dpd"), Devices("torchrun", 2)
     short = DPDSettings(**{**vars(SETTINGS), "max_length": 8})
-    with pytest.raises(RuntimeError, match="filter_pairs before training"):
+    with pytest.raises(RuntimeError, match="none of 16 is left"):
         distil_all(run, source, PAIRS, {"dpd": SETTINGS, "short": short}, devices=devices)
     assert run.built == ["dpd"]
     both = distil_all(run, source, PAIRS, {"dpd": SETTINGS, "short": SETTINGS}, devices=devices)

@@ -115,7 +115,7 @@ def _recomputed(length: int) -> str:
 
 def _sft(name: str, shape: Shape | None, cfg: Any, count: float, epochs: float, alone: bool = True) -> Work:
     """A fine-tuning on `count` conversations, by the batch and row of `cfg`; `alone`: on one device, as all
-    are but the arms of 03 and 04."""
+    are but the arms of 03 to 05."""
     tokens, steps = packed(count, cfg.max_length, epochs, cfg.batch)
     devices = 1 if alone else cfg.processes * cfg.nodes
     row = max(1, cfg.batch // devices) * cfg.max_length
@@ -178,10 +178,18 @@ def _distil(configs: Configs, models: Mapping) -> list[Work]:
     names = ["dpd", "sft_continued", *cfg.against]
     names += [f"w_neg={w:g}" for w in cfg.w_neg_grid] + [f"beta={b:g}" for b in cfg.beta_grid]
     for name in names:
+        # Arms that sample anew stay on one device.
+        devices = 1 if name.endswith("on_policy") else cfg.processes * cfg.nodes
         extra = {"extra_flops": tokens * reading, "checkpointing": _recomputed(cfg.max_length)}
-        extra |= {"chunked": True, "beside": True}
+        extra |= {
+            "chunked": True,
+            "beside": True,
+            "devices": devices,
+            "spread": not name.endswith("on_policy"),
+        }
+        extra["sharding"] = cfg.sharding if devices > 1 else "ddp"
         extra["extra_bytes"] = 4 * teacher.parameters if teacher and not cfg.top_k else 0
-        row = 2 * cfg.batch * cfg.max_length
+        row = 2 * max(1, cfg.batch // devices) * cfg.max_length
         work.append(Work(name, "train", student, tokens, cfg.max_length, row, steps, **extra))
     work.append(_asked("questions", student, cfg.eval_questions * (2 + len(names)), cfg))
     return work

@@ -1,4 +1,4 @@
-"""How the weights of a model are split over devices, as arguments of transformers' trainers. Used by 02-04.
+"""How the weights of a model are split over devices, as arguments of transformers' trainers. Used by 02-05.
 
     arguments = TrainingArguments(**sharding_arguments("fsdp2", "layers"), ...)
     one_device_each(arguments)
