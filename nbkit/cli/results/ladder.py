@@ -7,6 +7,7 @@ chat.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,6 +91,7 @@ def example(reference: Reference) -> str:
         # A cell of a table is one line, and its own signs would end it.
         said = " ".join(answer["text"].split()).replace("|", "\\|").replace("`", "'")
         said = said.replace('": ', '":').replace(", ", ",")  # JSON, compact
+        said = re.sub(r" ([*+/=-]) ", r"\1", said)  # and equations
         rows.append([name, f"`{said}`", "right" if answer["right"] else "wrong"])
     heads = [f"“{found['question']}” (wanted: {found['wanted']})", "answer", ""]
     return table(heads, rows)
