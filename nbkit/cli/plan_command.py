@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nbkit.cli import planning
-from nbkit.pretrain.fg_wsd import POOLS, fg_wsd, for_model, report_budgets, vanilla
+from nbkit.pretrain.fg_wsd import POOLS, fg_wsd, for_model, planned_pools, vanilla
 from nbkit.pretrain.order import SampleOrder
 from nbkit.pretrain.plan import PlanFile, Stage, check, describe, learning_rate, total_tokens
 from nbkit.run import params
@@ -61,10 +61,8 @@ def plans(
     values = planning.plan(PLANNED, profile, dict(overrides or {}))
     mix, pre = (schemas[stage](**own) for stage, own in values.items())
     # The pools that 01 would make, without the rows that it keeps out of training
-    pools = report_budgets(mix.total_tokens, mix.hq_share) | {
-        "synthetic": round(mix.total_tokens * mix.synthetic_share)
-    }
-    pools = {name: pools[name] - mix.validation_rows * mix.seq_len for name in POOLS}
+    shares, held_out = (mix.hq_share, mix.synthetic_share), mix.validation_rows * mix.seq_len
+    pools = planned_pools(mix.total_tokens, *shares, held_out)
     # The same call as in 01, so that what is shown is what would be published.
     stages = fg_wsd(
         mix.total_tokens, mix.step_tokens, pools, mix.seq_len, mix.decay_seq_len, mix.synthetic_share

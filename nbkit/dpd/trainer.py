@@ -22,6 +22,7 @@ nbkit.dpd.on_policy. Shape legend: n pairs, N completion tokens of the batch, V 
 chosen first, then rejected (TRL).
 """
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ from nbkit.dpd.teacher_cache import CachedTeacherCollator, TeacherCache
 from nbkit.dpd.terms import DPDTerms, Weights, divergence, dpd_terms
 from nbkit.dpd.tiles import Divergence
 from nbkit.models.chat_ids import token_ids
+from nbkit.models.distributed import sharding as split
 from nbkit.models.training import LONG, run_training, shared_arguments
 from nbkit.run import progress
 
@@ -223,8 +225,9 @@ def dpd(
     **options,
 ) -> tuple[list[dict], float]:
     """Distil in place from pairs of {"prompt", "chosen", "rejected"} (plain text: chat prompt and
-    completions that end with their stop token). `options`: `teacher_tokenizer`, `tiles` of DPDTrainer.
-    Returns (history, seconds). Raises ValueError as `trainer_of` does."""
+    completions that end with their stop token). `options`: `teacher_tokenizer`, `tiles` of DPDTrainer, and
+    `sharding` ("ddp", "fsdp2"; see nbkit.models.distributed.sharding): under torchrun every process takes its
+    part of the pairs of a step. Returns (history, seconds). Raises ValueError as `trainer_of` does."""
     return run_training(trainer_of(model, tokenizer, teacher, pairs, settings, out, label, **options), label)
 
 
@@ -232,7 +235,11 @@ def trainer_of(
     model, tokenizer, teacher, pairs: Sequence[dict], settings: DPDSettings, out: Path, label: str, **options
 ) -> DPDTrainer:
     """The trainer that `dpd` runs, its reference's log-probs computed. Raises ValueError for pairs that
-    nbkit.dpd.pairs would drop: empty, equal or truncated responses, more than max_length tokens."""
+    nbkit.dpd.pairs would drop: empty, equal or truncated responses, more than max_length tokens; and for a
+    batch that does not split over the processes."""
+    sharding = options.pop("sharding", "ddp")
+    split.check_sharding(sharding)
+    own_batch = split.split_batch(settings.batch, "pairs")
     # A pair that teaches nothing is refused here, not dropped: the caller decides what it trains on.
     limits = dict(length=lambda text: len(token_ids(tokenizer, text)), max_length=settings.max_length)
     kept, counts = filter_pairs(pairs, stop=settings.stop, **limits)
@@ -242,26 +249,43 @@ def trainer_of(
     steps = max(1, int(settings.epochs * len(pairs) / settings.batch))
     arguments = DPOConfig(
         max_steps=steps,
-        per_device_train_batch_size=settings.batch,
+        per_device_train_batch_size=own_batch,
         learning_rate=settings.lr,
         lr_scheduler_type="cosine",
         warmup_steps=max(1, steps // 10),
         beta=settings.beta,
         max_length=settings.max_length,
         precompute_ref_log_probs=True,
-        activation_checkpointing=settings.max_length > LONG,
         logging_steps=max(1, steps // 40),
+        **split.sharding_arguments(sharding, "layers" if settings.max_length > LONG else "none"),
         **shared_arguments(out, settings.seed),
     )
+    split.one_device_each(arguments)
     # The reference is the student at its start; TRL computes its log-probs before the first step.
     with progress.doing(f"{label}: log-probs of the reference"):
-        return DPDTrainer(
+        trainer = DPDTrainer(
             model,
             arguments,
             teacher=teacher,
             weights=settings.weights,
             divergence=(settings.divergence, settings.negative or settings.divergence),
-            train_dataset=Dataset.from_list(tokenized(tokenizer, pairs)),
+            train_dataset=_dataset(tokenized(tokenizer, pairs), arguments),
             processing_class=tokenizer,
             **options,
         )
+    split.check_trainer(trainer, sharding)
+    return trainer
+
+
+def _dataset(rows: list[dict], arguments: DPOConfig) -> Dataset:
+    """The rows; for several processes as files of the trainer's folder. TRL's first rank leaves the
+    reference's log-probs beside the dataset, where the others look for them; that of a list lies in a folder
+    of each process alone."""
+    dataset, folder = Dataset.from_list(rows), Path(arguments.output_dir) / "pairs"
+    if arguments.world_size == 1:
+        return dataset
+    with arguments.main_process_first(local=False):
+        if arguments.process_index == 0:
+            shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+            dataset.save_to_disk(folder)
+    return Dataset.load_from_disk(str(folder))

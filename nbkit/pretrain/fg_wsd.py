@@ -49,6 +49,27 @@ def report_budgets(total: int, hq_share: float = 0.52) -> dict[str, int]:
     return {"filtered": filtered, "hq": hq, "mq": filtered - hq}
 
 
+def sample_budgets(held: int, kept_share: float, hq_share: float) -> dict[str, int]:
+    """`report_budgets` where the documents, of `held` tokens, are a sample of a larger corpus: the pools keep
+    `kept_share` of them, as they will of the corpus."""
+    return report_budgets(round(Fraction(str(kept_share)) * held * TRAINED / FILTERED), hq_share)
+
+
+def planned_pools(total: int, hq_share: float, synthetic_share: float, held_out: int) -> dict[str, int]:
+    """Tokens that a plan of `total` may read of each pool, where the pools have the sizes that 01 aims for
+    and lose `held_out` tokens each to validation; synthetic text is taken to be read once."""
+    budgets = report_budgets(total, hq_share) | {"synthetic": round(total * Fraction(str(synthetic_share)))}
+    return {name: budgets[name] - held_out for name in POOLS}
+
+
+def refitted(plan: Sequence[Stage], step_tokens: int, pools: Mapping[str, int]) -> list[Stage]:
+    """The FG-WSD plan of 01 for pools of other sizes (tokens): steps, lengths and synthetic shares stay, the
+    mixture of hq and mq follows the sizes. Raises ValueError as `fg_wsd` does."""
+    whole, decay = sum(stage.total for stage in plan), plan[-1]
+    shares = pool_tokens(plan)["synthetic"] / whole, decay.tokens["synthetic"] / decay.total
+    return fg_wsd(whole, step_tokens, pools, plan[0].seq_len, decay.seq_len, *shares)
+
+
 def fg_wsd(
     total_tokens: int,
     step_tokens: int,

@@ -25,7 +25,7 @@ from nbkit.models import load
 from nbkit.models.distributed.sharding import (
     check_sharding,
     check_trainer,
-    reduce_in_fp32,
+    one_device_each,
     sharding_arguments,
     world_size,
 )
@@ -36,7 +36,7 @@ from nbkit.pretrain.order import SampleOrder
 from nbkit.pretrain.plan import Stage, check, total_tokens
 from nbkit.pretrain.trainer import Follow, MicroBatches, PretrainTrainer, validation, validation_rows
 from nbkit.run import files, progress
-from nbkit.text.tokenizer import load_pool
+from nbkit.text.token_shards import TokenRows, load_pools
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Job:
 
     `model`: sizes (`models.load.Shape`), or `start_from`: a folder, known by its content, or a hub id,
     known by its name. `batch`, `micro_batch`:
-    pool rows per step, and per device and pass (0: all its share). `data_id`: hash of the pools.
+    pool rows per step, and per device and pass (0: all its share). `data_id`: of the pools; `token_shards`:
+    folders that hold some of them (`nbkit.text.token_shards`).
     `chunk`: consecutive tokens that the order keeps together (0: the longest sequence); a run that branches
     into shorter sequences keeps its source's. `keep_at`: steps whose checkpoints stay. `branch_from`:
     checkpoint of another run that this one continues. `log_samples`: each
@@ -75,6 +76,7 @@ class Job:
     save_every: int = 0
     keep_at: list[int] = field(default_factory=list)
     data_id: str = ""
+    token_shards: list[str] = field(default_factory=list)
     log_samples: bool = False
     sharding: str = "ddp"
     activation_checkpointing: str = "none"
@@ -98,7 +100,7 @@ class Result:
     skipped: list[str]
 
 
-def identity(job: Job, pools: Mapping[str, np.ndarray]) -> dict:
+def identity(job: Job, pools: Mapping[str, np.ndarray | TokenRows]) -> dict:
     """What decides the result of a run, as plain data: checkpoints of another identity are refused."""
     row = next(iter(pools.values())).shape[1]
     start = job.start_from
@@ -124,8 +126,8 @@ class Work:
     per device and pass; `accumulate`: passes per step; `identity`: see there."""
 
     plan: list[Stage]
-    pools: dict[str, np.ndarray]
-    held_out: dict[str, np.ndarray]
+    pools: dict[str, np.ndarray | TokenRows]
+    held_out: dict[str, np.ndarray | TokenRows]
     identity: dict
     row: int
     batch_tokens: int
@@ -179,9 +181,7 @@ def train(job: Job) -> Result:
 def prepare(job: Job) -> Work:
     """Read the pools and check that the plan can be followed on them. Raises ValueError where it cannot."""
     plan = [Stage(**row) for row in job.plan]
-    whole = {path.stem: load_pool(path) for path in files.named(Path(job.pools), "*.npy")}
-    if not whole:
-        raise ValueError(f"pools: {job.pools} holds no *.npy; run 01_data_mix first")
+    whole = load_pools(Path(job.pools), job.token_shards)
     if not any(max(stage.lr_from, stage.lr_to) > 0 for stage in plan):
         raise ValueError("plan: every learning rate is 0, nothing would be learned; raise peak_lr")
     # The last rows of each pool are for validation; no stage reads them.
@@ -230,8 +230,7 @@ def arguments_for(job: Job, work: Work) -> TrainingArguments:
         **sharding_arguments(job.sharding, job.activation_checkpointing),
         **(shared_arguments(Path(job.out), job.seed) | {"save_total_limit": 2}),
     )
-    arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are several processes here, never DataParallel
-    reduce_in_fp32(arguments)
+    one_device_each(arguments)
     return arguments
 
 

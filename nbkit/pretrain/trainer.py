@@ -20,12 +20,13 @@ from nbkit.pretrain.plan import Stage, learning_rate, stage_at
 from nbkit.pretrain.rope import rope_base, set_rope_base
 from nbkit.run import progress
 from nbkit.run.precision import precision
+from nbkit.text.token_shards import TokenRows
 
 
 class MicroBatches(Dataset):
     """Item i holds tokens [i * micro_tokens, (i + 1) * micro_tokens) of the order as (b, S) tensors."""
 
-    def __init__(self, pools: Mapping[str, np.ndarray], order: SampleOrder, micro_tokens: int):
+    def __init__(self, pools: Mapping[str, np.ndarray | TokenRows], order: SampleOrder, micro_tokens: int):
         self.pools, self.order, self.micro_tokens = [pools[n] for n in order.names], order, micro_tokens
 
     def __len__(self) -> int:
@@ -36,7 +37,7 @@ class MicroBatches(Dataset):
         units, row = self.order.units(start, self.micro_tokens), self.order.row
         # Chunks are consecutive rows of the pool, so a long sequence is a slice.
         rows = self.order.plan[stage_at(start, self.order.plan)[0]].seq_len // row
-        return as_batch([self.pools[pool][first : first + rows].reshape(-1) for pool, first in units])
+        return as_batch([np.asarray(self.pools[p][first : first + rows]).reshape(-1) for p, first in units])
 
 
 def as_batch(rows: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
@@ -44,7 +45,9 @@ def as_batch(rows: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
     return {"input_ids": ids_bS, "labels": ids_bS}
 
 
-def validation(held_out: Mapping[str, np.ndarray], rows: int, micro: int) -> dict[str, list[dict]]:
+def validation(
+    held_out: Mapping[str, np.ndarray | TokenRows], rows: int, micro: int
+) -> dict[str, list[dict]]:
     """The `rows` rows of each pool that no stage reads, in micro batches of the training's shape."""
     if rows < micro:
         raise ValueError(
@@ -52,7 +55,7 @@ def validation(held_out: Mapping[str, np.ndarray], rows: int, micro: int) -> dic
             "01_data_mix, lower micro_batch, or set validations to 0"
         )
     return {
-        name: [as_batch(own[i : i + micro]) for i in range(0, rows - micro + 1, micro)]
+        name: [as_batch(np.asarray(own[i : i + micro])) for i in range(0, rows - micro + 1, micro)]
         for name, own in held_out.items()
     }
 

@@ -10,16 +10,15 @@ kept across runs. Used by 03-06.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from shutil import copytree
 from typing import Any
 
-from nbkit.models.distributed import launch
+from nbkit.models.distributed.arms import one_by_one
 from nbkit.models.distributed.sharding import Devices
 from nbkit.models.load import load, save
-from nbkit.models.side_by_side import MODEL, side_by_side, small_enough, weight_bytes, workshop
+from nbkit.models.side_by_side import side_by_side, small_enough, weight_bytes
 from nbkit.run import files
-from nbkit.run.precision import precision
 from nbkit.run.stage import Run
 from nbkit.sft import job
 from nbkit.sft.sft import SFTSettings, finetuned
@@ -65,33 +64,19 @@ def finetune_all(
 ) -> dict[str, Path]:
     """Several fine-tunings, each as `finetune` makes it. Small models on a CPU are trained side by side, one
     thread each: they gain nothing from more. `devices`: each one after the other on all of these instead."""
-    if devices is not None and not devices.inline:
-        return {name: _on_devices(run, name, arm, held_out, devices) for name, arm in arms.items()}
-    if not small_enough(*(arm.source for arm in arms.values())):
+    launched = devices is not None and not devices.inline
+    if not launched and not small_enough(*(arm.source for arm in arms.values())):
         return {name: finetune(run, name, *vars(arm).values(), held_out) for name, arm in arms.items()}
 
     def write(name: str, folder: Path) -> dict:
         return job.job(folder, *vars(arms[name]).values(), held_out)
 
-    # The longest first: none is left alone at the end.
-    order = sorted(arms, key=lambda name: -weight_bytes(arms[name].source))
+    # Side by side the longest first: none is left alone at the end.
+    order = list(arms) if launched else sorted(arms, key=lambda name: -weight_bytes(arms[name].source))
     jobs = {name: (write, _key(arms[name], held_out)) for name in order}
-    made = side_by_side(run, "nbkit.sft.job", jobs)
+    start = partial(one_by_one, devices=devices) if launched else side_by_side
+    made = start(run, "nbkit.sft.job", jobs)
     return {name: _told(name, made[name]) for name in arms}
-
-
-def _on_devices(run: Run, name: str, arm: Arm, held_out: Conversations, devices: Devices) -> Path:
-    """A fine-tuning by the launcher, in the run's workshop: what was finished there is not trained again."""
-
-    def build(out: Path) -> None:
-        folder = workshop(run) / name
-        config = job.job(folder, *vars(arm).values(), held_out)
-        config |= {"precision": precision(), "sharding": devices.sharding}
-        result = launch.run("nbkit.sft.job", config, folder, **devices.how)
-        copytree(folder / MODEL, out, dirs_exist_ok=True)
-        run.timing(**{f"{name}_s": result["seconds"]})
-
-    return _told(name, run.once(name, build, **_key(arm, held_out)))
 
 
 def _key(arm: Arm, held_out: Conversations) -> dict:

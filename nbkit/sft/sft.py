@@ -231,8 +231,7 @@ def _arguments(settings, steps: int, rows: int, out: Path, sharding: str, **opti
         **shared_arguments(out, settings.seed),
         **options,
     )
-    arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are several processes, never DataParallel
-    split.reduce_in_fp32(arguments)
+    split.one_device_each(arguments)
     return arguments
 
 
@@ -254,8 +253,7 @@ def sft(
     part of the rows of a step, and `sharding` ("ddp", "fsdp2") says how the weights are split. Raises
     ValueError as `encode` does, and for a batch that does not split over the processes."""
     split.check_sharding(sharding)
-    if settings.batch % (world := split.world_size()):
-        raise ValueError(f"batch: {settings.batch} rows do not split over {world} processes; take a multiple")
+    split.split_batch(settings.batch)
     # Conversations become rows of tokens; their number and `epochs` give the number of steps.
     encoded, dropped = encode(conversations, tokenizer, settings.max_length)
     packed = _packed(encoded, settings.max_length)

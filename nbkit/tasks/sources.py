@@ -12,15 +12,17 @@ import difflib
 import os
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nbkit.run import progress
 from nbkit.tasks import adapters
 from nbkit.text.rows import SUFFIXES, read_rows
 
 _PURPOSES = ("train", "eval")
+_SHUFFLED = 10_000  # rows of a streamed set that are shuffled at a time
 HELD_OUT = ("test", "validation", "dev")
 _HUB = re.compile(r"hub:(?P<id>[^@#?]+)(?:@(?P<revision>[^#?]+))?(?:#(?P<config>[^?]+))?(?:\?(?P<split>.+))?")
 
@@ -172,16 +174,42 @@ def load(
     if limit is not None and limit < 1:
         raise ValueError(f"limit={limit}: want at least 1 row, or None for all")
     if name.startswith("hub:"):
-        rows = _plain(_hub_rows(name, split), name)
+        rows = list(_named(_hub(name, split), name))
     elif name.startswith("file:") or name.endswith(SUFFIXES):
         path = Path(name.removeprefix("file:"))
-        rows = _plain(read_rows(path), path.name)
+        rows = list(_named(read_rows(path), path.name))
     else:
         rows = _registered(name, split, purpose)
     # Positions are drawn and sorted: the rows keep the order of their file.
     if limit is not None and limit < len(rows):
         rows = [rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), limit))]
     return rows
+
+
+def sample(name: str, limit: int, seed: int = 0) -> list[dict]:
+    """`limit` training rows of a set that is too large to hold; memory is that of the sample.
+
+    A file is read once, and every row is equally likely. A hub set is streamed, its files and then a buffer
+    of rows shuffled, and read no further than needed: no exact draw, but good enough to fit a filter.
+    Registered sets are small: `load` reads them. Rows and errors as of `load`.
+    """
+    if limit < 1:
+        raise ValueError(f"limit={limit}: want at least 1 row")
+    if name.startswith("hub:"):
+        stream = _hub(name, "train", streaming=True)
+        rows = stream.shuffle(seed=seed, buffer_size=min(limit, _SHUFFLED)).take(limit)
+        return list(_named(rows, name))
+    if not (name.startswith("file:") or name.endswith(SUFFIXES)):
+        return load(name, limit=limit, seed=seed)
+    path = Path(name.removeprefix("file:"))
+    # Algorithm R (Vitter 1985): row n takes the place of one that was kept with probability limit / n.
+    rng, kept = random.Random(seed), list[tuple[int, dict]]()
+    for number, row in enumerate(_named(read_rows(path), path.name)):
+        if number < limit:
+            kept.append((number, row))
+        elif (place := rng.randint(0, number)) < limit:
+            kept[place] = (number, row)
+    return [row for _, row in sorted(kept, key=lambda item: item[0])]
 
 
 def _registered(name: str, split: str, purpose: str) -> list[dict]:
@@ -224,7 +252,7 @@ def _records(name: str, source: Source, split: str) -> Iterator[Mapping]:
         if name == "convincing_args":
             records = _argument_pairs(records, folder / "arguments.jsonl.gz")
     elif source.hub:
-        records = iter(_hub_rows(source.hub, split))
+        records = iter(_hub(source.hub, split))
     else:
         where = f"NBKIT_DATA_DIR={root} holds no folder {name!r}" if root else "NBKIT_DATA_DIR is not set"
         raise ValueError(f"no data for {name}: {where}; point it at a mirror or give hub:OWNER/NAME")
@@ -239,7 +267,8 @@ def _argument_pairs(pairs: Iterator[Mapping], arguments: Path) -> Iterator[dict]
         yield {"topic": pair["topic"], "chosen": chosen, "rejected": rejected}
 
 
-def _hub_rows(address: str, split: str) -> list[dict]:
+def _hub(address: str, split: str, streaming: bool = False) -> Any:
+    """The set behind an address, as `datasets` has it: to be read row by row."""
     match = _HUB.fullmatch(address)
     if match is None:
         raise ValueError(f"{address!r}: want hub:OWNER/NAME@REVISION#CONFIG?SPLIT, the last three optional")
@@ -247,22 +276,23 @@ def _hub_rows(address: str, split: str) -> list[dict]:
 
     part = match.groupdict()
     try:
-        loaded = datasets.load_dataset(
-            part["id"], part["config"], revision=part["revision"], split=part["split"] or split
+        return datasets.load_dataset(
+            part["id"],
+            part["config"],
+            revision=part["revision"],
+            split=part["split"] or split,
+            streaming=streaming,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"cannot load {address} ({type(error).__name__}: {error}); "
             "without network, set NBKIT_DATA_DIR to a mirror"
         ) from error
-    return list(loaded)
 
 
-def _plain(records: Iterator[dict] | list[dict], name: str) -> list[dict]:
+def _named(records: Iterable[Mapping], name: str) -> Iterator[dict]:
     stem = re.sub(r"\.(jsonl|jsonl\.gz|parquet)$", "", name)
-    rows = []
     for number, record in enumerate(records):
         # Names of its own only where a row has none: columns of the file win.
         extra = {"id": f"{stem}-{number}", "source": stem} if "text" in record else {}
-        rows.append({**extra, **record})
-    return rows
+        yield {**extra, **record}

@@ -60,6 +60,19 @@ def test_pretraining_learns_repeats_exactly_and_follows_the_plan(folder, tmp_pat
     assert [row["tokens"] for row in result.history] == [256 * row["step"] for row in result.history]
 
 
+def test_the_same_rows_in_token_shards_train_the_same_weights(folder, tmp_path):
+    """The pool hq as three shards on other disks, each with a rest that fills no row."""
+    rows = load_pool(folder / "hq.npy")
+    for number, part in enumerate(np.array_split(rows, 3)):
+        path = tmp_path / f"far/hq/{number:05d}_unshuffled.ds"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tokens = np.append(part.ravel(), [1, 2, 3]).astype("<u2")
+        tokens.tofile(path), np.array([len(tokens)], "<u8").tofile(f"{path}.index")
+    train(job(folder, tmp_path / "one"))
+    train(job(folder, tmp_path / "shards", token_shards=[str(tmp_path / "far")]))
+    assert weights(tmp_path / "one") == weights(tmp_path / "shards")
+
+
 @pytest.mark.parametrize("numbers, wanted", [("bf16", ["eager", "sdpa"]), ("fp32", ["sdpa", "sdpa"])])
 def test_short_sequences_get_the_faster_attention_of_a_cpu(monkeypatch, numbers, wanted):
     monkeypatch.setattr("nbkit.pretrain.trainer.precision", lambda: numbers)

@@ -13,7 +13,7 @@ from typing import Any
 
 from nbkit.cli.estimate.shapes import Shape, shape_of
 from nbkit.cli.estimate.work import AROUND_DRAFTS, PAIRS_KEPT, Work, answers, packed
-from nbkit.pretrain.fg_wsd import fg_wsd, report_budgets
+from nbkit.pretrain.fg_wsd import fg_wsd, planned_pools, report_budgets
 from nbkit.pretrain.plan import total_tokens
 
 LONG = 8192  # as nbkit.models.training.LONG, which imports torch: above it activations are computed again
@@ -64,18 +64,18 @@ _STUDENTS = (("03_sft_cold_start", "base_model"), ("05_dpd", "student_model"))
 
 
 def _filter(configs: Configs, models: Mapping) -> list[Work]:
-    """01 reads the raw corpus: 1/0.46 of what its filter keeps, as at `small` (undisclosed in the report)."""
+    """The raw corpus, read by 01, or by `nbkit filter` where 01 has a sample of it (`kept_share`). Without
+    one it is 1/0.46 of what the filter keeps, as at `small` (undisclosed in the report)."""
     mix = configs["01_data_mix"]
     kept = report_budgets(mix.total_tokens, mix.hq_share)["filtered"]
-    return [Work("raw corpus, filtered", "filter", None, kept / 0.46, mix.seq_len)]
+    return [Work("raw corpus, filtered", "filter", None, kept / (mix.kept_share or 0.46), mix.seq_len)]
 
 
 def _pretrain(configs: Configs, models: Mapping) -> list[Work]:
     """Every arm with the tokens of its plan, and the questions that each answers."""
     mix, pre = configs["01_data_mix"], configs["02_pretrain"]
-    pools = report_budgets(mix.total_tokens, mix.hq_share)
-    pools["synthetic"] = round(mix.total_tokens * mix.synthetic_share)
-    pools = {n: pools[n] - mix.validation_rows * mix.seq_len for n in ("hq", "mq", "synthetic")}
+    shares, held_out = (mix.hq_share, mix.synthetic_share), mix.validation_rows * mix.seq_len
+    pools = planned_pools(mix.total_tokens, *shares, held_out)
     decay = mix.decay_seq_len
     plan = fg_wsd(mix.total_tokens, mix.step_tokens, pools, mix.seq_len, decay, mix.synthetic_share)
     whole, last = total_tokens(plan), plan[-1].total
@@ -115,7 +115,7 @@ def _recomputed(length: int) -> str:
 
 def _sft(name: str, shape: Shape | None, cfg: Any, count: float, epochs: float, alone: bool = True) -> Work:
     """A fine-tuning on `count` conversations, by the batch and row of `cfg`; `alone`: on one device, as all
-    are but the arms of 03 and 04."""
+    are but the arms of 03 to 05."""
     tokens, steps = packed(count, cfg.max_length, epochs, cfg.batch)
     devices = 1 if alone else cfg.processes * cfg.nodes
     row = max(1, cfg.batch // devices) * cfg.max_length
@@ -178,10 +178,18 @@ def _distil(configs: Configs, models: Mapping) -> list[Work]:
     names = ["dpd", "sft_continued", *cfg.against]
     names += [f"w_neg={w:g}" for w in cfg.w_neg_grid] + [f"beta={b:g}" for b in cfg.beta_grid]
     for name in names:
+        # Arms that sample anew stay on one device.
+        devices = 1 if name.endswith("on_policy") else cfg.processes * cfg.nodes
         extra = {"extra_flops": tokens * reading, "checkpointing": _recomputed(cfg.max_length)}
-        extra |= {"chunked": True, "beside": True}
+        extra |= {
+            "chunked": True,
+            "beside": True,
+            "devices": devices,
+            "spread": not name.endswith("on_policy"),
+        }
+        extra["sharding"] = cfg.sharding if devices > 1 else "ddp"
         extra["extra_bytes"] = 4 * teacher.parameters if teacher and not cfg.top_k else 0
-        row = 2 * cfg.batch * cfg.max_length
+        row = 2 * max(1, cfg.batch // devices) * cfg.max_length
         work.append(Work(name, "train", student, tokens, cfg.max_length, row, steps, **extra))
     work.append(_asked("questions", student, cfg.eval_questions * (2 + len(names)), cfg))
     return work

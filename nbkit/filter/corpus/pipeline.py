@@ -99,6 +99,7 @@ def filter_corpus(
     about = _about(corpus, filter_folder, settings, eval_texts)
     scores = out / f"scores-{files.digest(about)[:16]}"
     about |= {name: getattr(settings, name) for name in ("hq_tokens", "mq_tokens", "token_files")}
+    about["tokenizer"] = files.sha256(filter_folder / "tokenizer" / "tokenizer.json")  # token_shards.py asks
     pools = out / f"pools-{files.digest(about)[:16]}"
     if (pools / "manifest.json").is_file():
         return files.read_json(pools / "manifest.json")["summary"]

@@ -1,4 +1,4 @@
-"""Start a training module here, on the devices of this node, or on the nodes of a Slurm job. Used by 02-04.
+"""Start a training module here, on the devices of this node, or on the nodes of a Slurm job. Used by 02-05.
 
     result = run("nbkit.pretrain.job", {...}, folder, launcher="torchrun", processes=2)
 

