@@ -22,10 +22,10 @@ if sys.version_info < (3, 11):  # before anything that an older Python cannot re
         sys.exit(2)
     raise ImportError(told)
 
-from nbkit import _moved
+from nbkit.run import moved
 from nbkit.run.stage import Run, begin, end
 
-_moved.install()
+moved.install()
 
 __version__ = "0.1.0"
 __all__ = ["Run", "__version__", "begin", "end"]

@@ -9,17 +9,17 @@ import pytest
 import tiny
 import torch
 
-from nbkit import _moved
 from nbkit.filter.corpus.pipeline import filter_corpus
 from nbkit.models.load import Shape, new_model
 from nbkit.rl.grpo import grpo
+from nbkit.run import moved
 from nbkit.sft.sft import sft
 
 
-@pytest.mark.parametrize("old", sorted(_moved.NAMES))
+@pytest.mark.parametrize("old", sorted(moved.NAMES))
 def test_an_old_name_is_the_module_of_the_new_one(old):
     sys.modules.pop(f"nbkit.{old}", None)
-    new = importlib.import_module(f"nbkit.{_moved.NAMES[old]}")
+    new = importlib.import_module(f"nbkit.{moved.NAMES[old]}")
     with pytest.warns(DeprecationWarning, match=f"nbkit.{old} is now {new.__name__}"):
         found = importlib.import_module(f"nbkit.{old}")
     assert found is new
@@ -47,7 +47,7 @@ class Sizes:
     tied: bool = True
 
 
-@_moved.once_separate("sizes", Sizes)
+@moved.once_separate("sizes", Sizes)
 def built(name: str, sizes: Sizes, seed: int = 0, *, label: str = "", **options):
     """Builds."""
     return name, sizes, seed, label, options

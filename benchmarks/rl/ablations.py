@@ -28,7 +28,7 @@ from pathlib import Path
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 import numpy as np
-from study import exam, taught
+from study import ends, exam, survey, taught
 
 from nbkit.evals.score import estimate
 from nbkit.models.engine import Generator
@@ -142,19 +142,14 @@ class Ablations:
         how = {"advantage": arm.advantage, "replay": replay}
         settings = LoopSettings(steps, PER_STEP // GROUP, GROUP, LR, NEW_TOKENS, seed, **how)
         if arm.filtered:
-            engine = Generator(model, tokenizer)
-            questions.survey(
-                self.options.pool, lambda tasks: pass_rates(engine, grade, tasks, 16, NEW_TOKENS, seed=3)
-            )
+            survey(questions, Generator(model, tokenizer), grade, self.options.pool, NEW_TOKENS)
         trained = train(model, tokenizer, questions, grade, settings, label=" ".join(weights))
-        tenth = max(1, steps // 10)
         return {
             "domains": list(weights),
             "rollouts": steps * PER_STEP,
             "surveyed": 16 * self.options.pool if arm.filtered else 0,
             "signal": float(np.mean([row["signal"] for row in trained.history])),
-            "reward_first": float(np.mean([row["reward"] for row in trained.history[:tenth]])),
-            "reward_last": float(np.mean([row["reward"] for row in trained.history[-tenth:]])),
+            **ends(trained.history, ("reward",)),
             "counts": questions.counts(),
             "alarms": trained.alarms[:5],
         }

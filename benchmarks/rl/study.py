@@ -108,32 +108,34 @@ class Study:
             **{name: own[name] for name in ("lr", "group", "updates", "advantage", "normalise")},
         )
         start = time.perf_counter()
-        self.survey(questions, Generator(model, tokenizer), grade)
+        survey(questions, Generator(model, tokenizer), grade, options.pool, options.max_new_tokens)
         trained = train(model, tokenizer, questions, grade, settings, label=arm)
         seconds = time.perf_counter() - start
         after = self.measured((model, tokenizer))
-        tenth = max(1, len(trained.history) // 10)
-        ends = {
-            f"{what}_{where}": float(np.mean([row[what] for row in rows]))
-            for what in ("reward", "signal", "length", "entropy", "gap", "thinks")
-            for where, rows in (("first", trained.history[:tenth]), ("last", trained.history[-tenth:]))
-        }
+        watched = ("reward", "signal", "length", "entropy", "gap", "thinks")
         return {
             "own": {name: e.dict() for name, e in changes(after, self.before, options.domains).items()},
             "others": {name: e.dict() for name, e in changes(after, self.before, self.others).items()},
-            **ends,
+            **ends(trained.history, watched),
             "seconds": round(seconds, 1),
             "counts": questions.counts(),
             "alarms": trained.alarms[:5],
         }
 
-    def survey(self, questions: Questions, generator: Generator, grade) -> None:
-        """The filter before training, as in 06."""
 
-        def rates(tasks):
-            return pass_rates(generator, grade, tasks, 16, self.options.max_new_tokens, seed=3)
+def survey(questions: Questions, engine: Generator, grade, pool: int, limit: int) -> None:
+    """The filter before training, as in 06: `pool` questions, 16 samples each of up to `limit` tokens."""
+    questions.survey(pool, lambda tasks: pass_rates(engine, grade, tasks, 16, limit, seed=3))
 
-        questions.survey(self.options.pool, rates)
+
+def ends(history: list[dict], watched: tuple[str, ...]) -> dict[str, float]:
+    """Means over the first and the last tenth of the steps."""
+    tenth = max(1, len(history) // 10)
+    return {
+        f"{what}_{where}": float(np.mean([row[what] for row in rows]))
+        for what in watched
+        for where, rows in (("first", history[:tenth]), ("last", history[-tenth:]))
+    }
 
 
 def split_of(options: argparse.Namespace) -> str:

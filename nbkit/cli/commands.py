@@ -230,7 +230,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _params(arguments: argparse.Namespace) -> int:
-    from nbkit.run import generate  # noqa: PLC0415 (with pydantic, which takes 0.1 s)
+    from nbkit.cli import generate  # noqa: PLC0415 (with pydantic, which takes 0.1 s)
 
     if arguments.sync:
         written = generate.sync()

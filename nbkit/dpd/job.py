@@ -3,13 +3,14 @@
     arms = {"dpd": DPDSettings(...), "dpo": DPDSettings(...)}
     trained = distil_all(run, Source("outputs/small/04_sft_overall/sft", "shipped"), pairs, arms)
 
-    python -m nbkit.models.side_by_side nbkit.dpd.job FOLDER/job.json
+    python -m nbkit.dpd.job FOLDER/job.json
 
 is one of them as a process of its own (by nbkit.models.distributed.launch: as several). It reads `pairs.json`
 beside the job and leaves `model/` and `result.json`.
 """
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -110,3 +111,7 @@ def main(argv: Sequence[str]) -> None:
         with files.atomic_dir(path.parent / MODEL) as temp:
             save(temp, model, tokenizer, history, state)
     files.write_json(path.parent / RESULT, {"seconds": seconds, "world_size": world_size()})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

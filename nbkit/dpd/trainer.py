@@ -34,7 +34,6 @@ from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 from trl.models.utils import _ForwardRedirection
 
-from nbkit._moved import once_separate
 from nbkit.dpd.loss import against_teacher, against_top_k
 from nbkit.dpd.pairs import SIDES, filter_pairs
 from nbkit.dpd.states import check_vocabularies, completion_states, plain_head, whole_head
@@ -45,6 +44,7 @@ from nbkit.models.chat_ids import token_ids
 from nbkit.models.distributed import sharding as split
 from nbkit.models.training import LONG, run_training, shared_arguments
 from nbkit.run import progress
+from nbkit.run.moved import once_separate
 
 __all__ = ["DPDTerms", "Weights", "divergence", "dpd_terms"]  # of terms.py: with the trainer from one place
 

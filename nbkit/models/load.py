@@ -12,8 +12,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging as hf_logging
 
-from nbkit._moved import once_separate
 from nbkit.run import progress
+from nbkit.run.moved import once_separate
 
 hf_logging.disable_progress_bar()  # one line per loaded model otherwise; downloads keep their own bar
 

@@ -18,7 +18,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -147,7 +146,7 @@ def _alone(module: str, folder: Path, config: Mapping) -> Iterator[BaseProcess]:
     environment = child_environment(threads=1)
     environment |= {"OMP_NUM_THREADS": "1", progress.VARIABLE: str(folder / progress.FILE)}
     (folder / "launch.log").write_text("")
-    process = _server(module).Process(target=_child, args=(module, str(folder), environment))
+    process = _server(module, environment).Process(target=_child, args=(module, str(folder), environment))
     process.start()
     try:
         yield process
@@ -160,22 +159,16 @@ def _alone(module: str, folder: Path, config: Mapping) -> Iterator[BaseProcess]:
         raise
 
 
-def _server(module: str) -> BaseContext:
+def _server(module: str, environment: Mapping[str, str]) -> BaseContext:
     """The context whose processes are forked from the server, which imports `module` when it starts; another
     one is then imported by each process itself. Systems without fork get new processes instead."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([module])
-    # It is started with our environment: with no threads in its libraries, that a fork would break.
-    before, own = dict(os.environ), child_environment(threads=1) | {"OMP_NUM_THREADS": "1"}
-    os.environ.update(own)
-    try:
+    # With one thread in its libraries: others would be lost in a fork, and those who wait for them hang.
+    with environment_of(environment):
         forkserver.ensure_running()
-    finally:
-        for name in own.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)
     return context
 
 
@@ -205,21 +198,13 @@ def child_environment(threads: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def ended(process: subprocess.Popen) -> Iterator[None]:
-    """Close the pipe that the processes live by (torchrun gives them sessions of their own, out of reach of
-    our signals), then SIGTERM, which torchrun and srun pass on, then SIGKILL."""
+def environment_of(values: Mapping[str, str | None]) -> Iterator[None]:
+    """Set or, with None, unset environment variables for a while."""
+    before = {name: os.environ.get(name) for name in values}
     try:
+        for name, value in values.items():
+            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
         yield
-    except BaseException:
-        process.stdin.close()
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
-                os.killpg(process.pid, number)
-                process.wait(timeout=10)
-        raise
-
-
-def leave_with_stdin() -> None:
-    while os.read(0, 1024):
-        pass
-    os._exit(137)
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)

@@ -18,10 +18,10 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from nbkit._moved import once_separate
 from nbkit.models.chat_ids import token_ids
 from nbkit.models.engine import Generator, sample_seed
 from nbkit.models.training import LONG, run_training, shared_arguments
+from nbkit.run.moved import once_separate
 from nbkit.text.tokenizer import stop_ids
 
 

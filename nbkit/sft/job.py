@@ -1,7 +1,7 @@
 """One supervised fine-tuning as plain data and a process of its own: what `finetune_all` starts side by side,
 or on several devices.
 
-    python -m nbkit.models.side_by_side nbkit.sft.job FOLDER/job.json
+    python -m nbkit.sft.job FOLDER/job.json
     torchrun --nproc_per_node 8 -m nbkit.models.distributed.launch nbkit.sft.job FOLDER/job.json
 
 Reads `conversations.json` beside the job, leaves `model/` and `result.json`.

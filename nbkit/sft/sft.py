@@ -29,12 +29,12 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from trl import SFTConfig, SFTTrainer, pack_dataset
 from trl.chat_template_utils import has_generation_markers
 
-from nbkit._moved import once_separate
 from nbkit.models.chat_ids import ids_and_offsets, rendered
 from nbkit.models.distributed import sharding as split
 from nbkit.models.load import load
 from nbkit.models.training import LONG, run_training, shared_arguments
 from nbkit.run import progress
+from nbkit.run.moved import once_separate
 from nbkit.text.conversations import conversation
 from nbkit.text.tokenizer import CHAT_TEMPLATE
 

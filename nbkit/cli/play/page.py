@@ -62,9 +62,12 @@ def _about(model: Checkpoint, counted: Sequence[tuple[str, int]], metrics: Mappi
     form = "completes a document" if model.form == "base" else "answers in chat"
     if not (result := metrics.get("results", {}).get(model.label)):
         return f"{size}, {form}"
-    score = result["overall"]
+    # As on the ladder, where the splits are known.
+    unseen = result.get("by_split", {}).get("operands")
+    score, kind = (unseen, " with unseen operands") if unseen else (result["overall"], "")
     low, high = f"{score['low']:.0%}", f"{score['high']:.0%}"
-    return f"{size}, {form}; in 07 right in {score['mean']:.0%} [{low}, {high}] of {score['n']} questions"
+    right = f"{score['mean']:.0%} [{low}, {high}] of {score['n']} questions{kind}"
+    return f"{size}, {form}; in 07 right in {right}"
 
 
 def _asked(model: Checkpoint) -> dict[str, Any]:

@@ -24,7 +24,6 @@ from pathlib import Path
 
 from datatrove.pipeline.tokens import DocumentTokenizer
 
-from nbkit._moved import once_separate
 from nbkit.filter import dedup
 from nbkit.filter.contamination import Decontaminator
 from nbkit.filter.corpus.dedup import FindDuplicates, Sketch, buckets
@@ -33,6 +32,7 @@ from nbkit.filter.corpus.inputs import Corpus, ReadRows
 from nbkit.filter.corpus.pools import POOLS, FindCuts, ReadPool, WriteManifest, WritePools
 from nbkit.filter.corpus.score import MarkDuplicates, MarkLeaks, Score, WriteScores
 from nbkit.run import files
+from nbkit.run.moved import once_separate
 from nbkit.text.rows import ON_BAD, SUFFIXES
 
 _SUFFIX = re.compile("|".join(map(re.escape, sorted(SUFFIXES, key=len, reverse=True))) + "$")

@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from nbkit.models.side_by_side import child_environment, ended, finished, leave_with_stdin
+from nbkit.models.side_by_side import child_environment, environment_of, finished
 from nbkit.run import files, provenance
 
 LAUNCHERS = ("inline", "torchrun", "srun")
@@ -54,7 +55,7 @@ def run(
     result.unlink(missing_ok=True)
     # Inline: variables of a launcher around us would make one process wait for ranks that do not exist.
     if launcher == "inline":
-        with _environment({"RANK": None, "WORLD_SIZE": None, "LOCAL_RANK": None}):
+        with environment_of({"RANK": None, "WORLD_SIZE": None, "LOCAL_RANK": None}):
             importlib.import_module(module).main([str(path)])
     else:
         command = [
@@ -162,7 +163,7 @@ def _stream(command: list[str], log: Path, processes: int, report: Callable[[str
             start_new_session=True,
         )
         # stdin stays open and unused: its end is what tells every rank that we are gone.
-        with ended(process):
+        with _ended(process):
             for line in process.stdout or ():
                 out.write(line)
                 out.flush()
@@ -174,6 +175,21 @@ def _stream(command: list[str], log: Path, processes: int, report: Callable[[str
             f"training failed with exit code {process.returncode}; see {log}{_remedy(tail)}\n"
             + "\n".join(tail)
         )
+
+
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen) -> Iterator[None]:
+    """Close the pipe that the processes live by (torchrun gives them sessions of their own, out of reach of
+    our signals), then SIGTERM, which torchrun and srun pass on, then SIGKILL."""
+    try:
+        yield
+    except BaseException:
+        process.stdin.close()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, number)
+                process.wait(timeout=10)
+        raise
 
 
 def _remedy(tail: Iterable[str]) -> str:
@@ -188,27 +204,20 @@ def _remedy(tail: Iterable[str]) -> str:
     return next((f"; {remedy}" for words, remedy in known.items() if words in said), "")
 
 
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
-    """Set or, with None, unset environment variables for a while."""
-    before = {name: os.environ.get(name) for name in values}
-    try:
-        for name, value in values.items():
-            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """What a rank runs: `python -m nbkit.models.distributed.launch MODULE JOB.json` under torchrun."""
     from torch.distributed.elastic.multiprocessing.errors import record  # noqa: PLC0415 (only the ranks of torchrun need it)
 
     module, path = sys.argv[1:] if argv is None else argv
     # This rank ends when stdin does, the pipe from the process that started all ranks.
-    threading.Thread(target=leave_with_stdin, daemon=True).start()
+    threading.Thread(target=_leave_with_stdin, daemon=True).start()
     record(importlib.import_module(module).main)([path])  # its traceback gets into torchrun's report
+
+
+def _leave_with_stdin() -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(137)
 
 
 if __name__ == "__main__":

@@ -117,7 +117,8 @@ def evaluation() -> tuple[dict, dict[str, list[dict]], dict[str, str]]:
         file = "answers_" + "".join(c if c.isalnum() else "_" for c in name)
         logs[file] = [q | {"got": f"{name} {i}", "right": marks[i]} for i, q in enumerate(QUESTIONS)]
     unseen = {name: result["by_split"].get("operands", result["overall"]) for name, result in results.items()}
-    headline = {name: str(Estimate(**one)) for name, one in unseen.items()}
+    headline = {"asked": "unseen operands, avg@2"}
+    headline |= {name: str(Estimate(**one)) for name, one in unseen.items()}
     headline |= {name: str(Estimate(**own[name])) for name in own if not name.startswith("stage_")}
     return metrics, logs, headline
 

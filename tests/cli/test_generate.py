@@ -9,8 +9,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nbkit.cli import generate
 from nbkit.cli.commands import main
-from nbkit.run import generate, params, yaml_text
+from nbkit.run import params, yaml_text
 from nbkit.run.schemas.base import Common, par
 
 ABOUT = 'about: "for tests"\n'
