@@ -7,8 +7,9 @@ The module's `main` gets one argument, [path of a JSON file], and writes `result
 even by SIGKILL, so do they.
 
 Importing torch, transformers, trl and datasets takes each process seconds: one server of `multiprocessing`
-imports them once, and the trainings are forked from it. No thread runs in it, so that a fork is safe whatever
-the notebook's kernel has started, and it ends when we do.
+imports them once, and the trainings are forked from it. No thread of Python or of a library's work runs in it
+(pyarrow's allocator has one, and handlers for a fork), so a fork is safe whatever the notebook's kernel has
+started. It ends when we do.
 """
 
 import contextlib

@@ -105,6 +105,19 @@ def test_one_that_fails_ends_the_others_with_its_words(module, tmp_path):
     assert not said.exists() or not psutil.pid_exists(int(said.read_text()))
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are listed by /proc, of Linux")
+def test_what_the_fork_server_imports_starts_no_thread_that_a_fork_would_break():
+    code = (
+        "import os, nbkit.dpd.job, nbkit.pretrain.job, nbkit.sft.job; "
+        "print([open(f'/proc/self/task/{t}/comm').read().strip() for t in os.listdir('/proc/self/task')])"
+    )
+    environment = os.environ | {"PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"}
+    out = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    threads = json.loads(out.stdout.splitlines()[-1].replace("'", '"'))
+    # jemalloc, pyarrow's allocator, stops and starts its thread around a fork by handlers of its own.
+    assert len([name for name in threads if name != "jemalloc_bg_thd"]) == 1, threads
+
+
 def test_no_process_is_left_where_we_are_killed(module, tmp_path):
     (folder,) = folders(tmp_path, "a")
     code = (

@@ -75,9 +75,10 @@ def the_ladder(reference: Reference) -> str:
             "complete a document; from the cold start on, models answer in chat. The cold "
             "start trains math, science and code only. Rates and passes were chosen on training-split "
             "pilots, sizes for their time. DPD and RL are not untouched evidence here: earlier runs of this "
-            "seed, whose held-out answers were seen, ended lower (DPD 53% and 56%), and DPD's rate, passes and "
-            "number of questions were then chosen with the SFT checkpoint of this very seed, on "
-            "training-split questions; RL got more steps." + _kept_start(reference.read("small/06_rl.json")),
+            "seed, whose held-out answers were seen, ended lower (DPD 53% and 56%); then DPD's rate, passes "
+            "and number of questions were chosen with the SFT checkpoint of this very seed, on "
+            "training-split questions, and RL got more steps."
+            + _kept_start(reference.read("small/06_rl.json")),
         ]
     )
 
