@@ -101,7 +101,7 @@ def test_the_hub_is_asked_only_on_request(monkeypatch):
             return [{"question": "What is 17 plus 25 here?", "answer": "#### 42"}]
         raise ValueError(f"cannot load {address}")
 
-    monkeypatch.setattr(sources, "_hub_rows", hub)
+    monkeypatch.setattr(sources, "_hub", hub)
     assert "gsm8k/test" in evaluation_texts()[1] and not asked
     texts, unavailable = evaluation_texts(hub=True)
     assert texts["gsm8k/test"] == [("What is 17 plus 25 here?",)]

@@ -1,7 +1,7 @@
 """Which learning rate suits DPD and SFT continued? Arms from one SFT checkpoint, on training-split questions.
 
-    .venv/bin/python benchmarks/dpd_rates.py outputs/small --out dpd_rates.json
-    .venv/bin/python benchmarks/dpd_rates.py outputs/small --out dpd_rates.json --rates 5e-5 --passes 4
+    .venv/bin/python benchmarks/dpd/rates.py outputs/small --out dpd_rates.json
+    .venv/bin/python benchmarks/dpd/rates.py outputs/small --out dpd_rates.json --rates 5e-5 --passes 4
 
 The pairs are those that 05 of the run sampled. No held-out question is asked: an arm is chosen on questions
 of the training split that no pair asks. Change from the checkpoint in greedy accuracy and avg@3, question by
