@@ -225,7 +225,7 @@ def _write_leaks(result: Any, texts: dict[str, list[str]], against: str, out: Pa
             for place, match in places.items()
         ],
     }
-    files.write_json(out / f"{result.bench.name}.leaks.json", written)
+    files.write_json(out / f"{result.bench.stem}.leaks.json", written)
     print(
         f"{result.bench.name}: {len(flagged)} of {len(items)} questions stand, in 13 words or whole, in what "
         f"{against} trained on; without them: {without or 'none is left'}"
@@ -245,7 +245,7 @@ def _say(result: Any, out: Path) -> bool:
             f"{'':<16} {found['infra']} questions are not marked ({found['first_reason'][:200]}); the same "
             "command tries these again"
         )
-    print(f"{'':<16} {out / result.bench.name}.json, .parquet, .html", flush=True)
+    print(f"{'':<16} {out / result.bench.stem}.json, .parquet, .html", flush=True)
     return bool(found["infra"])
 
 

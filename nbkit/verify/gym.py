@@ -31,6 +31,7 @@ PACKAGE = "reasoning-gym==0.1.25"
 MOST_CHARACTERS = 20_000  # of an answer; the longest that the library wants has some hundred
 _WORKER = Path(__file__).with_name("gym_worker.py")
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+")
 _OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")  # someone else ended it
 
 
@@ -54,6 +55,10 @@ def require() -> None:
             f"reasoning_gym: the package reasoning-gym is not installed (the extra `gym`); run "
             f"`{sys.executable} -m pip install {PACKAGE}`, which builds one of its packages with a C compiler"
         )
+
+
+def is_number(answer: str) -> bool:
+    return _NUMBER.fullmatch(answer.strip()) is not None
 
 
 def said(response: str, number: bool) -> str:

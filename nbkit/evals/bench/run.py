@@ -85,7 +85,7 @@ def run_benchmark(
         "batch": target.batch,
     }
     out = Path(out)
-    with Journal(out / f"{name}.journal.jsonl", settings, anew) as journal:
+    with Journal(out / f"{bench.stem}.journal.jsonl", settings, anew) as journal:
         if bench.answers == "choose":
             _choose(target, asker, questions.items, journal)
         else:

@@ -156,7 +156,7 @@ class Result:
 
     def write(self, out: str | Path) -> Path:
         """The files of the evaluation; the manifest with their hashes last."""
-        out, name = Path(out), self.bench.name
+        out, name = Path(out), self.bench.stem
         self._parquet(out / f"{name}.parquet")
         files.atomic_write(out / f"{name}.html", page.page(self))
         about, target = self.about, self.about["target"]
