@@ -16,6 +16,7 @@ import difflib
 import hashlib
 import io
 import json
+import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ EASY = (
     "leg_counting",
     "gcd",
     "count_bits",
-    "coin_flip",
+    "prime_factorization",
     "letter_counting",
     "spell_backward",
     "number_sequence",
@@ -78,6 +79,7 @@ LEFT_OUT = {
     "sokoban": "a question takes half a minute to make",
 }
 _MATH = ("algebra", "arithmetic", "geometry", "probability")  # the library's folders; the others: general
+_TRIES = 50  # of a draw: one in eight is held out
 _CHUNK = 100  # entries of one data set of the library
 _PATIENCE = 8  # chunks in a row without a new question, after which a task has no more
 
@@ -188,6 +190,17 @@ def _stream(kind: Kind, split: str, seed: int) -> Iterator[Task]:
                 if task := _task(kind, split, made, entry):
                     yield task
         idle, chunk = (idle + 1 if len(seen) == before else 0), chunk + 1
+
+
+def draw(kind: Kind, rng: random.Random) -> Task | None:
+    """A question of the training side, None where none was found. What it is follows from `rng`."""
+    for _ in range(_TRIES):
+        made = dataset(kind.name, kind.level, rng.getrandbits(31))
+        with contextlib.redirect_stdout(io.StringIO()):
+            entry = made[0]
+        if not held_out(_text_key(entry["question"])) and (task := _task(kind, "train", made, entry)):
+            return task
+    return None
 
 
 def _text_key(question: str) -> str:

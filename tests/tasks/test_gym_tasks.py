@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nbkit.rl.rewards import verified
-from nbkit.tasks import gym
+from nbkit.tasks import gym, skills
 from nbkit.tasks.partial import partial_credit
 from nbkit.tasks.sets import domains_of, evaluation_tasks, training_tasks
 from nbkit.tasks.skills import Task, verify
@@ -145,7 +145,8 @@ class said:
 
 
 @needs_library
-def test_why_an_answer_could_not_be_graded_is_logged_once(caplog):
+def test_why_an_answer_could_not_be_graded_is_logged_once(caplog, monkeypatch):
+    monkeypatch.setattr(skills, "_TOLD", set())
     (task,) = gym.gym_tasks("reasoning_gym:prime_factorization", "train", 1)
     assert not verify(task, "two × three") and not verify(task, "five × six")
     (record,) = [r for r in caplog.records if "prime_factorization" in r.getMessage()]

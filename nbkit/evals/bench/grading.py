@@ -46,7 +46,7 @@ def mark(bench: Benchmark, item: Item, text: str, form: str, jail=None) -> Mark:
     also = {name: [_by_pattern(item, text, **how)] for name, how in bench.also.items()}
     # A thought that was cut off has committed to nothing yet.
     if text.lstrip().startswith(THINK) and END_THINK not in text:
-        return Mark(0.0, also | _NOTHING.get(bench.verifier, {}), "the chain of thought did not end")
+        return Mark(0.0, also | NOTHING.get(bench.verifier, {}), "the chain of thought did not end")
     try:
         value, more, *detail = VERIFIERS[bench.verifier](item, text, form, jail)
     except GraderError as error:
@@ -119,7 +119,7 @@ def _gym(item: Item, text: str, form: str, jail) -> tuple[bool, dict, str]:
 
 
 # The other marks of an answer that never came to its end.
-_NOTHING = {"instructions": {"prompt, loose": [0.0]}, "gym": {"mean score": [0.0]}}
+NOTHING = {"instructions": {"prompt, loose": [0.0]}, "gym": {"mean score": [0.0]}}
 
 
 def _instructions(item: Item, text: str, form: str, jail) -> tuple[bool, dict]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nbkit.evals.bench import items
-from nbkit.evals.bench.grading import WITH_JAIL, Mark, mark
+from nbkit.evals.bench.grading import NOTHING, WITH_JAIL, Mark, mark
 from nbkit.evals.bench.judge import Judge
 from nbkit.evals.bench.loglik import choice_scores
 from nbkit.evals.bench.prompts import Asker
@@ -203,7 +203,8 @@ def _marked(
     # What never came has no mark.
     marks = {place: Mark(None, {}, one["detail"]) for place, one in told.items() if one["stop"] == "error"}
     # A question that fills the context was never answered; "no call" must not make it right.
-    marks |= {place: Mark(0.0, {}, _NO_ROOM) for place, one in told.items() if _no_room(one)}
+    none = NOTHING.get(bench.verifier, {})
+    marks |= {place: Mark(0.0, none, _NO_ROOM) for place, one in told.items() if _no_room(one)}
     left = [place for place in answers if place not in marks]
     if bench.answers == "judge":
         given = judge.marks(bench, [(asked[i], told[i, j]["texts"]) for i, j in left])

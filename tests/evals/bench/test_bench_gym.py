@@ -11,7 +11,7 @@ from nbkit.evals.bench import items, run
 from nbkit.evals.bench.grading import mark
 from nbkit.evals.bench.prompts import Asker
 from nbkit.evals.bench.table import benchmark
-from nbkit.models.load import save
+from nbkit.models.load import Shape, new_model, save
 from nbkit.run import files
 from nbkit.tasks.sets import evaluation_tasks
 from nbkit.verify import gym
@@ -24,7 +24,9 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     found = tmp_path_factory.mktemp("model")
-    save(found, tiny.model(), tiny.tokenizer())
+    # The library's system prompt alone takes some hundred of these tokens.
+    shape = Shape(hidden=32, layers=2, heads=4, kv_heads=2, mlp=64, context=2048, tied=True)
+    save(found, new_model(tiny.tokenizer(), shape, 0), tiny.tokenizer())
     return found
 
 
@@ -86,6 +88,14 @@ def test_the_files(folder, tmp_path):
     assert found["settings"]["source"]["from"] == gym.PACKAGE
     table = pq.read_table(tmp_path / f"{stem}.parquet").to_pylist()
     assert [row["answer"] for row in table] == [item.answer for item in result.tasks]
+
+
+def test_a_question_without_room_counts_in_the_mean_score(tmp_path):
+    save(tmp_path / "model", tiny.model(), tiny.tokenizer())
+    name, options = "reasoning_gym:gcd", run.Options(limit=2, max_new_tokens=4)
+    result = run.run_benchmark(run.Target(tmp_path / "model"), name, options, tmp_path / "out")
+    assert result.summary()["stops"] == {"context": 2}
+    assert result.also() == {"mean score": {"mean": 0.0, "n": 2}}
 
 
 def test_the_command(folder, tmp_path, capsys):
