@@ -129,8 +129,8 @@ def _kind(task: str, level: int) -> Kind:
     levels = [len(a.levels) for a in create_curriculum(task).attributes.values()] if task in CURRICULA else []
     if level >= max(levels, default=1):
         raise ValueError(
-            f"{PREFIX}{task}@{level}: got level {level}, wanted 0 to {max(levels, default=1) - 1}, the levels "
-            "of its curriculum in the library"
+            f"{PREFIX}{task}@{level}: got level {level}, wanted 0 to {max(levels, default=1) - 1}, as its "
+            "curriculum in the library has them"
         )
     return Kind(task, level)
 

@@ -10,7 +10,8 @@ from nbkit.tasks.world import instruction
 from nbkit.verify import gym as grading
 
 needs_library = pytest.mark.skipif(
-    not grading.installed(), reason=f"{grading.PACKAGE} is not installed (nbkit[gym], which wants a C compiler)"
+    not grading.installed(),
+    reason=f"{grading.PACKAGE} is not installed (nbkit[gym], which wants a C compiler)",
 )
 GYM = "reasoning_gym:gcd+basic_arithmetic+spell_backward"
 

@@ -1,6 +1,7 @@
 """Questions of reasoning-gym as tasks: which, from which side, and that each can be graded."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from nbkit.verify import gym as grading
 
 ROOT = Path(__file__).resolve().parents[2]
 needs_library = pytest.mark.skipif(
-    not grading.installed(), reason=f"{grading.PACKAGE} is not installed (nbkit[gym], which wants a C compiler)"
+    not grading.installed(),
+    reason=f"{grading.PACKAGE} is not installed (nbkit[gym], which wants a C compiler)",
 )
 
 
@@ -27,7 +29,10 @@ def test_the_extra_is_the_package_that_messages_name():
 
 def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(grading, "installed", lambda: False)
-    for draw in (lambda: training_tasks(["reasoning_gym:easy"], 4), lambda: domains_of(["reasoning_gym:gcd"])):
+    for draw in (
+        lambda: training_tasks(["reasoning_gym:easy"], 4),
+        lambda: domains_of(["reasoning_gym:gcd"]),
+    ):
         with pytest.raises(ValueError, match=r"the extra `gym`\); run `.* -m pip install reasoning-gym=="):
             draw()
 
@@ -80,7 +85,9 @@ def test_no_grader_of_a_task_that_is_taken_can_execute_an_answer():
 @needs_library
 @pytest.mark.parametrize("name", gym.EASY)
 def test_right_and_wrong_answers_of_the_easy_tasks(name):
-    tasks = gym.gym_tasks(f"reasoning_gym:{name}", "train", 5) + gym.gym_tasks(f"reasoning_gym:{name}", "test", 3)
+    tasks = gym.gym_tasks(f"reasoning_gym:{name}", "train", 5) + gym.gym_tasks(
+        f"reasoning_gym:{name}", "test", 3
+    )
     for task in tasks:
         assert verify(task, task.answer) and verify(task, f"<think>so\n</think>{task.answer}")
         assert verify(task, f"I think that it is <answer>{task.answer}</answer>")
@@ -96,7 +103,9 @@ def test_training_and_test_never_meet():
     assert len(asked) == len(test) == 150
     for seed in range(3):
         trained = training_tasks([name], 200, seed=seed)
-        assert len({task.question for task in trained}) == 200 and {task.split for task in trained} == {"train"}
+        assert len({task.question for task in trained}) == 200 and {task.split for task in trained} == {
+            "train"
+        }
         assert not asked & {" ".join(task.question.casefold().split()) for task in trained}
     # Neither does another level of the same task.
     harder = training_tasks(["reasoning_gym:chain_sum@1"], 200)
@@ -159,3 +168,10 @@ def test_a_task_is_plain_data():
     assert isinstance(task, Task) and hash(task)
     kept = json.loads(task.entry)
     assert (kept["name"], kept["level"], kept["entry"]["answer"]) == ("gsm_symbolic", 0, task.answer)
+
+
+def test_the_docs_name_what_is_left_out():
+    page = (ROOT / "docs/evaluation.md").read_text(encoding="utf-8")
+    rows = page.partition("| tasks | why |")[2].partition("\n\n")[0].split("\n")[2:]
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(named) == sorted(gym.LEFT_OUT)

@@ -1,4 +1,4 @@
-"""Grades by reasoning-gym's own functions: what a hostile answer cannot do, and what is read as the answer."""
+"""Grades by reasoning-gym's own functions: what hostile answers cannot do, what is read as an answer."""
 
 import json
 import sys
@@ -33,7 +33,9 @@ def test_the_library_decides(grader):
     task, answer = key("chain_sum")
     assert grader.score(task, answer) == gym.Score(1.0)
     assert grader.score(task, f"+0{answer}.00") == gym.Score(1.0)  # its rule: the same number
-    assert grader.score(task, f"I say {answer}").value < 1.0  # its part for an answer that holds the right one
+    assert (
+        grader.score(task, f"I say {answer}").value < 1.0
+    )  # its part for an answer that holds the right one
     assert grader.score(task, "no idea") == gym.Score(0.0)
 
 

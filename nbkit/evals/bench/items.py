@@ -43,7 +43,9 @@ def load(bench: Benchmark, limit: int | None = None, data: str | None = None) ->
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit: got {limit}, wanted 1 question or more (leave --limit out for all)")
-    rows, source = _rows(bench, data) if data or bench.reads != "gym" else made.rows(bench.name, limit)
+    if data and bench.reads in made.READERS:
+        raise ValueError(f"data: {bench.name} makes its questions itself; leave --data {bench.name}=... out")
+    rows, source = made.rows(bench.name, limit) if bench.reads in made.READERS else _rows(bench, data)
     found, left_out = _items(bench, rows, source["from"])
     if not found:
         raise ValueError(f"{bench.name}: {source['from']} holds no row that can be scored")

@@ -1,7 +1,7 @@
 """Questions that are made here, not read: those of reasoning-gym. Used by items.py.
 
-    found, source = rows("reasoning_gym:easy", 50)
-    READERS["gym"](found[0], 0)                        # Item("basic_arithmetic-1", ...)
+found, source = rows("reasoning_gym:easy", 50)
+READERS["gym"](found[0], 0)                        # Item("basic_arithmetic-1", ...)
 """
 
 from collections import Counter

@@ -107,6 +107,11 @@ def test_the_command(folder, tmp_path, capsys):
     assert json.loads((tmp_path / "out" / "reasoning_gym.gcd.json").read_text())["questions"] == 2
 
 
+def test_a_file_of_ones_own_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="data: reasoning_gym:gcd makes its questions itself"):
+        items.load(benchmark("reasoning_gym:gcd"), 2, str(tmp_path / "rows.jsonl"))
+
+
 def test_a_name_that_is_none_stops_before_the_model_is_loaded(tmp_path, capsys):
     assert main(["eval", "no-such-model", "--tasks", "reasoning_gym:gdc", "--out", str(tmp_path)]) == 2
     assert "did you mean 'gcd'" in capsys.readouterr().err
