@@ -1,6 +1,6 @@
 """Memory and time of the joint loss of dual preference distillation, beside its plain alternatives.
 
-    .venv/bin/python benchmarks/dpd/losses.py --out outputs/reference/benchmarks/dpd.json  # half an hour on one core
+    .venv/bin/python benchmarks/dpd/losses.py --out dpd.json  # half an hour on one core
     .venv/bin/python benchmarks/dpd/losses.py --tokens 1024 --rounds 1 --no-lengths  # a minute
 
 Every figure is one fresh process: inputs (hidden states, heads, targets) are made, the code is warmed up on

@@ -13,10 +13,11 @@
 
 An arm and seed is one row of --out; rows that are there are not run again, and what was killed is run from
 its start. All arms of a comparison draw as many rollouts in training, stages together; what the filter
-samples before a stage is told apart ("surveyed"). Measured on questions with held-out operands: STEM, code
-and the domains that no arm trains, each apart, as the change from the arm's own start. Intervals: t over
-seeds, of each arm and of the difference of two arms seed by seed. They are about RL seeds, at these questions
-and this checkpoint.
+samples before a stage is told apart ("surveyed"). Measured at the end, on questions with held-out operands:
+STEM, code and the domains that no arm trains, each apart, as the change from the arm's own start. Intervals:
+t over seeds, of each arm and of the difference of two arms seed by seed. A seed draws its own samples of
+start and end, so that the luck of one draw of the start is in no interval twice. They are about RL seeds, at
+these questions and this checkpoint.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from nbkit.models.engine import Generator
 from nbkit.models.load import load
 from nbkit.rl.loop.rollouts import pass_rates
 from nbkit.rl.loop.train import LoopSettings, train
-from nbkit.rl.measure import Measured, changes, measure
+from nbkit.rl.measure import measure
 from nbkit.rl.questions import Questions, set_cells, world_cells
 from nbkit.rl.replay import Replay
 from nbkit.rl.rewards import verified
@@ -88,23 +89,22 @@ class Ablations:
         self.options, self.jails, self.suites = options, jails, Suites(jails, SynthesisSettings())
         self.avoid = taught(options.checkpoint.parent.parent)
         n = options.questions
-        # The first n questions of the run over seeds: those of STEM, of code, and of what neither trains.
+        # n questions of STEM, n of code, and half as many of the domains that neither trains.
         self.tasks = exam(list(STEM), n, self.avoid, "operands")[:n]
         self.tasks += exam(list(CODE), n, self.avoid, "operands")[:n]
         self.tasks += exam([*STEM, *CODE], n, self.avoid, "operands")[n:]
-        self.before: dict[str, Measured] = {}
 
     def path(self, arm: Arm) -> Path:
         return self.options.checkpoint.parent / arm.start if arm.start else self.options.checkpoint
 
-    def start(self, arm: Arm) -> Measured:
-        """The arm's start, measured once."""
-        if arm.start not in self.before:
-            self.before[arm.start] = self.measured(load(self.path(arm)))
-        return self.before[arm.start]
-
-    def measured(self, loaded) -> Measured:
-        return measure(Generator(*loaded), self.tasks, self.jails, self.options.k, NEW_TOKENS, seed=5)
+    def scores(self, loaded, seed: int) -> dict:
+        """Part -> measure -> mean, of samples that are the seed's own."""
+        engine = Generator(*loaded)
+        found = measure(engine, self.tasks, self.jails, self.options.k, NEW_TOKENS, seed=5 + seed)
+        return {
+            part: {what: e.mean for what, e in found.scores(domains).items()}
+            for part, domains in PARTS.items()
+        }
 
     def run(self, arm: Arm, seed: int) -> dict:
         """Train the arm's stages one after the other, measure the end: a row of the result."""
@@ -112,16 +112,8 @@ class Ablations:
         for number, (weights, share) in enumerate(arm.stages):
             stages.append(self.stage(loaded, arm, weights, share, 10 * seed + number))
         seconds = time.perf_counter() - begun
-        before, after = self.start(arm), self.measured(loaded)
         return {
-            "parts": {
-                part: {what: e.dict() for what, e in changes(after, before, domains).items()}
-                for part, domains in PARTS.items()
-            },
-            "start": {
-                part: {what: e.mean for what, e in before.scores(domains).items()}
-                for part, domains in PARTS.items()
-            },
+            "end": self.scores(loaded, seed),
             "stages": stages,
             "rollouts": sum(stage["rollouts"] for stage in stages),
             "seconds": round(seconds, 1),
@@ -130,24 +122,27 @@ class Ablations:
     def stage(self, loaded, arm: Arm, weights: dict, share: float, seed: int) -> dict:
         """One stage: filter, then train in place."""
         model, tokenizer = loaded
-        # No question of 03 to 05, none of the exam, none twice.
+        # No question of 03 to 05, none of the exam, none twice in the stage.
         cells = world_cells(list(weights), (1, 4), self.suites)
         every = 10 if arm.filtered else 0
         questions = Questions(cells, weights, seed=seed, every=every, avoid=self.avoid)
         questions.hold_back(self.tasks)
         grade = verified(self.jails)
         steps = max(1, round(share * self.options.rollouts / PER_STEP))
-        # What is replayed is of domains that no stage trains: it teaches nothing that is measured as gain.
+        # What is replayed is of domains that no stage trains: the part "others", whose forgetting it is for.
         replay = Replay(PARTS["others"], 8, arm.replay_weight, seed) if arm.replay_weight else None
         how = {"advantage": arm.advantage, "replay": replay}
         settings = LoopSettings(steps, PER_STEP // GROUP, GROUP, LR, NEW_TOKENS, seed, **how)
-        if arm.filtered:
-            survey(questions, Generator(model, tokenizer), grade, self.options.pool, NEW_TOKENS)
+        # STEM and code in one stage get a pool of each: their cells are as many as those of two stages.
+        groups = sum(not set(weights).isdisjoint(group) for group in (STEM, CODE))
+        pool = groups * self.options.pool if arm.filtered else 0
+        if pool:
+            survey(questions, Generator(model, tokenizer), grade, pool, NEW_TOKENS)
         trained = train(model, tokenizer, questions, grade, settings, label=" ".join(weights))
         return {
             "domains": list(weights),
             "rollouts": steps * PER_STEP,
-            "surveyed": 16 * self.options.pool if arm.filtered else 0,
+            "surveyed": 16 * pool,
             "signal": float(np.mean([row["signal"] for row in trained.history])),
             **ends(trained.history, ("reward",)),
             "counts": questions.counts(),
@@ -184,40 +179,53 @@ class Ablations:
         return {"questions": size, "path": path, "reached": path[-1]["accuracy"] >= wanted}
 
 
-def rows_of(found: dict, arm: str) -> dict[str, dict]:
-    """Rows of an arm by seed."""
-    return {key.split("seed ")[1]: row for key, row in found.items() if key.startswith(f"{arm} | ")}
+def gains(found: dict, arm: str) -> dict[str, dict]:
+    """What an arm changed from its start, by seed: part -> measure -> points as a fraction."""
+    gained = {}
+    for key, row in found["rows"].items():
+        name, _, seed = key.partition(" | seed ")
+        if name == arm and "end" in row:
+            start = found["starts"][start_key(ARMS[arm], seed)]
+            gained[seed] = minus(row["end"], start)
+    return gained
+
+
+def start_key(arm: Arm, seed: int | str) -> str:
+    return f"{arm.start or 'checkpoint'} | seed {seed}"
 
 
 def summary(found: dict) -> dict:
     """Means over seeds with t-intervals: of each arm, and of each arm minus "staged" on the seeds that both
     have. An arm with fewer than two seeds has no interval and is left out."""
     told: dict = {"arms": {}, "minus_staged": {}}
-    base = rows_of(found, "staged")
+    base = gains(found, "staged")
     for arm in ARMS:
-        rows = rows_of(found, arm)
-        both = [seed for seed in rows if seed in base]
-        for name, values in (
-            ("arms", {seed: rows[seed]["parts"] for seed in rows}),
-            ("minus_staged", {seed: minus(rows[seed], base[seed]) for seed in both if arm != "staged"}),
-        ):
+        own = gains(found, arm)
+        beside = {seed: minus(own[seed], base[seed]) for seed in own if seed in base and arm != "staged"}
+        for name, values in (("arms", own), ("minus_staged", beside)):
             if len(values) > 1:
+                first = next(iter(values.values()))
                 told[name][arm] = {
-                    part: {
-                        what: estimate([v[part][what]["mean"] for v in values.values()]).dict()
-                        for what in whats
-                    }
-                    for part, whats in next(iter(values.values())).items()
+                    part: {what: estimate([v[part][what] for v in values.values()]).dict() for what in whats}
+                    for part, whats in first.items()
                 }
     return told
 
 
-def minus(row: dict, base: dict) -> dict:
-    """What one row gained more than the other, by part and measure."""
-    return {
-        part: {what: {"mean": e["mean"] - base["parts"][part][what]["mean"]} for what, e in whats.items()}
-        for part, whats in row["parts"].items()
-    }
+def minus(one: dict, other: dict) -> dict:
+    """part -> measure -> difference."""
+    return {part: {what: v - other[part][what] for what, v in whats.items()} for part, whats in one.items()}
+
+
+def opened(options: argparse.Namespace) -> dict:
+    """What --out holds so far. Raises ValueError where it is of another checkpoint or other sizes."""
+    names = ("checkpoint", "rollouts", "questions", "k", "pool")
+    about = {name: str(getattr(options, name)) for name in names}
+    empty = {"about": about, "starts": {}, "rows": {}}
+    found = files.read_json(options.out) if options.out.is_file() else empty
+    if found["about"] != about:
+        raise ValueError(f"--out {options.out}: holds {found['about']}, wanted {about}; name another file")
+    return found
 
 
 def main() -> None:
@@ -233,28 +241,30 @@ def main() -> None:
         "--pool", type=int, default=48, help="questions that the filter samples before a stage"
     )
     options = parser.parse_args()
-    found = files.read_json(options.out) if options.out.is_file() else {"rows": {}}
+    found = opened(options)
     with JailPool(workers=1) as jails:
         study = Ablations(options, jails)
         # Seed by seed, so that a study that is cut short has some seeds of all arms.
         for seed in options.seeds:
-            for arm in options.arms:
-                key = f"{arm} | {options.rollouts} | seed {seed}"
+            for name in options.arms:
+                key, arm = f"{name} | seed {seed}", ARMS.get(name)
+                if arm and (own := start_key(arm, seed)) not in found["starts"]:
+                    found["starts"][own] = study.scores(load(study.path(arm)), seed)
                 if key not in found["rows"]:
-                    made = study.perfect(seed) if arm == PERFECTIBLE else study.run(ARMS[arm], seed)
-                    found["rows"][key] = made
-                    found["summary"] = summary(found["rows"])
+                    found["rows"][key] = study.run(arm, seed) if arm else study.perfect(seed)
+                    found["summary"] = summary(found)
                     files.write_json(options.out, found)
-                print(key, in_words(found["rows"][key]), flush=True)
+                print(key, in_words(found, name, seed), flush=True)
 
 
-def in_words(row: dict) -> str:
+def in_words(found: dict, arm: str, seed: int) -> str:
     """One line: points gained by part."""
-    if "parts" not in row:
+    row = found["rows"][f"{arm} | seed {seed}"]
+    if "end" not in row:
         return f"{row['path'][-1]}"
     means = {
-        part: " ".join(f"{100 * e['mean']:+.1f}" for e in whats.values())
-        for part, whats in row["parts"].items()
+        part: " ".join(f"{100 * value:+.1f}" for value in whats.values())
+        for part, whats in gains(found, arm)[str(seed)].items()
     }
     return f"(T=1, T=0.6, greedy, pass@k) {means}; {row['seconds']} s"
 

