@@ -28,20 +28,21 @@ from nbkit.verify import gym
 from nbkit.verify.gym_worker import dataset, graded
 
 PREFIX = "reasoning_gym:"
-# In reach of models of 135M parameters and less; chosen on training questions only (LOG.md).
+# Questions of at most 150 characters or so. SmolLM2-135M-Instruct got the first six right at least once in 12
+# training questions, asked bare; the others never, but they have short answers (LOG.md).
 EASY = (
     "basic_arithmetic",
     "chain_sum",
-    "simple_equations",
-    "leg_counting",
+    "products",
     "gcd",
     "count_bits",
-    "prime_factorization",
     "letter_counting",
     "spell_backward",
-    "number_sequence",
     "family_relationships",
-    "syllogism",
+    "leg_counting",
+    "number_sequence",
+    "decimal_chain_sum",
+    "prime_factorization",
 )
 _RUNS = "its grader evaluates the answer as Python"
 _NAN = "its grader calls NaN right"
