@@ -30,7 +30,7 @@ from nbkit.verify.jail import keeper
 PACKAGE = "reasoning-gym==0.1.25"
 MOST_CHARACTERS = 20_000  # of an answer; the longest that the library wants has some hundred
 _WORKER = Path(__file__).with_name("gym_worker.py")
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+")
 _OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")  # someone else ended it
 
@@ -66,8 +66,14 @@ def said(response: str, number: bool) -> str:
     "Answer:", else all of it. `number`: the wanted answer is a number, which may also stand in a box or in
     prose (docs/answers.md)."""
     rest = split_thought(response)[1]
-    if tags := _ANSWER.findall(rest):
-        return tags[-1].strip()
+    tagged, opened = None, -1
+    for tag in _TAG.finditer(rest):  # one pass: a pattern for both tags would search anew for each
+        if tag[1] and opened >= 0:
+            tagged, opened = rest[opened : tag.start()].strip(), -1
+        elif not tag[1]:
+            opened = tag.end()
+    if tagged is not None:
+        return tagged
     return extract_answer(response) if number else behind_label(rest).strip()
 
 

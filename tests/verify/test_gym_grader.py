@@ -135,6 +135,9 @@ def test_without_the_library_the_extra_is_named(monkeypatch):
         ("<think>Answer: father</think><answer>mother</answer>", False, "mother"),
         ("1 2\n3 4", False, "1 2\n3 4"),
         ("<answer>1 2\n3 4\n</answer>", False, "1 2\n3 4"),
+        ("<answer>write <answer>mother</answer> or </answer>", False, "mother"),
+        ("<ANSWER>mother</Answer>", False, "mother"),
+        ("</answer>mother", False, "</answer>mother"),
         ("", False, ""),
     ],
 )
