@@ -178,7 +178,7 @@ def _server(module: str, environment: Mapping[str, str]) -> BaseContext:
     sources = _sources() if known else ""
     if known and not _SERVED:
         _SERVED.append(sources)
-    if not known or _SERVED != [sources]:
+    if not known or [sources] != _SERVED:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([module])
