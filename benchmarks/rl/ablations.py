@@ -184,8 +184,7 @@ def gains(found: dict, arm: str) -> dict[str, dict]:
     gained = {}
     for key, row in found["rows"].items():
         name, _, seed = key.partition(" | seed ")
-        if name == arm and "end" in row:
-            start = found["starts"][start_key(ARMS[arm], seed)]
+        if name == arm and "end" in row and (start := found["starts"].get(start_key(ARMS[arm], seed))):
             gained[seed] = minus(row["end"], start)
     return gained
 

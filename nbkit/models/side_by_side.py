@@ -9,7 +9,9 @@ even by SIGKILL, so do they.
 Importing torch, transformers, trl and datasets takes each process seconds: one server of `multiprocessing`
 imports them once, and the trainings are forked from it. No thread of Python or of a library's work runs in it
 (pyarrow's allocator has one, and handlers for a fork), so a fork is safe whatever the notebook's kernel has
-started. It ends when we do.
+started. It ends when we do. Where a source file changed since it started, trainings are new processes that
+import for themselves: what the server has imported is not what is on the disk. As everywhere with
+`multiprocessing`, a script that calls this needs `if __name__ == "__main__":`.
 """
 
 import contextlib
@@ -37,6 +39,7 @@ from nbkit.run.stage import Run
 
 TRAINING = "training"  # folder of a run: what is being trained, until the notebook removes it
 MODEL, RESULT = "model", "result.json"  # what a job leaves in its folder
+_SERVED: list[str] = []  # digest of the package's sources when the server started; empty before
 SMALL = 100_000_000  # bytes of weights: a larger model fills the cores, and the memory, by itself
 
 
@@ -122,6 +125,7 @@ def together(module: str, jobs: Mapping[Path, Mapping], at_once: int = 0) -> Non
                 if process.exitcode is not None:
                     del running[folder]
                     if process.exitcode:
+                        _end(process)
                         log = folder / "launch.log"
                         tail = "\n".join(log.read_text(errors="replace").splitlines()[-80:])
                         raise RuntimeError(
@@ -152,18 +156,29 @@ def _alone(module: str, folder: Path, config: Mapping) -> Iterator[BaseProcess]:
     try:
         yield process
     except BaseException:
-        # It leads a session, and what it started belongs to it.
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-            process.join(timeout=10)
+        # One that ended long ago is left alone: its number may be another process's by now.
+        if process.exitcode is None:
+            _end(process)
         raise
+
+
+def _end(process: BaseProcess) -> None:
+    """End it and what it started: it leads a session."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        process.join(timeout=10)
 
 
 def _server(module: str, environment: Mapping[str, str]) -> BaseContext:
     """The context whose processes are forked from the server, which imports `module` when it starts; another
-    one is then imported by each process itself. Systems without fork get new processes instead."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    one is then imported by each process itself. Systems without fork get new processes instead, and so do
+    trainings whose code was edited since: an artifact is published as made by the code on the disk."""
+    known = "forkserver" in multiprocessing.get_all_start_methods()
+    sources = _sources() if known else ""
+    if known and not _SERVED:
+        _SERVED.append(sources)
+    if not known or [sources] != _SERVED:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([module])
@@ -171,6 +186,12 @@ def _server(module: str, environment: Mapping[str, str]) -> BaseContext:
     with environment_of(environment):
         forkserver.ensure_running()
     return context
+
+
+def _sources() -> str:
+    """Digest of the package's source files by time and size, 5 ms: a change of any of them counts."""
+    found = sorted(Path(__file__).resolve().parents[1].rglob("*.py"))
+    return files.digest([[str(path), path.stat().st_mtime_ns, path.stat().st_size] for path in found])
 
 
 def _child(module: str, folder: str, environment: Mapping[str, str]) -> None:

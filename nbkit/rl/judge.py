@@ -141,23 +141,26 @@ class Judged:
 
     `accuracy`: share decided rightly (a tie is half right), over pairs. `first`: mean P(first) over both
     orders; 0.5 where it favours no position. `calibration`: expected calibration error, the mean distance
-    between how sure it is and how often it is right, in ten bins (Guo et al. 2017, eq. 3). `milliseconds`:
-    of one comparison, both orders where it asks both.
+    between how sure it is and how often it is right, in ten bins (Guo et al. 2017, eq. 3). `seconds`: of
+    one comparison, both orders where it asks both.
     """
 
     accuracy: Estimate
     first: float
     calibration: float
-    milliseconds: float
+    seconds: float
 
     def __str__(self) -> str:
         return (
             f"right {self.accuracy}, first place {self.first:.2f}, calibration error {self.calibration:.2f}, "
-            f"{self.milliseconds:.1f} ms a comparison"
+            f"{1000 * self.seconds:.1f} ms a comparison"
         )
 
     def dict(self) -> dict:
-        return asdict(self) | {"accuracy": self.accuracy.dict()}
+        """Without the time, which is another one in every run."""
+        told = asdict(self) | {"accuracy": self.accuracy.dict()}
+        del told["seconds"]
+        return told
 
 
 def judged(judge, pairs: Sequence[dict]) -> Judged:
@@ -165,7 +168,7 @@ def judged(judge, pairs: Sequence[dict]) -> Judged:
     triples = [tuple(text_of(pair[key], key) for key in ("prompt", "chosen", "rejected")) for pair in pairs]
     start = time.perf_counter()
     won_P = judge.prefer(triples)
-    milliseconds = 1000 * (time.perf_counter() - start) / len(triples)
+    seconds = (time.perf_counter() - start) / len(triples)
     right_P = (won_P > 0.5) + 0.5 * (won_P == 0.5)
     swapped = [(q, b, a) for q, a, b in triples]
     first = float(np.mean([judge.first_wins(triples), judge.first_wins(swapped)]))
@@ -173,4 +176,4 @@ def judged(judge, pairs: Sequence[dict]) -> Judged:
     sure_P = np.maximum(won_P, 1 - won_P)
     bins_P = np.minimum(((sure_P - 0.5) * 20).astype(int), 9)
     gaps = [abs((sure_P - right_P)[bins_P == b].sum()) for b in range(10)]
-    return Judged(avg_at_k(right_P[:, None]), first, float(sum(gaps) / len(triples)), milliseconds)
+    return Judged(avg_at_k(right_P[:, None]), first, float(sum(gaps) / len(triples)), seconds)

@@ -41,7 +41,7 @@ class Replay:
         asked = [render(tokenizer, prompt_of(task)) for task in drawn]
         answers = []
         for task, prompt in zip(drawn, asked, strict=True):
-            messages, tools = _whole(task)
+            messages, tools, _ = parts(chat(task))
             text = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False)
             if not text.startswith(prompt):
                 raise ValueError(
@@ -50,9 +50,3 @@ class Replay:
                 )
             answers.append(text[len(prompt) :].rstrip("\n"))
         return Replayed(token_ids_of(tokenizer, asked), token_ids_of(tokenizer, answers))
-
-
-def _whole(task) -> tuple[list[dict], list | None]:
-    """(messages with the worked answer, tools)."""
-    messages, tools, _ = parts(chat(task))
-    return messages, tools

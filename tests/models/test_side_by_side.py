@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from nbkit.models import side_by_side
 from nbkit.models.side_by_side import clean_up, finished, together, workshop
 from nbkit.pretrain import launch
 from nbkit.run import progress
@@ -106,6 +107,15 @@ def test_one_that_fails_ends_the_others_with_its_words(module, tmp_path):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are listed by /proc, of Linux")
+def test_code_that_was_edited_since_the_server_started_is_imported_anew(module, tmp_path, monkeypatch):
+    before, after = folders(tmp_path, "before", "after")
+    together(module, {before: {"name": "old"}})
+    (tmp_path / "a_small_training.py").write_text(MODULE.replace('config.get("name")', '"new code"'))
+    monkeypatch.setattr(side_by_side, "_sources", lambda: "edited")
+    together(module, {after: {"name": "old"}})
+    assert [result(folder)["name"] for folder in (before, after)] == ["old", "new code"]
+
+
 def test_what_the_fork_server_imports_starts_no_thread_that_a_fork_would_break():
     code = (
         "import os, nbkit.dpd.job, nbkit.pretrain.job, nbkit.sft.job; "

@@ -44,7 +44,7 @@ def test_accuracy_position_and_calibration_by_hand():
     assert found.first == pytest.approx(sum(first.values()) / 8)
     # Bins: 0.8 twice, sure 1.6 and right 2; 0.7 once, right 0; 0.5 once, right 0.5.
     assert found.calibration == pytest.approx((0.4 + 0.7 + 0.0) / 4)
-    assert found.milliseconds >= 0 and found.dict()["accuracy"]["mean"] == found.accuracy.mean
+    assert set(found.dict()) == {"accuracy", "first", "calibration"}  # no time: it differs between runs
 
 
 def test_both_orders_take_away_a_preference_for_a_place(folder):

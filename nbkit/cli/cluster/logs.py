@@ -42,10 +42,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def found(profile: str, stage: str) -> list[Path]:
-    """The logs of a stage: of its Slurm job (of each seed), else of its notebook."""
+    """The logs of a stage: of its Slurm job (of each seed), or of its notebook where that ran later."""
     logs = sorted(folder_of(profile).glob(f"{stage}*.log"))
     own = provenance.run_dir(profile, stage) / "execute.log"
-    return logs or ([own] if own.is_file() else [])
+    if own.is_file() and all(own.stat().st_mtime > log.stat().st_mtime for log in logs):
+        return [own]
+    return logs
 
 
 def follow(profile: str, stage: str, stream: TextIO) -> None:

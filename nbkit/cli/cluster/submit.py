@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from nbkit.cli import planning
@@ -35,7 +36,7 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     add_ask("--dry-run", action="store_true", help="write the files, submit nothing")
     add_ask("--gpu", default="", metavar="NAME", help="which the fit is checked for; default: h100")
-    add_ask("--unchecked", action="store_true", help="submit also what `nbkit plan` says cannot fit")
+    add_ask("--unchecked", action="store_true", help="submit also what cannot fit, or lacks its data")
     planning.add_overrides(command)
     command.set_defaults(action=run)
 
@@ -47,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("all stages are up to date; nothing to submit (`nbkit run --force` runs one again)")
         return 0
     _look_whether_it_fits(chain, arguments)
+    _look_for_shards(chain, arguments)
     if not arguments.dry_run:
         _refuse_without_slurm(chain.profile)
     for path in scripts.write(chain):
@@ -92,14 +94,30 @@ def plan(arguments: argparse.Namespace) -> scripts.Chain:
 
 
 def _look_whether_it_fits(chain: scripts.Chain, arguments: argparse.Namespace) -> None:
-    """ValueError where a stage cannot fit; a dry run, or --unchecked, says so on stderr and goes on."""
+    """What cannot fit is refused."""
     stages = [job.stage for job in chain.jobs]
     wanted = planning.overrides(arguments.overrides)
     for stage in stages:
         wanted = {**_ask(stage, arguments)[1], **wanted}
-    if not (refused := fit.refusals(chain.profile, stages, wanted, arguments.gpu)):
-        return
-    said = "\n".join(["cannot run as planned", *refused])
+    if refused := fit.refusals(chain.profile, stages, wanted, arguments.gpu):
+        _refuse("\n".join(["cannot run as planned", *refused]), arguments)
+
+
+def _look_for_shards(chain: scripts.Chain, arguments: argparse.Namespace) -> None:
+    """Shards for 02 that `nbkit filter` has not written yet are refused: hours later its job would say so."""
+    for job in chain.jobs:
+        values = params.load_profile(chain.profile, job.stage) | planning.overrides(arguments.overrides)
+        lacking = [name for name in values.get("token_shards", []) if not Path(name).is_dir()]
+        if job.stage == "02_pretrain" and lacking:
+            _refuse(
+                f"token_shards: {', '.join(lacking)} not there yet. Submit 01 (--only 01), let `nbkit filter "
+                "--token-files` write the pools (docs/scale.md), then submit the rest (--from 02)",
+                arguments,
+            )
+
+
+def _refuse(said: str, arguments: argparse.Namespace) -> None:
+    """ValueError; a dry run, or --unchecked, says it on stderr and goes on."""
     if not (arguments.dry_run or arguments.unchecked):
         raise ValueError(f"{said}\nnothing is submitted; leave stages out with --only, or add --unchecked")
     print(f"nbkit: {said}", file=sys.stderr)

@@ -179,16 +179,18 @@ def _distil(configs: Configs, models: Mapping) -> list[Work]:
     names += [f"w_neg={w:g}" for w in cfg.w_neg_grid] + [f"beta={b:g}" for b in cfg.beta_grid]
     for name in names:
         # Arms that sample anew stay on one device.
-        devices = 1 if name.endswith("on_policy") else cfg.processes * cfg.nodes
-        extra = {"extra_flops": tokens * reading, "checkpointing": _recomputed(cfg.max_length)}
-        extra |= {
+        alone = name.endswith("on_policy")
+        devices = 1 if alone else cfg.processes * cfg.nodes
+        extra = {
+            "extra_flops": tokens * reading,
+            "extra_bytes": 4 * teacher.parameters if teacher and not cfg.top_k else 0,
+            "checkpointing": _recomputed(cfg.max_length),
             "chunked": True,
             "beside": True,
             "devices": devices,
-            "spread": not name.endswith("on_policy"),
+            "spread": not alone,
+            "sharding": cfg.sharding if devices > 1 else "ddp",
         }
-        extra["sharding"] = cfg.sharding if devices > 1 else "ddp"
-        extra["extra_bytes"] = 4 * teacher.parameters if teacher and not cfg.top_k else 0
         row = 2 * max(1, cfg.batch // devices) * cfg.max_length
         work.append(Work(name, "train", student, tokens, cfg.max_length, row, steps, **extra))
     work.append(_asked("questions", student, cfg.eval_questions * (2 + len(names)), cfg))

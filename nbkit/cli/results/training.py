@@ -265,7 +265,8 @@ def _kept_start(found: Mapping[str, Any]) -> str:
     """A sentence about them, "" where there is none."""
     names = _unchanged(found)
     return (
-        f" Of the RL stages, {' and '.join(names)} kept their start: no later look was better."
+        f" Of the RL stages, {' and '.join(names)} kept {'its' if len(names) == 1 else 'their'} start: no "
+        "later look was better."
         if names
         else ""
     )

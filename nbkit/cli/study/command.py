@@ -54,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     paths = seed_report.write(result, study.home)
     print("results:", *paths)
     if arguments.publish is not None:
-        print(f"published: {seed_report.publish(study, paths, arguments.publish)}")
+        folder = seed_report.publish(study, paths, arguments.publish)
+        print(f"published: {folder}; say in outputs/reference/sources.json where its files come from")
     return 0
 
 

@@ -172,8 +172,8 @@ def hellaswag(row: Mapping, number: int) -> Item:
     if "query" in row:
         question, given, gold = row["query"], list(row["choices"]), row["gold"]
     else:
-        context = f"{row['ctx_a']} {row['ctx_b'].capitalize()}"
-        question = _wikihow(f"{row['activity_label']}: {context}")
+        label, context = _text(row["activity_label"], "activity_label"), _text(row["ctx_a"], "ctx_a")
+        question = _wikihow(f"{label}: {context} {row['ctx_b'].capitalize()}")  # ctx_b may be empty
         given, gold = [_wikihow(ending) for ending in row["endings"]], int(row["label"])
     gold = _index(gold, given, "gold")
     return Item(_id(row, number, "ind", "id"), {"question": question}, given[gold], tuple(given), gold)

@@ -197,7 +197,7 @@ def test_what_cannot_fit_is_submitted_where_it_is_asked_for(outputs, without_slu
 
 def test_what_fits_is_not_complained_of(outputs, without_slurm, capsys):
     asked = ["--only", "01,02", "--nodes", "8", "--gpus-per-node", "8"]
-    assert main(["submit", "--profile", "full", "--dry-run", *asked]) == 0
+    assert main(["submit", "--profile", "full", "--dry-run", *asked, "-p", "token_shards=[]"]) == 0
     assert capsys.readouterr().err == ""
     # The devices that the jobs ask for are those of the check: on smaller GPUs 02 does not fit.
     assert main(["submit", "--profile", "full", "--dry-run", *asked, "--gpu", "rtx4090"]) == 0
@@ -219,3 +219,18 @@ def test_the_log_of_a_local_run_names_its_cells(project, capsys):
     assert main(["logs", "01", "--profile", "tiny"]) == 0
     said = capsys.readouterr().out
     assert "-- cell 1 of 5: 01_make" in said and "total: 6" in said
+
+
+def test_shards_that_the_filter_has_not_written_are_refused(outputs, slurm, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    fits = ["--only", "01,02", "--nodes", "8", "--gpus-per-node", "8"]
+    assert main(["submit", "--profile", "full", *fits]) == 2
+    assert "token_shards" in capsys.readouterr().err and not (slurm / "calls").exists()
+    asked = ["submit", "--profile", "full", "--dry-run", *fits]
+    assert main(asked) == 0
+    said = capsys.readouterr().err
+    assert "token_shards: data/filtered, data/synthetic not there yet" in said and "nbkit filter" in said
+    for name in ("filtered", "synthetic"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    assert main(asked) == 0
+    assert "token_shards" not in capsys.readouterr().err
