@@ -47,11 +47,13 @@ def page(result: Result) -> str:
         _row(item, shown, record, kind)
         for (item, shown, record), kind in list(zip(rows, kinds, strict=True))[:_MOST_ROWS]
     )
-    title = escape(f"{result.bench.title}: {result.about['target'].source}")
+    target = result.about["target"]
+    title = escape(f"{result.bench.title}: {target.source}")
+    doubt = f"<p>This model {escape(target.doubt)}.</p>\n" if target.doubt else ""
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><meta name="viewport" '
         f'content="width=device-width">\n<title>{title}</title>\n<style>{_STYLE}</style>\n<h1>{title}</h1>\n'
-        f"<p><b>{escape(score)}</b>, {len(rows):,} questions</p>\n{_lengths(result)}\n"
+        f"<p><b>{escape(score)}</b>, {len(rows):,} questions</p>\n{doubt}{_lengths(result)}\n"
         f"<fieldset>{buttons}</fieldset>\n{body}\n{more}</html>\n"
     )
 

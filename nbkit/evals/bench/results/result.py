@@ -164,6 +164,8 @@ class Result:
             "model": target.source,
             "model_name": target.name,
             "number_format": target.number_format,
+            "text_loss": target.text_loss,
+            "doubt": target.doubt,
             "form": about["form"],
             "shots": about["shots"],
             "decoding": vars(about["decoding"]) if self.bench.answers != "choose" else None,
