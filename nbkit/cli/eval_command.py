@@ -78,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate task after task; returns the exit code."""
     from nbkit.evals.bench import run as bench  # noqa: PLC0415 (torch takes seconds)
     from nbkit.evals.bench.table import benchmark  # noqa: PLC0415 (with it)
+    from nbkit.evals.reasoning import format_of, format_table  # noqa: PLC0415 (with it)
 
     if arguments.list:
         return _list()
@@ -95,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         options[name].decoding(chosen[name])
     judge = _judge(arguments, out) if any(b.answers == "judge" for b in chosen.values()) else None
     texts = training_texts(arguments.against) if arguments.against else {}
-    partial = False
+    partial, formats = False, {}
     with _shown(out):
         cache = out / "answers.sqlite"
         remote = {"key_env": arguments.key, "cache": cache}
@@ -105,6 +106,10 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.against:
                 _write_leaks(result, texts, arguments.against, out)
             partial |= _say(result, out)
+            if result.bench.answers != "choose":
+                formats[name] = format_of(result.answers)
+    if formats:
+        print(f"\n{format_table(formats)}")
     return int(partial)
 
 

@@ -7,6 +7,8 @@ import json
 from html import escape
 from typing import TYPE_CHECKING
 
+from nbkit.evals.reasoning import SHARES, format_of
+
 if TYPE_CHECKING:
     from nbkit.evals.bench.readers import Item
     from nbkit.evals.bench.results.result import Record, Result
@@ -71,7 +73,17 @@ def _lengths(result: Result) -> str:
         for name, found in result.lengths().items()
     )
     heads = "".join(f"<th>{name}</th>" for name in ("tokens of answers", "answers", *names[1:]))
-    return f"<table><tr>{heads}</tr>{rows}</table>"
+    return f"<table><tr>{heads}</tr>{rows}</table>\n{_format(result)}"
+
+
+def _format(result: Result) -> str:
+    """Why the answers end and what form they have; nothing where choices are compared."""
+    if result.bench.answers == "choose":
+        return ""
+    found = format_of(result.answers)
+    heads = "".join(f"<th>{name}</th>" for name in ("share of answers", *SHARES))
+    cells = "".join(f"<td>{found[name].mean:.0%}</td>" for name in SHARES)
+    return f"<table><tr>{heads}</tr><tr><td></td>{cells}</tr></table>"
 
 
 def _row(item: Item, shown: str, record: Record, kind: str) -> str:
