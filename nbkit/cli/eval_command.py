@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = {name: benchmark(name) for name in names}
     data = _data(arguments.data, names)
     out = Path(arguments.out)
-    # All that is wrong with options, questions or the judge shows before the model is loaded.
+    # All that is wrong with options, questions or the judge shows before the model is loaded, of every task.
     options = {name: _options(bench.Options, arguments, data.get(name)) for name in names}
     for name in names:
         options[name].decoding(chosen[name])
@@ -98,11 +98,15 @@ def run(arguments: argparse.Namespace) -> int:
     texts = training_texts(arguments.against) if arguments.against else {}
     partial, formats = False, {}
     with _shown(out):
+        questions = {name: bench.read(name, options[name], judge) for name in names}
         cache = out / "answers.sqlite"
         remote = {"key_env": arguments.key, "cache": cache}
         target = bench.Target(arguments.model, arguments.name, arguments.batch, **remote)
         for name in names:
-            result = bench.run_benchmark(target, name, options[name], out, judge)
+            bench.fitting(target, name, options[name])  # before the first task takes its hours
+        for name in names:
+            asked = questions[name]
+            result = bench.run_benchmark(target, name, options[name], out, judge, questions=asked)
             if arguments.against:
                 _write_leaks(result, texts, arguments.against, out)
             partial |= _say(result, out)
