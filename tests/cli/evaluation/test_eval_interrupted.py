@@ -175,11 +175,11 @@ GOOD = {"key": 0, "prompt": "Hi.", "instruction_id_list": ["punctuation:no_comma
     [
         # key, what was given, what is wanted, the next step: a part of the message for each
         (
-            [{"key": 0, "text": "Hi.", "instruction_id_list": [], "kwargs": []}],
+            [{("text" if name == "prompt" else name): value for name, value in GOOD.items()}],
             (
-                "own.jsonl row 1: no column 'instruction_id_list or prompt'|no column 'prompt'",
-                "it has",
-                "Rename",
+                "own.jsonl row 1: no column 'prompt'",
+                r"it has \['instruction_id_list', 'key',",
+                "Rename the column",
             ),
         ),
         ([GOOD, GOOD], ("own.jsonl rows 1 and 2", "the same id '0'", "make the ids of the file unique")),
