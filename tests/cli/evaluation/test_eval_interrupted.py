@@ -49,7 +49,7 @@ def asked_about(server) -> Counter:
 
 def test_after_a_kill_a_server_is_asked_only_what_it_has_not_answered(place, server):
     def slowly(request):
-        time.sleep(0.05)
+        time.sleep(0.2)
         return chat(f"about {request['messages'][-1]['content']}")
 
     server.answer = slowly
