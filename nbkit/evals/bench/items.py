@@ -180,7 +180,8 @@ def _read(read: Any, row: Mapping, number: int, where: str) -> Item | None:
         # Which columns have no value says more than what Python stumbled over.
         empty = sorted(name for name, value in row.items() if value is None or value in ("", [], {}))
         hint = f"; columns without a value: {', '.join(empty)}" if empty else ""
-        raise ValueError(f"{where} row {number + 1} cannot be used: {error}{hint}") from error
+        told = f"{where} row {number + 1} cannot be used: {error}{hint}; mend the row, or leave it out"
+        raise ValueError(told) from error
 
 
 def _usable(item: Item, asked: bool) -> Item:
