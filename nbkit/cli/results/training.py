@@ -1,4 +1,4 @@
-"""Sections of the results page about training: its time, the ladder, SFT to DPD; RL has a file of its own. Each returns Markdown."""
+"""Sections of the results page about training: its time, the ladder, SFT to DPD. Each returns Markdown."""
 
 from __future__ import annotations
 
