@@ -81,7 +81,8 @@ def _ablations(found: Mapping[str, Any]) -> str:
         f"(`benchmarks/rl/ablations.py`, which says what each does): change of avg@{about['k']} at "
         f"temperature 1 in points, {n} STEM, {n} code and {n // 2} other questions with held-out operands, "
         f"t-intervals over RL seeds.\n\n{table(heads, rows)}\n\nTest of the loop, one seed: the same 64 "
-        f"training questions, solved 20 to 80% of the time at the start, rise from {ends} in {path[-1]['rollouts']:,} rollouts."
+        f"training questions, solved 20 to 80% of the time at the start, rise from {ends} in "
+        f"{path[-1]['rollouts']:,} rollouts."
     )
 
 
