@@ -5,7 +5,7 @@ report is silent.
 """
 
 from nbkit.run.schemas.base import par
-from nbkit.run.schemas.training import Distributed, Training
+from nbkit.run.schemas.training import Distributed
 
 
 def _shares(name: str, shares: list[float], wanted: int) -> None:
@@ -188,7 +188,8 @@ class Distil(Distributed):
         return () if alone else ("04_sft_overall",)
 
 
-class Reinforce(Training):
+class Reinforce(Distributed):
+    splits = ("prompts_per_step", "questions")
     start: str = par(
         "dpd",
         "where RL starts: dpd or sft_continued (05), or sft (04)",
@@ -259,6 +260,13 @@ class Reinforce(Training):
     eval_questions: int = par(300, "held-out questions", lo=4)
 
     def check(self) -> None:
+        super().check()
+        if self.engine == "loop" and self.launcher != "inline":
+            raise ValueError(
+                f"engine: 'loop' trains in one process, got launcher={self.launcher!r}, "
+                f"processes={self.processes}, nodes={self.nodes}; take engine=trl for several devices, or "
+                "launcher=inline"
+            )
         if self.pass_low >= self.pass_high:
             raise ValueError(f"pass_low: got {self.pass_low}, wanted less than pass_high={self.pass_high}")
         if (self.problem_writer == "template") != (self.problem_writer_model == ""):

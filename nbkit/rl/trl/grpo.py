@@ -4,7 +4,8 @@ by 06.
 As in the report: no KL term, the loss of truncated completions masked, groups of 16. It is the engine "trl"
 of 06, for GPUs; small models on a CPU have the plain loop (loop/train.py). The one seam is
 `_generate_single_turn`, which hands the rollouts to nbkit's generator on a CPU; on a GPU TRL's own path is
-used. Shape legend: P prompts, G completions per prompt, advantages are over G.
+used. Under a launcher each process has its part of a step's prompts (job.py), on a CPU with the completions
+that one process would sample. Shape legend: P prompts, G completions per prompt, advantages are over G.
 """
 
 import math
@@ -19,6 +20,7 @@ from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from nbkit.models.chat_ids import token_ids
+from nbkit.models.distributed import sharding as split
 from nbkit.models.engine import Generator, sample_seed
 from nbkit.models.training import LONG, run_training, shared_arguments
 from nbkit.run.moved import once_separate
@@ -44,6 +46,8 @@ class FastRolloutTrainer(GRPOTrainer):
         if not hasattr(self, "_rollouts"):
             self._rollouts = Generator(model, self.processing_class)
         self._rollouts.refresh(model)
+        # A prompt of a later process is numbered on: so many processes sample what one would.
+        first = self.accelerator.process_index * len(prompt_ids)
         sampled = self._rollouts.sample_ids(
             prompt_ids,  # each G times in a row; the generator reads equal prompts once
             1,
@@ -52,6 +56,7 @@ class FastRolloutTrainer(GRPOTrainer):
             self.args.top_p or 1.0,
             # The step is part of the seed: equal prompts of different steps get different samples.
             sample_seed(self.args.seed, self.state.global_step),
+            first,
         )
         # None: log-probabilities of the sampler, which TRL has from vLLM alone.
         return [group[0].ids for group in sampled], None
@@ -117,6 +122,13 @@ class GRPOSettings:
     normalise: str = "constant"
 
 
+@dataclass(frozen=True)
+class TRLOptions:
+    """What TRL alone can do. `sharding`: "ddp" or "fsdp2", see nbkit.models.distributed.sharding."""
+
+    sharding: str = "ddp"
+
+
 _SCALE = {"mean": "none", "std": "group"}
 _LOSS = {"constant": "dr_grpo", "token": "dapo", "sequence": "grpo"}
 
@@ -131,12 +143,14 @@ def grpo(
     *,
     out: Path,
     label: str = "rl",
+    options: TRLOptions | None = None,
 ) -> tuple[list[dict], float]:
     """Train `model` in place on rows {"prompt": text, ...columns}. `reward(prompts, completions,
     **columns) -> list[float | None]`, None where the grader failed: such a completion counts in no mean.
     Returns (history, seconds); "graded" in the history is the share of completions with a reward. Where that
-    is 0 the step was masked: no weight moved, and its "reward" of 0 says nothing. Raises ValueError without
-    rows."""
+    is 0 the step was masked: no weight moved, and its "reward" of 0 says nothing. Under a launcher every
+    process takes its part of the prompts of a step. Raises ValueError without rows, and for prompts that do
+    not split over the processes."""
     if not rows:
         raise ValueError(
             "rows: no question is left for this stage; the pass-rate filter dropped all, "
@@ -147,8 +161,12 @@ def grpo(
             f"advantage: got {settings.advantage!r}, wanted one of {', '.join(_SCALE)} with engine trl; "
             "take engine loop for it"
         )
+    options = options or TRLOptions()
+    split.check_sharding(options.sharding)
+    prompts_here = split.split_batch(settings.prompts_per_step, "questions", "prompts_per_step")
     # TRL tells finished from truncated by these ids; a chat turn ends with <|im_end|>, not with <eos>
     model.generation_config.eos_token_id = stop_ids(tokenizer)
+    recomputed = "layers" if settings.max_new_tokens > LONG else "none"
     # No KL term and truncated completions masked, as in the report ("multi-stage RL").
     arguments = GRPOConfig(
         # TRL counts optimizer steps.
@@ -157,7 +175,7 @@ def grpo(
         epsilon=settings.clip,
         scale_rewards=_SCALE[settings.advantage],
         loss_type=_LOSS[settings.normalise],
-        per_device_train_batch_size=settings.prompts_per_step * settings.group,
+        per_device_train_batch_size=prompts_here * settings.group,  # groups stay whole
         num_generations=settings.group,
         max_completion_length=settings.max_new_tokens,
         learning_rate=settings.lr,
@@ -165,10 +183,11 @@ def grpo(
         beta=0.0,
         mask_truncated_completions=True,
         temperature=1.0,
-        activation_checkpointing=settings.max_new_tokens > LONG,
         logging_steps=1,
+        **({"activation_checkpointing": False} | split.sharding_arguments(options.sharding, recomputed)),
         **shared_arguments(out, settings.seed),
     )
+    split.one_device_each(arguments)
     trainer = FastRolloutTrainer(
         model=model,
         args=arguments,
@@ -176,6 +195,7 @@ def grpo(
         reward_funcs=reward,
         processing_class=tokenizer,
     )
+    split.check_trainer(trainer, options.sharding)
     # Prompts in which a message spells a control token, as ids: TRL would encode the spelling as the token.
     prompts = [row["prompt"] for row in rows]
     trainer.spelled = {str(p): token_ids(tokenizer, p) for p in prompts if getattr(p, "cuts", ())}
