@@ -205,9 +205,11 @@ def _reinforce(configs: Configs, models: Mapping) -> list[Work]:
         each = cfg.prompts_per_step * cfg.group
         work.append(_asked(f"{name}: rollouts", policy, steps * each, cfg))
         trained = answers(steps * each, cfg.max_new_tokens)
-        row = each * cfg.max_new_tokens
+        devices = cfg.processes * cfg.nodes
+        row = each // devices * cfg.max_new_tokens
         grpo = (f"{name}: GRPO", "train", policy, trained, cfg.max_new_tokens, row, steps)
-        work.append(Work(*grpo, checkpointing=_recomputed(cfg.max_new_tokens), chunked=True))
+        about = {"devices": devices, "sharding": cfg.sharding, "spread": cfg.engine == "trl"}
+        work.append(Work(*grpo, checkpointing=_recomputed(cfg.max_new_tokens), chunked=True, **about))
     work.append(_sft("judge", policy, cfg, 2 * cfg.judge_pairs, cfg.judge_epochs))
     work.append(_asked("questions", policy, 4 * cfg.eval_questions, cfg))
     return work

@@ -135,7 +135,7 @@ def test_what_a_process_says_when_it_fails_is_in_the_error(policy, tmp_path, mon
 def test_questions_and_rewards_come_back_from_plain_data(tmp_path):
     calls = (((1, (2, 3)), {4: (5,)}),)
     code = Task("f", "code", 1, "train", "q", ("a", "b"), "def f(x): return x", "code", calls, "f")
-    tool = next(task for task in sample(60, "train", seed=0) if task.tools)
+    tool = replace(SUMS[0], kind="tool", tools=('{"type": "function"}',))
     files.write_json(tmp_path / "t.json", plain.told_tasks([code, *SUMS, tool]))
     assert plain.tasks_of(files.read_json(tmp_path / "t.json")) == [code, *SUMS, tool]
     for reward in (plain.Verified("string", 0.2), plain.Preferred("judge", "start", 2, 8, 1)):
