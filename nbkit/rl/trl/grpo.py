@@ -133,6 +133,35 @@ _SCALE = {"mean": "none", "std": "group"}
 _LOSS = {"constant": "dr_grpo", "token": "dapo", "sequence": "grpo"}
 
 
+def _arguments(settings: GRPOSettings, options: TRLOptions, out: Path) -> GRPOConfig:
+    """The settings in TRL's words. Raises ValueError for prompts that do not split over the processes."""
+    split.check_sharding(options.sharding)
+    prompts_here = split.split_batch(settings.prompts_per_step, "questions", "prompts_per_step")
+    recomputed = "layers" if settings.max_new_tokens > LONG else "none"
+    # No KL term and truncated completions masked, as in the report ("multi-stage RL").
+    arguments = GRPOConfig(
+        # TRL counts optimizer steps.
+        max_steps=settings.steps * settings.updates,
+        num_iterations=settings.updates,
+        epsilon=settings.clip,
+        scale_rewards=_SCALE[settings.advantage],
+        loss_type=_LOSS[settings.normalise],
+        per_device_train_batch_size=prompts_here * settings.group,  # groups stay whole
+        num_generations=settings.group,
+        max_completion_length=settings.max_new_tokens,
+        learning_rate=settings.lr,
+        lr_scheduler_type="linear",
+        beta=0.0,
+        mask_truncated_completions=True,
+        temperature=1.0,
+        logging_steps=1,
+        **({"activation_checkpointing": False} | split.sharding_arguments(options.sharding, recomputed)),
+        **shared_arguments(out, settings.seed),
+    )
+    split.one_device_each(arguments)
+    return arguments
+
+
 @once_separate("settings", GRPOSettings)
 def grpo(
     model,
@@ -161,33 +190,10 @@ def grpo(
             f"advantage: got {settings.advantage!r}, wanted one of {', '.join(_SCALE)} with engine trl; "
             "take engine loop for it"
         )
-    options = options or TRLOptions()
-    split.check_sharding(options.sharding)
-    prompts_here = split.split_batch(settings.prompts_per_step, "questions", "prompts_per_step")
     # TRL tells finished from truncated by these ids; a chat turn ends with <|im_end|>, not with <eos>
     model.generation_config.eos_token_id = stop_ids(tokenizer)
-    recomputed = "layers" if settings.max_new_tokens > LONG else "none"
-    # No KL term and truncated completions masked, as in the report ("multi-stage RL").
-    arguments = GRPOConfig(
-        # TRL counts optimizer steps.
-        max_steps=settings.steps * settings.updates,
-        num_iterations=settings.updates,
-        epsilon=settings.clip,
-        scale_rewards=_SCALE[settings.advantage],
-        loss_type=_LOSS[settings.normalise],
-        per_device_train_batch_size=prompts_here * settings.group,  # groups stay whole
-        num_generations=settings.group,
-        max_completion_length=settings.max_new_tokens,
-        learning_rate=settings.lr,
-        lr_scheduler_type="linear",
-        beta=0.0,
-        mask_truncated_completions=True,
-        temperature=1.0,
-        logging_steps=1,
-        **({"activation_checkpointing": False} | split.sharding_arguments(options.sharding, recomputed)),
-        **shared_arguments(out, settings.seed),
-    )
-    split.one_device_each(arguments)
+    options = options or TRLOptions()
+    arguments = _arguments(settings, options, out)
     trainer = FastRolloutTrainer(
         model=model,
         args=arguments,
