@@ -153,8 +153,9 @@ def _by_trl(model, tokenizer, stage: RLStage, watch: Watch, places: tuple[Path, 
     how = job.GRPOSettings(**{f.name: getattr(settings, f.name) for f in fields(job.GRPOSettings)})
     # In this process, or by the launcher from plain data.
     if stage.on.devices.inline:
-        options = {"out": folder, "label": stage.name, "options": job.options_of(stage.on)}
-        history, seconds = job.trained(model, tokenizer, tasks, stage.grade, how, **options)
+        with job.options_of(stage.on) as options:
+            about_it = {"out": folder, "label": stage.name, "options": options}
+            history, seconds = job.trained(model, tokenizer, tasks, stage.grade, how, **about_it)
     else:
         given = job.Launch(source, stage.reward, stage.on)
         history, seconds = job.launched(model, given, tasks, how, folder=folder, label=stage.name)

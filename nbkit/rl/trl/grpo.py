@@ -9,29 +9,35 @@ that one process would sample. Shape legend: P prompts, G completions per prompt
 """
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
+from trl.import_utils import is_vllm_available
 
 from nbkit.models.chat_ids import token_ids
 from nbkit.models.distributed import sharding as split
 from nbkit.models.engine import Generator, sample_seed
 from nbkit.models.training import LONG, run_training, shared_arguments
+from nbkit.rl.trl import dialogue
 from nbkit.run.moved import once_separate
 from nbkit.text.tokenizer import stop_ids
 
 
 class FastRolloutTrainer(GRPOTrainer):
     """GRPOTrainer whose rollouts on the CPU come from `Generator` (in-place cache, one prefill per unique
-    prompt). `spelled`: ids of prompts that TRL would encode otherwise (nbkit.models.chat_ids)."""
+    prompt). `spelled`: ids of prompts that TRL would encode otherwise (nbkit.models.chat_ids). `asked`: the
+    step of the last rollouts, how many turns they had, and the prompts of the first."""
 
     spelled: Mapping[str, list[int]] = MappingProxyType({})
+    asked: tuple[int, int, int] = (-1, 0, 0)
 
     def _generate_single_turn(
         self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False
@@ -46,8 +52,17 @@ class FastRolloutTrainer(GRPOTrainer):
         if not hasattr(self, "_rollouts"):
             self._rollouts = Generator(model, self.processing_class)
         self._rollouts.refresh(model)
+        # Where tools are called, a step has several turns; all but the first go on with a part of the prompts.
+        step, turn, rows = self.asked
+        again = self.state.global_step == step
+        step, turn, rows = (
+            self.state.global_step,
+            turn + 1 if again else 0,
+            rows if again else len(prompt_ids),
+        )
+        self.asked = step, turn, rows
         # A prompt of a later process is numbered on: so many processes sample what one would.
-        first = self.accelerator.process_index * len(prompt_ids)
+        first = self.accelerator.process_index * rows
         sampled = self._rollouts.sample_ids(
             prompt_ids,  # each G times in a row; the generator reads equal prompts once
             1,
@@ -55,18 +70,24 @@ class FastRolloutTrainer(GRPOTrainer):
             self.temperature,
             self.args.top_p or 1.0,
             # The step is part of the seed: equal prompts of different steps get different samples.
-            sample_seed(self.args.seed, self.state.global_step),
+            sample_seed(self.args.seed, step, turn) if turn else sample_seed(self.args.seed, step),
             first,
         )
         # None: log-probabilities of the sampler, which TRL has from vLLM alone.
         return [group[0].ids for group in sampled], None
 
     def _tokenize_prompts(self, prompts: list):
-        """As `grpo` encoded them, where a message spells a control token."""
+        """As `grpo` encoded them, where a message spells a control token; as a conversation with tools."""
+        if self.tools:
+            return dialogue.prompt_ids(self.processing_class, prompts, self.tools), None, {}
         ids, *others = super()._tokenize_prompts(prompts)
         if not self.spelled:
             return ids, *others
         return [self.spelled.get(p, own) for p, own in zip(prompts, ids, strict=True)], *others
+
+    def _get_tool_suffix_ids(self, tool_messages: list[dict]) -> list[int]:
+        """What a program prints is text, whatever control token it spells."""
+        return dialogue.suffix_ids(self.processing_class, tool_messages)
 
     def _calculate_rewards(self, *arguments):
         """Note the share of completions that got a reward. TRL leaves the others out of every mean."""
@@ -124,17 +145,45 @@ class GRPOSettings:
 
 @dataclass(frozen=True)
 class TRLOptions:
-    """What TRL alone can do. `sharding`: "ddp" or "fsdp2", see nbkit.models.distributed.sharding."""
+    """What TRL alone can do. `sharding`: "ddp" or "fsdp2", see nbkit.models.distributed.sharding. `vllm`: who
+    samples on GPUs, "none" (transformers), "colocate" (vLLM beside the training, in the same memory) or
+    "server", one that `vllm serve` started at the address `vllm_server`. `tools`: functions that the policy
+    may call (dialogue.py), in at most `tool_turns` turns of a completion."""
 
     sharding: str = "ddp"
+    vllm: str = "none"
+    vllm_server: str = ""
+    tools: tuple[Callable, ...] = ()
+    tool_turns: int = 3
 
 
 _SCALE = {"mean": "none", "std": "group"}
 _LOSS = {"constant": "dr_grpo", "token": "dapo", "sequence": "grpo"}
 
 
-def _arguments(settings: GRPOSettings, options: TRLOptions, out: Path) -> GRPOConfig:
-    """The settings in TRL's words. Raises ValueError for prompts that do not split over the processes."""
+def _sampler(options: TRLOptions, stops: Sequence[int]) -> dict[str, Any]:
+    """`vllm` in TRL's words. Raises ValueError for an unknown one, and where it is not installed."""
+    modes = ("none", "colocate", "server")
+    if options.vllm not in modes or (options.vllm == "server") != bool(options.vllm_server):
+        raise ValueError(
+            f"vllm: got {options.vllm!r} with vllm_server={options.vllm_server!r}, wanted one of "
+            f"{', '.join(modes)}, and an address such as http://localhost:8000 for server alone"
+        )
+    if options.vllm == "none":
+        return {}
+    if not is_vllm_available():
+        raise ValueError(
+            f"vllm: got {options.vllm!r}, but vllm is not installed here; "
+            f"`{sys.executable} -m pip install vllm` on a machine with GPUs, or take vllm=none"
+        )
+    # Its own end of a turn is what the model's files say; a chat turn ends with <|im_end|>.
+    how = {"use_vllm": True, "vllm_mode": options.vllm, "generation_kwargs": {"stop_token_ids": list(stops)}}
+    return how | ({"vllm_server_base_url": options.vllm_server} if options.vllm_server else {})
+
+
+def _arguments(settings: GRPOSettings, options: TRLOptions, stops: Sequence[int], out: Path) -> GRPOConfig:
+    """The settings in TRL's words; `stops` end a turn. Raises ValueError for prompts that do not split over
+    the processes."""
     split.check_sharding(options.sharding)
     prompts_here = split.split_batch(settings.prompts_per_step, "questions", "prompts_per_step")
     recomputed = "layers" if settings.max_new_tokens > LONG else "none"
@@ -155,6 +204,8 @@ def _arguments(settings: GRPOSettings, options: TRLOptions, out: Path) -> GRPOCo
         mask_truncated_completions=True,
         temperature=1.0,
         logging_steps=1,
+        max_tool_calling_iterations=options.tool_turns,
+        **_sampler(options, stops),
         **({"activation_checkpointing": False} | split.sharding_arguments(options.sharding, recomputed)),
         **shared_arguments(out, settings.seed),
     )
@@ -174,7 +225,8 @@ def grpo(
     label: str = "rl",
     options: TRLOptions | None = None,
 ) -> tuple[list[dict], float]:
-    """Train `model` in place on rows {"prompt": text, ...columns}. `reward(prompts, completions,
+    """Train `model` in place on rows {"prompt": text, ...columns}; with tools a prompt is a list of messages.
+    `reward(prompts, completions,
     **columns) -> list[float | None]`, None where the grader failed: such a completion counts in no mean.
     Returns (history, seconds); "graded" in the history is the share of completions with a reward. Where that
     is 0 the step was masked: no weight moved, and its "reward" of 0 says nothing. Under a launcher every
@@ -191,19 +243,21 @@ def grpo(
             "take engine loop for it"
         )
     # TRL tells finished from truncated by these ids; a chat turn ends with <|im_end|>, not with <eos>
-    model.generation_config.eos_token_id = stop_ids(tokenizer)
+    model.generation_config.eos_token_id = stops = stop_ids(tokenizer)
     options = options or TRLOptions()
-    arguments = _arguments(settings, options, out)
-    trainer = FastRolloutTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=Dataset.from_list(list(rows)),
-        reward_funcs=reward,
-        processing_class=tokenizer,
-    )
-    split.check_trainer(trainer, options.sharding)
-    # Prompts in which a message spells a control token, as ids: TRL would encode the spelling as the token.
-    prompts = [row["prompt"] for row in rows]
-    trainer.spelled = {str(p): token_ids(tokenizer, p) for p in prompts if getattr(p, "cuts", ())}
-    trainer.add_callback(SkipUngraded(trainer))
-    return run_training(trainer, label, key="reward")
+    arguments = _arguments(settings, options, stops, out)
+    with dialogue.parsing(tokenizer, bool(options.tools)):
+        trainer = FastRolloutTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=Dataset.from_list(list(rows)),
+            reward_funcs=reward,
+            processing_class=tokenizer,
+            tools=list(options.tools) or None,
+        )
+        split.check_trainer(trainer, options.sharding)
+        # Prompts in which a message spells a control token, as ids: TRL would encode the token itself.
+        prompts = [row["prompt"] for row in rows]
+        trainer.spelled = {str(p): token_ids(tokenizer, p) for p in prompts if getattr(p, "cuts", ())}
+        trainer.add_callback(SkipUngraded(trainer))
+        return run_training(trainer, label, key="reward")

@@ -9,9 +9,10 @@ is the second one by hand. It reads `questions.json` beside the job and leaves `
 Every process makes the questions and the reward again from plain data (plain.py), with jails of its own.
 """
 
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from nbkit.models.side_by_side import MODEL, RESULT, identity
 from nbkit.rl.loop.alarms import refuse_leaks
 from nbkit.rl.loop.rollouts import Grade
 from nbkit.rl.rewards import as_trl
-from nbkit.rl.trl import plain
+from nbkit.rl.trl import dialogue, plain
 from nbkit.rl.trl.grpo import GRPOSettings, TRLOptions, grpo
 from nbkit.run import files, progress, provenance
 from nbkit.run.precision import precision
@@ -47,9 +48,15 @@ class Launch:
     on: plain.OnTRL
 
 
-def options_of(on: plain.OnTRL) -> TRLOptions:
-    """`on` as `grpo` takes it, in the process that trains."""
-    return TRLOptions(on.devices.sharding)
+@contextlib.contextmanager
+def options_of(on: plain.OnTRL, jails: JailPool | None = None) -> Iterator[TRLOptions]:
+    """`on` as `grpo` takes it, in the process that trains. Programs of the policy run in `jails`, or in some
+    that end with the block."""
+    with contextlib.ExitStack() as stack:
+        if on.tools and jails is None:
+            jails = stack.enter_context(JailPool())
+        tools = dialogue.tools_of(on.tools, jails)
+        yield TRLOptions(on.devices.sharding, on.vllm, on.vllm_server, tools, on.tool_turns)
 
 
 def trained(
@@ -65,10 +72,32 @@ def trained(
 ) -> tuple[list[dict], float]:
     """Train `model` in place on `tasks`, each asked once; (history, seconds), as of `grpo`. Raises as it
     does, and ValueError for a prompt that gives its answer away."""
-    rows = [{"prompt": render(tokenizer, prompt_of(t)), "index": i} for i, t in enumerate(tasks)]
-    refuse_leaks(tasks, [row["prompt"] for row in rows])
+    prompts = [render(tokenizer, prompt_of(task)) for task in tasks]
+    refuse_leaks(tasks, prompts)
     reward = as_trl(grade, tasks, tokenizer, stop_ids(tokenizer), settings.group)
+    if options and options.tools:
+        prompts, reward = _with_tools(tasks), _of_last_turns(reward, dialogue.last_turn(tokenizer))
+    rows = [{"prompt": prompt, "index": i} for i, prompt in enumerate(prompts)]
     return grpo(model, tokenizer, rows, reward, settings, out=out, label=label, options=options)
+
+
+def _with_tools(tasks: Sequence[Task]) -> list[list[dict]]:
+    """Prompts as messages, beside which TRL offers the policy's tools."""
+    if own := next((task for task in tasks if task.tools), None):
+        raise ValueError(
+            f"policy_tools: a {own.skill} question brings tools of its own, which are part of its answer; "
+            "take policy_tools=[], or leave such questions out"
+        )
+    return [prompt_of(task) for task in tasks]
+
+
+def _of_last_turns(reward: Callable, last: Callable) -> Callable:
+    """`reward` for what each completion says in its last turn."""
+
+    def of_last(prompts, completions, completion_ids, **columns) -> list[float | None]:
+        return reward(prompts, completions, completion_ids=[last(ids) for ids in completion_ids], **columns)
+
+    return of_last
 
 
 def launched(
@@ -102,9 +131,10 @@ def main(argv: Sequence[str]) -> None:
     with progress.doing(wanted["label"]), JailPool(max(1, provenance.cores() // beside)) as jails:
         model, tokenizer = load(wanted["source"])
         grade = plain.reward_of(wanted["reward"]).made(jails)
-        how = {"out": out / "trainer", "label": wanted["label"], "options": options_of(on)}
         settings = GRPOSettings(**wanted["settings"])
-        history, seconds = trained(model, tokenizer, tasks, grade, settings, **how)
+        with options_of(on, jails) as options:
+            how = {"out": out / "trainer", "label": wanted["label"], "options": options}
+            history, seconds = trained(model, tokenizer, tasks, grade, settings, **how)
         state = whole_state(model)  # every rank takes part; one of them saves
         if int(os.environ.get("RANK", 0)):
             return

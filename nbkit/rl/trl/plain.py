@@ -93,16 +93,23 @@ def tasks_of(data: Sequence[Mapping]) -> list[Task]:
 
 @dataclass(frozen=True)
 class OnTRL:
-    """Where and how a stage runs on TRL: `devices`, on which each process takes its part of a step."""
+    """Where and how a stage runs on TRL: `devices`, on which each process takes its part of a step; `vllm`,
+    `vllm_server` and `tool_turns` as of grpo.TRLOptions; `tools`, names of what the policy may call
+    (dialogue.py)."""
 
     devices: Devices = Devices()
+    vllm: str = "none"
+    vllm_server: str = ""
+    tools: tuple[str, ...] = ()
+    tool_turns: int = 3
 
     @classmethod
     def of(cls, cfg: object) -> "OnTRL":
         """As the parameters of 06 say."""
-        return cls(Devices.of(cfg))
+        own = (cfg.vllm, cfg.vllm_server, tuple(cfg.policy_tools))
+        return cls(Devices.of(cfg), *own, cfg.tool_turns if cfg.policy_tools else cls.tool_turns)
 
 
 def on_of(data: Mapping) -> OnTRL:
     """The OnTRL that `asdict` made into plain data."""
-    return OnTRL(**{**data, "devices": Devices(**data["devices"])})
+    return OnTRL(**{**data, "devices": Devices(**data["devices"]), "tools": tuple(data["tools"])})

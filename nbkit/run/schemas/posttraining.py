@@ -200,6 +200,17 @@ class Reinforce(Distributed):
         "who trains: loop (ours, fast for small models on a CPU) or trl (GRPOTrainer: GPUs, vLLM, processes)",
         choices=["loop", "trl"],
     )
+    vllm: str = par(
+        "none",
+        "who samples on GPUs with engine trl: transformers (none), vLLM in the same memory, or a server of it",
+        choices=["none", "colocate", "server"],
+        role="fixed",
+    )
+    vllm_server: str = par("", "address of that server (`vllm serve`), such as http://localhost:8000")
+    policy_tools: list[str] = par(
+        [], "what the policy may call while it answers, with engine trl; empty: nothing", choices=["python"]
+    )
+    tool_turns: int = par(3, "turns of an answer in which it may call them, at most", lo=1)
     task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry")
     preference_sets: list[str] = par([], "real preference pairs of the registry to add")
     verifier: str = par(
@@ -261,11 +272,16 @@ class Reinforce(Distributed):
 
     def check(self) -> None:
         super().check()
-        if self.engine == "loop" and self.launcher != "inline":
+        for key, unset in (("launcher", "inline"), ("vllm", "none"), ("policy_tools", [])):
+            if self.engine == "loop" and (given := getattr(self, key)) != unset:
+                raise ValueError(
+                    f"{key}: got {given!r}, but engine=loop is our own loop in one process; take engine=trl, "
+                    f"or {key}={unset}"
+                )
+        if (self.vllm == "server") != bool(self.vllm_server):
             raise ValueError(
-                f"engine: 'loop' trains in one process, got launcher={self.launcher!r}, "
-                f"processes={self.processes}, nodes={self.nodes}; take engine=trl for several devices, or "
-                "launcher=inline"
+                f"vllm_server: got {self.vllm_server!r} with vllm={self.vllm!r}, wanted an address such as "
+                "http://localhost:8000 for vllm=server, and none otherwise"
             )
         if self.pass_low >= self.pass_high:
             raise ValueError(f"pass_low: got {self.pass_low}, wanted less than pass_high={self.pass_high}")
