@@ -52,14 +52,10 @@ class FastRolloutTrainer(GRPOTrainer):
         if not hasattr(self, "_rollouts"):
             self._rollouts = Generator(model, self.processing_class)
         self._rollouts.refresh(model)
-        # Where tools are called, a step has several turns; all but the first go on with a part of the prompts.
+        # Where tools are called, a step has several turns; the later ones go on with some of the prompts.
         step, turn, rows = self.asked
-        again = self.state.global_step == step
-        step, turn, rows = (
-            self.state.global_step,
-            turn + 1 if again else 0,
-            rows if again else len(prompt_ids),
-        )
+        again, step = self.state.global_step == step, self.state.global_step
+        turn, rows = (turn + 1, rows) if again else (0, len(prompt_ids))
         self.asked = step, turn, rows
         # A prompt of a later process is numbered on: so many processes sample what one would.
         first = self.accelerator.process_index * rows

@@ -202,7 +202,7 @@ class Reinforce(Distributed):
     )
     vllm: str = par(
         "none",
-        "who samples on GPUs with engine trl: transformers (none), vLLM in the same memory, or a server of it",
+        "who samples on GPUs with engine trl: transformers (none), vLLM beside the training, or its server",
         choices=["none", "colocate", "server"],
         role="fixed",
     )

@@ -169,7 +169,7 @@ def test_what_does_not_go_together_is_refused(policy, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="reward: got a function alone"):
         replace(stage(two), reward=None)
     launched = {"launcher": "torchrun", "processes": 2}
-    with pytest.raises(ValueError, match="engine: 'loop' trains in one process, .* take engine=trl"):
+    with pytest.raises(ValueError, match="launcher: got 'torchrun', but engine=loop .* take engine=trl"):
         Reinforce.coerced(launched)
     with pytest.raises(ValueError, match="prompts_per_step: got 3 questions a step for 2 x 1 processes"):
         Reinforce.coerced(launched | {"engine": "trl", "prompts_per_step": 3})

@@ -11,7 +11,7 @@ from nbkit.rl.trl import dialogue, job, plain
 from nbkit.rl.trl.grpo import FastRolloutTrainer, TRLOptions
 from nbkit.run.schemas.posttraining import Reinforce
 from nbkit.sft.sft import with_markers
-from nbkit.tasks.skills import sample
+from nbkit.tasks.skills import Task
 from nbkit.text.tool_calls import tool_call
 from nbkit.verify import JailPool
 from nbkit.verify.jail.tiers import SandboxUnavailable
@@ -38,9 +38,8 @@ def scripted(monkeypatch):
             seen.append([self.processing_class.decode(ids) for ids in prompt_ids])
             texts = left.pop(0)
             assert len(texts) == len(prompt_ids)
-            return [
-                self.processing_class(text, add_special_tokens=False)["input_ids"] for text in texts
-            ], None
+            encode = self.processing_class
+            return [encode(text, add_special_tokens=False)["input_ids"] for text in texts], None
 
         monkeypatch.setattr(FastRolloutTrainer, "_generate_single_turn", turn)
         return seen
@@ -54,17 +53,16 @@ def run(model, tokenizer, jails, out, tool_turns=3, monkeypatch=None):
 
     def grade(tasks, groups):
         graded.extend(completion for group in groups for completion in group)
-        return [
-            [float(c.stopped and c.text == task.answer) for c in g]
-            for task, g in zip(tasks, groups, strict=True)
-        ]
+        pairs = zip(tasks, groups, strict=True)
+        return [[float(c.stopped and c.text == task.answer) for c in group] for task, group in pairs]
 
-    real = FastRolloutTrainer._compute_loss
-    monkeypatch.setattr(
-        FastRolloutTrainer,
-        "_compute_loss",
-        lambda self, m, inputs: batches.append(inputs) or real(self, m, inputs),
-    )
+    def noting(self, model, inputs):
+        batches.append(inputs)
+        return loss(self, model, inputs)
+
+    loss = FastRolloutTrainer._compute_loss
+    monkeypatch.setattr(FastRolloutTrainer, "_compute_loss", noting)
+    model.config.max_position_embeddings = 1024  # the schema of the tool alone is 200 tokens here
     options = TRLOptions(tools=dialogue.tools_of(["python"], jails), tool_turns=tool_turns)
     history, _ = job.trained(
         model, tokenizer, devices.SUMS[:1], grade, SETTINGS, out=out, label="tools", options=options
@@ -72,10 +70,11 @@ def run(model, tokenizer, jails, out, tool_turns=3, monkeypatch=None):
     return history, graded, batches[0]
 
 
-def learned(tokenizer, batch, row):
-    """The text of the tokens that have a loss."""
-    kept = (batch["completion_mask"][row] * batch["tool_mask"][row]).bool()
-    return tokenizer.decode(batch["completion_ids"][row][kept])
+def learned(tokenizer, batch):
+    """The texts of the tokens that have a loss, sorted: TRL shuffles the completions."""
+    kept = (batch["completion_mask"] * batch["tool_mask"]).bool()
+    rows = zip(batch["completion_ids"], kept, strict=True)
+    return sorted(tokenizer.decode(ids[mask]) for ids, mask in rows)
 
 
 def test_call_result_answer(policy, jails, tmp_path, scripted, monkeypatch):
@@ -89,14 +88,9 @@ def test_call_result_answer(policy, jails, tmp_path, scripted, monkeypatch):
     assert '"name": "python"' in seen[0][0] and devices.SUMS[0].question in seen[0][0]
     wanted = seen[0][0] + call + f"{END}\n<|im_start|>tool\n42\n{END}\n<|im_start|>assistant\n"
     assert seen[1] == [wanted, wanted]
-    assert [(c.text, c.stopped) for c in graded] == [
-        (answer, True),
-        (answer, True),
-        ("no", True),
-        ("43", True),
-    ]
-    assert learned(tokenizer, batch, 0) == call + END + answer + END
-    assert learned(tokenizer, batch, 1) == answer + END
+    assert [c.text for c in graded] == [answer, answer, "no", "43"] and all(c.stopped for c in graded)
+    texts = [call + END + answer + END, answer + END, "no" + END, call + END + "43" + END]
+    assert learned(tokenizer, batch) == sorted(texts)
     assert history[0]["reward"] == 0.5 and history[0]["tools/call_frequency"] == 0.5
     assert getattr(tokenizer, "response_template", None) is None  # saved as it was
 
@@ -131,7 +125,7 @@ def test_turns_are_bounded_and_a_call_is_no_answer(policy, jails, tmp_path, scri
     scripted([call + END] * 4, [call + END] * 4)
     history, graded, batch = run(model, tokenizer, jails, tmp_path, tool_turns=1, monkeypatch=monkeypatch)
     assert [c.text for c in graded] == [call] * 4 and history[0]["reward"] == 0
-    assert learned(tokenizer, batch, 0) == call + END + call + END
+    assert learned(tokenizer, batch) == [call + END + call + END] * 4
 
 
 def test_an_output_spells_no_control_token(policy, jails):
@@ -174,9 +168,7 @@ def test_what_cannot_be_is_refused(policy, jails, tmp_path):
         dialogue.tools_of(["shell"], jails)
     with pytest.raises(ValueError, match="policy_tools: got .*engine=loop .* take engine=trl"):
         Reinforce.coerced({"policy_tools": ["python"]})
-    tool_task = sample(1, "train", seed=1, names=["add"])[0].__class__(
-        "weather", "agent", 1, "train", "q", (), "a", "tool", tools=("{}",)
-    )
+    tool_task = Task("weather", "agent", 1, "train", "q", (), "a", "tool", tools=("{}",))
     options = TRLOptions(tools=dialogue.tools_of(["python"], jails))
     with pytest.raises(ValueError, match="a weather question brings tools of its own"):
         job.trained(*load(policy), [tool_task], None, SETTINGS, out=tmp_path, options=options)
