@@ -11,14 +11,14 @@ once (`refilter` and `save_every` do nothing), its policy is looked at before an
 it. Filter and looks stay in this process; what `on` starts on several devices is the training alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nbkit.models.engine import Generator
+from nbkit.models.engine import Engine, Generator
 from nbkit.models.side_by_side import workshop
 from nbkit.rl.loop.alarms import Alarms
 from nbkit.rl.loop.rollouts import Grade, pass_rates
@@ -104,10 +104,23 @@ def trained_stage(
 ) -> tuple[Trained, dict]:
     """Filter and train `model` in place; (what the loop says, what `about` holds). `source`: where it was
     loaded from, for other processes."""
-    generator, plan, settings = Generator(model, tokenizer), stage.plan, stage.settings
+    if not stage.on.tools:
+        return _stage(model, tokenizer, stage, (folder, source), Generator)
+    from nbkit.rl.trl import job  # noqa: PLC0415 (TRL takes seconds to import)
+
+    with job.asking(stage.on) as asked:
+        return _stage(model, tokenizer, stage, (folder, source), asked)
+
+
+def _stage(
+    model, tokenizer, stage: RLStage, places: tuple[Path, str | Path], asked: Callable[..., Engine]
+) -> tuple[Trained, dict]:
+    """`trained_stage`. `places`: of the trainer's files, and of the policy that it starts from. `asked(model,
+    tokenizer)` is the policy as it is filtered and looked at."""
+    policy, plan, settings = asked(model, tokenizer), stage.plan, stage.settings
 
     def rates_of(tasks: Sequence[Task]) -> np.ndarray:
-        return pass_rates(generator, stage.grade, tasks, plan.samples, settings.max_new_tokens, settings.seed)
+        return pass_rates(policy, stage.grade, tasks, plan.samples, settings.max_new_tokens, settings.seed)
 
     # Before the stage: what can the policy do, and what is inside the band?
     try:
@@ -126,9 +139,10 @@ def trained_stage(
     # The stage itself.
     options = {"watch": watch, "label": stage.name}
     if stage.engine == "trl":
-        trained = _by_trl(model, tokenizer, stage, watch, (folder, source))
+        trained = _by_trl(model, tokenizer, stage, watch, places, asked)
     else:
-        trained = train(model, tokenizer, stage.questions, stage.grade, settings, folder=folder, **options)
+        options["folder"] = places[0]
+        trained = train(model, tokenizer, stage.questions, stage.grade, settings, **options)
     return trained, {
         "skipped": "",
         "rates": [float(rate) for rate in rates if np.isfinite(rate)],
@@ -140,15 +154,22 @@ def trained_stage(
     }
 
 
-def _by_trl(model, tokenizer, stage: RLStage, watch: Watch, places: tuple[Path, str | Path]) -> Trained:
+def _by_trl(
+    model,
+    tokenizer,
+    stage: RLStage,
+    watch: Watch,
+    places: tuple[Path, str | Path],
+    asked: Callable[..., Engine],
+) -> Trained:
     """The stage on TRL: its questions are drawn beforehand, the policy is looked at before and after.
-    `places`: of the trainer's files, and of the policy that it starts from."""
+    `places` and `asked` as of `_stage`."""
     from nbkit.rl.trl import job  # noqa: PLC0415 (TRL takes seconds to import)
 
     settings, (folder, source) = stage.settings, places
     # On the host: GPUs are for what trains.
     start = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-    watched = [{"step": 0, **watch(Generator(model, tokenizer), [])}]
+    watched = [{"step": 0, **watch(asked(model, tokenizer), [])}]
     tasks = stage.questions.draw(settings.steps * settings.prompts_per_step)
     how = job.GRPOSettings(**{f.name: getattr(settings, f.name) for f in fields(job.GRPOSettings)})
     # In this process, or by the launcher from plain data.
@@ -162,7 +183,7 @@ def _by_trl(model, tokenizer, stage: RLStage, watch: Watch, places: tuple[Path, 
     # What the loop's alarms say to its rows, step by step.
     rows_of, alarms = [_as_ours(row, step) for step, row in enumerate(history, 1)], Alarms()
     told = [f"step {row['step']}: {words}" for row in rows_of for words in alarms(row)]
-    watched.append({"step": settings.steps, **watch(Generator(model, tokenizer), watched)})
+    watched.append({"step": settings.steps, **watch(asked(model, tokenizer), watched)})
     # The better one of the two, as the loop would keep it.
     kept_step, (first, last) = settings.steps, watched
     if not last["eligible"] or last["score"] < first["score"]:
@@ -184,6 +205,7 @@ def _as_ours(row: Mapping[str, float], step: int) -> dict[str, float]:
         "gap": "sampling/sampling_logp_difference/mean",  # with vLLM only: else the trainer samples itself
         "loss": "loss",
         "lr": "learning_rate",
+        "calls": "tools/call_frequency",  # of tools, per completion
     }
     ours = {name: row[theirs] for name, theirs in names.items() if theirs in row}
     ours = {"held": 0.0, "gap": 0.0, "entropy": 0.0, **ours, "step": step}

@@ -12,11 +12,22 @@ a call, that no message and no output may spell a control token, and a jail for 
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from transformers.utils import get_json_schema
+from trl.chat_template_utils import parse_response
 
 from nbkit.models.chat_ids import Rendered, token_ids
-from nbkit.models.engine import render, user_turn
+from nbkit.models.engine import (
+    Completion,
+    Generator,
+    Prompt,
+    completion_of,
+    parts,
+    render,
+    sample_seed,
+    user_turn,
+)
 from nbkit.verify import JailPool, agent
 
 START = "<|im_start|>"
@@ -93,10 +104,19 @@ def parsing(tokenizer, tools: bool) -> Iterator[None]:
         tokenizer.response_template = None
 
 
-def prompt_ids(tokenizer, prompts: Sequence[Sequence[dict]], tools: Sequence[Callable]) -> list[list[int]]:
-    """The ids of conversations with the schemas of `tools`; no message spells a control token."""
+def prompt_ids(
+    tokenizer, prompts: Sequence[Sequence[dict]], tools: Sequence[Callable], context: int = 2**31
+) -> list[list[int]]:
+    """The ids of conversations with the schemas of `tools`; no message spells a control token. Raises
+    ValueError for one that fills the `context` of the policy."""
     schemas = [get_json_schema(tool) for tool in tools]
-    return [token_ids(tokenizer, render(tokenizer, {"messages": p, "tools": schemas})) for p in prompts]
+    made = [token_ids(tokenizer, render(tokenizer, {"messages": p, "tools": schemas})) for p in prompts]
+    if (longest := max(map(len, made), default=0)) >= context:
+        raise ValueError(
+            f"policy_tools: a question has {longest} tokens with the tools, and the policy reads {context}; "
+            "take a policy of longer context, or policy_tools=[]"
+        )
+    return made
 
 
 def suffix_ids(tokenizer, results: Sequence[dict]) -> list[int]:
@@ -108,6 +128,94 @@ def suffix_ids(tokenizer, results: Sequence[dict]) -> list[int]:
     # The policy has written the token that ends its turn, and nothing behind it.
     before = len(render_closed(tokenizer, turns).rstrip())
     return token_ids(tokenizer, Rendered.of(text[before:], [cut - before for cut in text.cuts]))
+
+
+@dataclass
+class _Row:
+    """One completion under way: the place of its question, what the policy has read (`asked` of it the
+    question), and what it said last."""
+
+    place: int
+    asked: int
+    read: list[int]
+    said: Completion
+
+
+class Calling:
+    """An Engine (nbkit.models.engine) whose policy may call `tools` in at most `turns` turns, as in training:
+    a completion is what it says in its last turn. Questions that bring tools of their own are asked as
+    ever."""
+
+    def __init__(self, generator: Generator, tools: Sequence[Callable], turns: int):
+        self.generator, self.turns = generator, turns
+        self.tools = {tool.__name__: tool for tool in tools}
+
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        n: int = 1,
+        max_new_tokens: int = 64,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> list[list[Completion]]:
+        """See `Engine`. `max_new_tokens` holds for all turns together, results included."""
+        how, tokenizer = (max_new_tokens, temperature, top_p), self.generator.tokenizer
+        chats = [parts(prompt)[:2] for prompt in prompts]
+        found: list[list[Completion]] = [[] for _ in prompts]
+        others = [i for i, (_, own) in enumerate(chats) if own]
+        plain = self.generator.sample([prompts[i] for i in others], n, *how, seed)
+        for i, group in zip(others, plain, strict=True):
+            found[i] = group
+        # The first turn of the rest, with the schemas of the tools before the question.
+        ours = [i for i, (_, own) in enumerate(chats) if not own]
+        messages, context = [chats[i][0] for i in ours], self.generator.context
+        asked = prompt_ids(tokenizer, messages, list(self.tools.values()), context)
+        groups = self.generator.sample_ids(asked, n, *how, seed) if asked else []
+        rows = [
+            _Row(i, len(ids), ids, said)
+            for i, ids, group in zip(ours, asked, groups, strict=True)
+            for said in group
+        ]
+        with parsing(tokenizer, True):
+            for turn in range(1, self.turns + 1):
+                going = [row for row in rows if self._called(row, max_new_tokens)]
+                if not going:
+                    break
+                self._next_turn(going, how, sample_seed(seed, turn))
+        for row in rows:
+            found[row.place].append(row.said)
+        return found
+
+    def _called(self, row: _Row, limit: int) -> bool:
+        """Did the turn call tools whose results still fit? Then they are run, and are read next."""
+        tokenizer = self.generator.tokenizer
+        turn = parse_response(tokenizer, row.said.ids, prefix=row.read, tools=list(self.tools.values()))
+        if not (row.said.stopped and turn.get("tool_calls")):
+            return False
+        results = [self._result(call["function"]) for call in turn["tool_calls"]]
+        read = [*row.read, *row.said.ids, *suffix_ids(tokenizer, results)]
+        if len(read) - row.asked > limit or len(read) >= self.generator.context:
+            return False
+        row.read = read
+        return True
+
+    def _result(self, call: dict) -> dict:
+        """The message of a tool; one that raises, or that there is none of, is told as in TRL's loop."""
+        try:
+            content = str(self.tools[call["name"]](**call["arguments"]))
+        except Exception as error:
+            content = str({"error": str(error)})
+        return {"role": "tool", "name": call["name"], "content": content}
+
+    def _next_turn(self, rows: Sequence[_Row], how: tuple, seed: int) -> None:
+        groups = self.generator.sample_ids([row.read for row in rows], 1, *how, seed)
+        for row, (said,) in zip(rows, groups, strict=True):
+            left = how[0] - (len(row.read) - row.asked)
+            row.said = said
+            if said.tokens > left:
+                ids, stops = said.ids[:left], self.generator.stop
+                row.said = completion_of(self.generator.tokenizer, ids, stops, "length", seed=said.seed)
 
 
 def render_closed(tokenizer, turns: Sequence[dict]) -> str:

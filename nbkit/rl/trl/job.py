@@ -20,7 +20,7 @@ import torch
 
 from nbkit.models.distributed import launch
 from nbkit.models.distributed.sharding import whole_state, world_size
-from nbkit.models.engine import render
+from nbkit.models.engine import Engine, Generator, render
 from nbkit.models.load import history_of, load, save
 from nbkit.models.side_by_side import MODEL, RESULT, identity
 from nbkit.rl.loop.alarms import refuse_leaks
@@ -59,6 +59,15 @@ def options_of(on: plain.OnTRL, jails: JailPool | None = None) -> Iterator[TRLOp
         yield TRLOptions(on.devices.sharding, on.vllm, on.vllm_server, tools, on.tool_turns)
 
 
+@contextlib.contextmanager
+def asking(on: plain.OnTRL) -> Iterator[Callable[..., Engine]]:
+    """The policy as an engine, with its tools: made from (model, tokenizer)."""
+    with options_of(on) as options:
+        yield lambda model, tokenizer: dialogue.Calling(
+            Generator(model, tokenizer), options.tools, options.tool_turns
+        )
+
+
 def trained(
     model,
     tokenizer,
@@ -77,6 +86,8 @@ def trained(
     reward = as_trl(grade, tasks, tokenizer, stop_ids(tokenizer), settings.group)
     if options and options.tools:
         prompts, reward = _with_tools(tasks), _of_last_turns(reward, dialogue.last_turn(tokenizer))
+        context = getattr(model.config, "max_position_embeddings", None) or 2**31
+        dialogue.prompt_ids(tokenizer, prompts, options.tools, context)  # told before anything is sampled
     rows = [{"prompt": prompt, "index": i} for i, prompt in enumerate(prompts)]
     return grpo(model, tokenizer, rows, reward, settings, out=out, label=label, options=options)
 

@@ -5,7 +5,7 @@ import test_rl_devices as devices
 import tiny
 
 from nbkit.models.chat_ids import token_ids
-from nbkit.models.engine import render, user_turn
+from nbkit.models.engine import Generator, completion_of, render, user_turn
 from nbkit.models.load import load
 from nbkit.rl.trl import dialogue, job, plain
 from nbkit.rl.trl.grpo import FastRolloutTrainer, TRLOptions
@@ -95,6 +95,35 @@ def test_call_result_answer(policy, jails, tmp_path, scripted, monkeypatch):
     assert getattr(tokenizer, "response_template", None) is None  # saved as it was
 
 
+def test_filter_and_looks_ask_with_the_tool(policy, jails, monkeypatch):
+    """The engine of both: the same turns as in training, outside TRL."""
+    model, tokenizer = load(policy)
+    model.config.max_position_embeddings = 1024
+    generator = Generator(model, tokenizer)
+    real, seen = generator.sample_ids, []
+    call, wrong = tool_call("python", code="print(6 * 7)"), tool_call("shell", command="ls")
+    turns = [[call, "7", wrong, "8"], ["42", "none"]]
+
+    def scripted(ids, n, *how):
+        seen.append([tokenizer.decode(row) for row in ids])
+        said = [tokenizer(text + END, add_special_tokens=False)["input_ids"] for text in turns[len(seen) - 1]]
+        made = [completion_of(tokenizer, one, generator.stop, "length") for one in said]
+        return [made[start : start + n] for start in range(0, len(made), n)]
+
+    monkeypatch.setattr(generator, "sample_ids", scripted)
+    (python,) = dialogue.tools_of(["python"], jails)
+    engine = dialogue.Calling(generator, [python], 3)
+    groups = engine.sample([user_turn("a"), user_turn("b")], 2, 160, 1.0)
+    assert [[c.text for c in group] for group in groups] == [["42", "7"], ["none", "8"]]
+    assert seen[1][0].endswith(f"<|im_start|>tool\n42\n{END}\n<|im_start|>assistant\n")
+    assert "error" in seen[1][1] and "shell" in seen[1][1]
+    # Without a call the completions are those of the generator, and tools of a question's own are left alone.
+    monkeypatch.setattr(generator, "sample_ids", real)
+    own = {"messages": user_turn("a"), "tools": [{"type": "function", "function": {"name": "f"}}]}
+    first, second = (engine.sample([user_turn("3 + 4"), own], 2, 8, 1.0, seed=1) for _ in range(2))
+    assert first == second and first[1] == generator.sample([own], 2, 8, 1.0, seed=1)[0]
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [
@@ -172,6 +201,11 @@ def test_what_cannot_be_is_refused(policy, jails, tmp_path):
     options = TRLOptions(tools=dialogue.tools_of(["python"], jails))
     with pytest.raises(ValueError, match="a weather question brings tools of its own"):
         job.trained(*load(policy), [tool_task], None, SETTINGS, out=tmp_path, options=options)
+    with pytest.raises(ValueError, match=r"policy_tools: .* tokens with the tools, and the policy reads 256"):
+        job.trained(*load(policy), devices.SUMS, None, SETTINGS, out=tmp_path, options=options)
+    engine = dialogue.Calling(Generator(*load(policy)), options.tools, 1)
+    with pytest.raises(ValueError, match=r"policy_tools: .* tokens with the tools, and the policy reads 256"):
+        engine.sample([user_turn("3 + 4")], 1, 8)
     tokenizer = load(policy)[1]
     tokenizer.chat_template = "{% for m in messages %}{{ m.role + ': ' + m.content }}{% endfor %}"
     with (
