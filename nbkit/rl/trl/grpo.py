@@ -144,13 +144,15 @@ class TRLOptions:
     """What TRL alone can do. `sharding`: "ddp" or "fsdp2", see nbkit.models.distributed.sharding. `vllm`: who
     samples on GPUs, "none" (transformers), "colocate" (vLLM beside the training, in the same memory) or
     "server", one that `vllm serve` started at the address `vllm_server`. `tools`: functions that the policy
-    may call (dialogue.py), in at most `tool_turns` turns of a completion."""
+    may call (dialogue.py), in at most `tool_turns` turns of a completion. `completions_per_pass`: of an
+    update, on each device; their gradients are accumulated. 0: all at once."""
 
     sharding: str = "ddp"
     vllm: str = "none"
     vllm_server: str = ""
     tools: tuple[Callable, ...] = ()
     tool_turns: int = 3
+    completions_per_pass: int = 0
 
 
 _SCALE = {"mean": "none", "std": "group"}
@@ -182,6 +184,12 @@ def _arguments(settings: GRPOSettings, options: TRLOptions, stops: Sequence[int]
     the processes."""
     split.check_sharding(options.sharding)
     prompts_here = split.split_batch(settings.prompts_per_step, "questions", "prompts_per_step")
+    rows = prompts_here * settings.group  # groups stay whole
+    if rows % (at_once := options.completions_per_pass or rows):
+        raise ValueError(
+            f"completions_per_pass: got {at_once}, but a step has {rows} completions on each device, wanted "
+            "a divisor of that, or 0 for all at once"
+        )
     recomputed = "layers" if settings.max_new_tokens > LONG else "none"
     # No KL term and truncated completions masked, as in the report ("multi-stage RL").
     arguments = GRPOConfig(
@@ -191,7 +199,8 @@ def _arguments(settings: GRPOSettings, options: TRLOptions, stops: Sequence[int]
         epsilon=settings.clip,
         scale_rewards=_SCALE[settings.advantage],
         loss_type=_LOSS[settings.normalise],
-        per_device_train_batch_size=prompts_here * settings.group,  # groups stay whole
+        per_device_train_batch_size=at_once,
+        gradient_accumulation_steps=rows // at_once,  # TRL samples for all passes of a step together
         num_generations=settings.group,
         max_completion_length=settings.max_new_tokens,
         learning_rate=settings.lr,

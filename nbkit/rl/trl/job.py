@@ -56,7 +56,8 @@ def options_of(on: plain.OnTRL, jails: JailPool | None = None) -> Iterator[TRLOp
         if on.tools and jails is None:
             jails = stack.enter_context(JailPool())
         tools = dialogue.tools_of(on.tools, jails)
-        yield TRLOptions(on.devices.sharding, on.vllm, on.vllm_server, tools, on.tool_turns)
+        own = (on.vllm, on.vllm_server, tools, on.tool_turns, on.completions_per_pass)
+        yield TRLOptions(on.devices.sharding, *own)
 
 
 @contextlib.contextmanager

@@ -94,20 +94,22 @@ def tasks_of(data: Sequence[Mapping]) -> list[Task]:
 @dataclass(frozen=True)
 class OnTRL:
     """Where and how a stage runs on TRL: `devices`, on which each process takes its part of a step; `vllm`,
-    `vllm_server` and `tool_turns` as of grpo.TRLOptions; `tools`, names of what the policy may call
-    (dialogue.py)."""
+    `vllm_server`, `tool_turns` and `completions_per_pass` as of grpo.TRLOptions; `tools`, names of what the
+    policy may call (dialogue.py)."""
 
     devices: Devices = Devices()
     vllm: str = "none"
     vllm_server: str = ""
     tools: tuple[str, ...] = ()
     tool_turns: int = 3
+    completions_per_pass: int = 0
 
     @classmethod
     def of(cls, cfg: object) -> "OnTRL":
         """As the parameters of 06 say."""
         own = (cfg.vllm, cfg.vllm_server, tuple(cfg.policy_tools))
-        return cls(Devices.of(cfg), *own, cfg.tool_turns if cfg.policy_tools else cls.tool_turns)
+        turns = cfg.tool_turns if cfg.policy_tools else cls.tool_turns
+        return cls(Devices.of(cfg), *own, turns, cfg.completions_per_pass)
 
 
 def on_of(data: Mapping) -> OnTRL:

@@ -207,6 +207,7 @@ class Reinforce(Distributed):
         role="fixed",
     )
     vllm_server: str = par("", "address of that server (`vllm serve`), such as http://localhost:8000")
+    completions_per_pass: int = par(0, "of an update with engine trl, on each device; 0: all at once", lo=0)
     policy_tools: list[str] = par(
         [], "what the policy may call while it answers, with engine trl; empty: nothing", choices=["python"]
     )

@@ -19,6 +19,7 @@ from nbkit.rl.loop.train import LoopSettings
 from nbkit.rl.questions import Questions, set_cells
 from nbkit.rl.stage import Plan, RLStage, about, run_stage
 from nbkit.rl.trl import job, plain
+from nbkit.rl.trl.grpo import TRLOptions
 from nbkit.rl.watch import Exam
 from nbkit.run import files
 from nbkit.run.schemas.posttraining import Reinforce
@@ -160,6 +161,26 @@ def test_the_judge_of_another_process_grades_alike(policy, tmp_path):
 
 def job_groups(model, tokenizer):
     return Generator(model, tokenizer).sample([world.prompt_of(t) for t in SUMS[:2]], 3, 8, 1.0, seed=1)
+
+
+def test_a_step_in_passes_is_the_same_step(policy, tmp_path, monkeypatch):
+    monkeypatch.setenv("NBKIT_PRECISION", "fp32")
+    found, short = [], replace(SETTINGS, steps=2, updates=2)
+    for at_once in (0, 2):
+        model, tokenizer = load(policy)
+        how = {"out": tmp_path / str(at_once), "options": TRLOptions(completions_per_pass=at_once)}
+        grade = plain.Verified().made(JailPool(1))
+        history, _ = job.trained(model, tokenizer, SUMS, grade, short, **how)
+        found.append((history, model.state_dict()))
+    (one, whole), (two, parts) = found
+    assert len(one) == len(two) == 2 and any(row["loss"] for row in one)
+    for name in ("loss", "reward", "graded"):
+        values = [[row[name] for row in rows] for rows in (one, two)]
+        assert values[1] == pytest.approx(values[0], rel=1e-3, abs=1e-5), name
+    assert all(torch.allclose(whole[name], parts[name], atol=1e-4) for name in whole)
+    wrong = TRLOptions(completions_per_pass=3)
+    with pytest.raises(ValueError, match="completions_per_pass: got 3, but a step has 16 completions"):
+        job.trained(*load(policy), SUMS, None, SETTINGS, out=tmp_path, options=wrong)
 
 
 def test_what_does_not_go_together_is_refused(policy, tmp_path, monkeypatch):
