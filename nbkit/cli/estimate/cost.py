@@ -100,7 +100,7 @@ def _filter(work: Work, device: Device) -> Cost:
 
 
 def _generate(work: Work, device: Device) -> Cost:
-    """Decoding, each device its part: each step reads the weights, and the cache of every sequence under way."""
+    """Decoding, each device its part: a step reads the weights, and the cache of every sequence under way."""
     shape = work.shape
     assert shape is not None
     value = 2 if device.gpu else 4
