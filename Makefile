@@ -59,8 +59,15 @@ lint: $(STAMP)
 	$(BIN)/nbkit params --check
 	$(if $(NOTEBOOKS),$(STRIP) --verify $(NOTEBOOKS))
 
+# The one optional package of the tests that is built here, by a C compiler; without it its tests are left out.
+GYM := $(shell sed -n 's/^gym = \["\(.*\)"\]/\1/p' pyproject.toml)
+$(VENV)/.gym: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock "$(GYM)" \
+		|| echo "nbkit: $(GYM) cannot be installed here; its tests are left out"
+	@touch $@
+
 # Two processes of one thread each: on two cores that takes half the time, and more threads only get in their way.
-test: lint
+test: lint $(VENV)/.gym
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 # Six more run alone: fg_map.py trains for an hour on the pools of a run, graders.py grades for a quarter of an

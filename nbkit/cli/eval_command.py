@@ -78,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate task after task; returns the exit code."""
     from nbkit.evals.bench import run as bench  # noqa: PLC0415 (torch takes seconds)
     from nbkit.evals.bench.table import benchmark  # noqa: PLC0415 (with it)
+    from nbkit.evals.reasoning import format_of, format_table  # noqa: PLC0415 (with it)
 
     if arguments.list:
         return _list()
@@ -89,22 +90,30 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = {name: benchmark(name) for name in names}
     data = _data(arguments.data, names)
     out = Path(arguments.out)
-    # All that is wrong with options, questions or the judge shows before the model is loaded.
+    # All that is wrong with options, questions or the judge shows before the model is loaded, of every task.
     options = {name: _options(bench.Options, arguments, data.get(name)) for name in names}
     for name in names:
         options[name].decoding(chosen[name])
     judge = _judge(arguments, out) if any(b.answers == "judge" for b in chosen.values()) else None
     texts = training_texts(arguments.against) if arguments.against else {}
-    partial = False
+    partial, formats = False, {}
     with _shown(out):
+        questions = {name: bench.read(name, options[name], judge) for name in names}
         cache = out / "answers.sqlite"
         remote = {"key_env": arguments.key, "cache": cache}
         target = bench.Target(arguments.model, arguments.name, arguments.batch, **remote)
         for name in names:
-            result = bench.run_benchmark(target, name, options[name], out, judge)
+            bench.fitting(target, name, options[name])  # before the first task takes its hours
+        for name in names:
+            asked = questions[name]
+            result = bench.run_benchmark(target, name, options[name], out, judge, questions=asked)
             if arguments.against:
                 _write_leaks(result, texts, arguments.against, out)
             partial |= _say(result, out)
+            if result.bench.answers != "choose":
+                formats[name] = format_of(result.answers)
+    if formats:
+        print(f"\n{format_table(formats)}")
     return int(partial)
 
 
@@ -225,7 +234,7 @@ def _write_leaks(result: Any, texts: dict[str, list[str]], against: str, out: Pa
             for place, match in places.items()
         ],
     }
-    files.write_json(out / f"{result.bench.name}.leaks.json", written)
+    files.write_json(out / f"{result.bench.stem}.leaks.json", written)
     print(
         f"{result.bench.name}: {len(flagged)} of {len(items)} questions stand, in 13 words or whole, in what "
         f"{against} trained on; without them: {without or 'none is left'}"
@@ -245,7 +254,7 @@ def _say(result: Any, out: Path) -> bool:
             f"{'':<16} {found['infra']} questions are not marked ({found['first_reason'][:200]}); the same "
             "command tries these again"
         )
-    print(f"{'':<16} {out / result.bench.name}.json, .parquet, .html", flush=True)
+    print(f"{'':<16} {out / result.bench.stem}.json, .parquet, .html", flush=True)
     return bool(found["infra"])
 
 

@@ -7,7 +7,7 @@ Shape legend: Q questions, K samples of each.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -67,14 +67,15 @@ def verdicts(
 @dataclass(frozen=True)
 class Evaluation:
     """Graded samples of one model. `stopped` is the share that ended by itself; `texts` are the first
-    samples, `ended` says which of them did. Rows of `correct_QK` are masked where the grader failed; no score
-    counts them."""
+    samples, `ended` says which of them did. `answers`: all samples, documents up to where the answer ends.
+    Rows of `correct_QK` are masked where the grader failed; no score counts them."""
 
     tasks: Sequence[Task]
     correct_QK: np.ma.MaskedArray
     stopped: float
     texts: list[str]
     ended: Sequence[bool] = ()
+    answers: Sequence[Sequence[Completion]] = ()
 
     @property
     def graded(self) -> list[int]:
@@ -132,7 +133,9 @@ def evaluate(
     correct_QK = verdicts(tasks, texts, jail, infra_limit)
     stopped = float(np.mean([c.stopped for group in groups for c in group]))
     firsts = [group[0] for group in groups]
-    return Evaluation(tasks, correct_QK, stopped, [c.text for c in firsts], [c.stopped for c in firsts])
+    answers = [[_whole(completion, form) for completion in group] for group in groups]
+    ended = [c.stopped for c in firsts]
+    return Evaluation(tasks, correct_QK, stopped, [c.text for c in firsts], ended, answers)
 
 
 def difference_by(after: Evaluation, before: Evaluation, attribute: str) -> dict[str, Estimate]:
@@ -177,3 +180,11 @@ def _answer(completion: Completion, form: str) -> str | None:
     if form == "base":
         return completion.text.split("\nQuestion:")[0].split("\nProblem.")[0]
     return completion.text if completion.stopped else None
+
+
+def _whole(completion: Completion, form: str) -> Completion:
+    """The answer without the questions that a base model writes after it: there it has ended."""
+    if form == "chat":
+        return completion
+    text = _answer(completion, form)
+    return replace(completion, text=text, stop="stop" if text != completion.text else completion.stop)

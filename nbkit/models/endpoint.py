@@ -10,32 +10,32 @@ to an SQLite file as they come, so that a killed run asks again only what was in
 """
 
 import asyncio
-import inspect
-import json
 import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from openai import APIConnectionError, APIError, AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
-from openai.resources.chat import AsyncCompletions
 from tqdm.auto import tqdm
 
-from nbkit.models.endpoint_http import check_url, failure_of, run, tell_hidden_errors, up_to
+from nbkit.models.endpoint_http import (
+    Conversation,
+    check_url,
+    failure_of,
+    requests_of,
+    run,
+    tell_hidden_errors,
+    up_to,
+)
 from nbkit.models.json_cache import JsonCache
 from nbkit.models.replies import Failure, Reply, read, refused_parameter
 from nbkit.run import progress
-from nbkit.run.files import digest
 
-Conversation = Sequence[Mapping[str, Any]]  # messages: {"role": ..., "content": ...}
-_SAMPLING = frozenset(inspect.signature(AsyncCompletions.create).parameters) - {
-    "self", "model", "messages", "n", "seed", "stream", "stream_options", "timeout"
-}  # fmt: skip
 _RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
@@ -104,23 +104,25 @@ class Endpoint:
         conversations: Sequence[Conversation],
         seeds: Sequence[int] | None = None,
         label: str = "asking",
+        usable: Callable[[int, Reply], bool] = lambda place, reply: True,
         **sampling: Any,
     ) -> list[Reply | Failure]:
         """One answer per conversation, in their order; works inside a running event loop (Jupyter) too.
 
         `seeds` are one per conversation. `sampling` is what `chat.completions.create` takes (temperature,
         max_tokens, response_format, extra_body for what only your server knows). A conversation that occurs
-        k times is asked k times, and each occurrence is cached by itself. Raises ValueError for malformed
-        arguments, a damaged cache, an unreachable server or an unknown model (both asked once, before the
-        first request).
+        k times is asked k times, and each occurrence is cached by itself; a cached reply that is not `usable`
+        is asked for anew. Raises ValueError for malformed arguments, a damaged cache, an unreachable server
+        or an unknown model (both asked once, before the first request).
         """
         started = time.monotonic()
-        requests = self._requests(conversations, seeds, sampling)
+        requests = requests_of(self.model, conversations, seeds, sampling)
         results: list[Reply | Failure | None]
         try:
             with closing(JsonCache(self.cache)) as cache:
                 # What the cache holds is not asked again.
                 results = [_cached(cache, key) for key, _ in requests]
+                results = [reply if reply and usable(i, reply) else None for i, reply in enumerate(results)]
                 todo = [i for i, result in enumerate(results) if result is None]
                 self._counts["cached"] += len(requests) - len(todo)
                 with (
@@ -133,6 +135,15 @@ class Endpoint:
         finally:
             self._seconds += time.monotonic() - started
         return results
+
+    def known(
+        self, conversations: Sequence[Conversation], seeds: Sequence[int] | None = None, **sampling: Any
+    ) -> list[Reply | None]:
+        """What the cache holds for each conversation, as `complete` would ask it; nothing is asked. Raises
+        ValueError for malformed arguments and a damaged cache."""
+        with closing(JsonCache(self.cache)) as cache:
+            requests = requests_of(self.model, conversations, seeds, sampling)
+            return [_cached(cache, key) for key, _ in requests]
 
     def texts(self, requests: Sequence[str], **sampling: Any) -> list[str]:
         """The answer to every request, a user turn of its own; "" where there is none (see `report`)."""
@@ -159,39 +170,6 @@ class Endpoint:
             "cost": cost,
             "seconds": round(self._seconds, 3),
         }
-
-    def _requests(
-        self, conversations: Sequence[Conversation], seeds: Sequence[int] | None, sampling: dict[str, Any]
-    ) -> list[tuple[str, dict[str, Any]]]:
-        """(cache key, request) for every conversation."""
-        if unknown := set(sampling) - _SAMPLING:
-            raise ValueError(
-                f"sampling: unknown {sorted(unknown)}; what only your server knows goes in extra_body, "
-                "and for n answers repeat the conversation with other seeds"
-            )
-        if seeds is not None and len(seeds) != len(conversations):
-            raise ValueError(f"seeds: got {len(seeds)} for {len(conversations)} conversations")
-        requests, seen = [], Counter()
-        for i, messages in enumerate(conversations):
-            if not messages or not all(
-                isinstance(message, Mapping) and {"role", "content"} <= set(message) for message in messages
-            ):
-                raise ValueError(
-                    f"conversations[{i}]: wanted a list of {{'role', 'content'}}, got {messages!r:.100}"
-                )
-            # The request as it will be sent; its digest is the key, so other sampling is another answer.
-            request = {"model": self.model, "messages": [dict(m) for m in messages], **sampling}
-            if seeds is not None:
-                request["seed"] = seeds[i]
-            try:
-                json.dumps(request, ensure_ascii=False).encode()
-            except (TypeError, ValueError) as error:  # a lone surrogate, an object
-                raise ValueError(f"conversations[{i}] cannot be sent as JSON: {error}") from error
-            # The k-th occurrence of a conversation has a key of its own.
-            key = digest(request)
-            seen[key] += 1
-            requests.append((key if seen[key] == 1 else f"{key}-{seen[key]}", request))
-        return requests
 
     async def _ask_all(
         self, requests, todo: list[int], results: list, cache: JsonCache, told: Sequence

@@ -1,15 +1,26 @@
-"""The way to a chat endpoint: its address, the errors on the way, and the event loop. Used by endpoint.py."""
+"""The way to a chat endpoint: its address, the requests, the errors on the way, and the event loop. Used by
+endpoint.py."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+import inspect
+import json
+from collections import Counter
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
+from openai.resources.chat import AsyncCompletions
 
 from nbkit.models.replies import MALFORMED, Failure, Reply, hidden_error
+from nbkit.run.files import digest
+
+Conversation = Sequence[Mapping[str, Any]]  # messages: {"role": ..., "content": ...}
+_SAMPLING = frozenset(inspect.signature(AsyncCompletions.create).parameters) - {
+    "self", "model", "messages", "n", "seed", "stream", "stream_options", "timeout"
+}  # fmt: skip
 
 
 def check_url(url: str) -> None:
@@ -20,6 +31,43 @@ def check_url(url: str) -> None:
         valid = False
     if not valid:
         raise ValueError(f"base_url: got {url!r}, wanted http(s)://host[:port]/..., mostly ending in /v1")
+
+
+def requests_of(
+    model: str,
+    conversations: Sequence[Conversation],
+    seeds: Sequence[int] | None,
+    sampling: Mapping[str, Any],
+) -> list[tuple[str, dict[str, Any]]]:
+    """(cache key, request) for every conversation. Raises ValueError for what cannot be sent."""
+    if unknown := set(sampling) - _SAMPLING:
+        raise ValueError(
+            f"sampling: unknown {sorted(unknown)}; what only your server knows goes in extra_body, "
+            "and for n answers repeat the conversation with other seeds"
+        )
+    if seeds is not None and len(seeds) != len(conversations):
+        raise ValueError(f"seeds: got {len(seeds)} for {len(conversations)} conversations")
+    requests, seen = [], Counter()
+    for i, messages in enumerate(conversations):
+        if not messages or not all(
+            isinstance(message, Mapping) and {"role", "content"} <= set(message) for message in messages
+        ):
+            raise ValueError(
+                f"conversations[{i}]: wanted a list of {{'role', 'content'}}, got {messages!r:.100}"
+            )
+        # The request as it will be sent; its digest is the key, so other sampling is another answer.
+        request = {"model": model, "messages": [dict(m) for m in messages], **sampling}
+        if seeds is not None:
+            request["seed"] = seeds[i]
+        try:
+            json.dumps(request, ensure_ascii=False).encode()
+        except (TypeError, ValueError) as error:  # a lone surrogate, an object
+            raise ValueError(f"conversations[{i}] cannot be sent as JSON: {error}") from error
+        # The k-th occurrence of a conversation has a key of its own.
+        key = digest(request)
+        seen[key] += 1
+        requests.append((key if seen[key] == 1 else f"{key}-{seen[key]}", request))
+    return requests
 
 
 async def tell_hidden_errors(response) -> None:

@@ -25,7 +25,7 @@ from nbkit.models.engine import (
     sample_seed,
     stop_tokens,
 )
-from nbkit.models.load import load
+from nbkit.models.load import check_tokenizer, load
 from nbkit.text.characters import printable
 from nbkit.text.chat import END_THINK, THINK, split_thought
 
@@ -53,7 +53,7 @@ class VLLM:
     """vLLM in this process. `options` go to `vllm.LLM` (dtype, max_model_len, tensor_parallel_size).
 
     Log-probs are filled whatever `logprobs` says: vLLM's "raw_logprobs" are those of `Completion`. Raises
-    ValueError where vLLM is not installed."""
+    ValueError where vLLM is not installed, and for another tokenizer than the model was trained with."""
 
     def __init__(self, model: str, logprobs: bool = True, **options):
         try:
@@ -67,7 +67,9 @@ class VLLM:
         self.llm = vllm.LLM(model=model, logprobs_mode="raw_logprobs", **options)
         self.tokenizer = self.llm.get_tokenizer()
         self.stop = stop_tokens(self.tokenizer)
-        self.context = self.llm.llm_engine.model_config.max_model_len
+        about = self.llm.llm_engine.model_config
+        check_tokenizer(getattr(about, "hf_config", None), self.tokenizer, model)
+        self.context = about.max_model_len
 
     def sample(
         self,

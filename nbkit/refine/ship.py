@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from nbkit.models.load import load, parameters
+from nbkit.models.load import load, parameters, record_tokenizer
 from nbkit.run import files
 
 WEIGHTS, MANIFEST = "model.safetensors", "manifest.json"
@@ -31,6 +31,7 @@ def ship(stage: Path, out: Path) -> dict:
     accuracy = files.read_json(stage / "metrics.json")["results"]["teacher"]
     made_by = files.read_json(stage / "manifest.json")
     with files.atomic_dir(out) as temp:
+        record_tokenizer(model, tokenizer)
         # half: half the size; it is loaded in float32 again
         model.to(torch.float16).save_pretrained(temp)
         tokenizer.save_pretrained(temp)

@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from nbkit.tasks.sets import training_tasks
+from nbkit.tasks import gym
+from nbkit.tasks.sets import domains_of, training_tasks
 from nbkit.tasks.skills import Task, draw, skills
 from nbkit.tasks.world import instruction
 from nbkit.text.rows import read_rows
@@ -70,6 +71,31 @@ def set_cells(tasks: Sequence[Task]) -> list[Cell]:
         return Cell(f"{task.skill} {number}", task.domain, lambda rng: task)
 
     return [cell(number, task) for number, task in enumerate(tasks)]
+
+
+def real_cells(
+    names: Sequence[str], weights: Mapping[str, float], pool: int, seed: int, prepare: Prepare
+) -> list[Cell]:
+    """Cells of sets that are not the world's, in the domains of `weights`: of reasoning-gym one per task,
+    whose questions never end; of the others one per question, of `pool` that are drawn by `seed`. Raises
+    ValueError as `training_tasks` does where there is none."""
+
+    def cell(kind: gym.Kind) -> Cell:
+        def make(rng: random.Random) -> Task | None:
+            task = gym.draw(kind, rng)
+            return task and prepare(task)
+
+        return Cell(str(kind), gym.domain(kind), make)
+
+    made = {kind: None for name in names if gym.is_gym(name) for kind in gym.kinds(name)}
+    cells = [cell(kind) for kind in made if weights.get(gym.domain(kind))]
+    # Beside cells without end, the other sets need not hold every domain; without, they must.
+    fixed = [name for name in names if not (cells and gym.is_gym(name))]
+    if cells:
+        fixed = [name for name in fixed if domains_of([name]) & set(weights)]
+        weights = {domain: share for domain, share in weights.items() if domain in domains_of(fixed)}
+    drawn = training_tasks(fixed, pool, weights, seed) if weights else []
+    return cells + set_cells([task for task in map(prepare, drawn) if task])
 
 
 def asked_before(cold_start: Mapping[str, Any], logs: Iterable[Path]) -> set[str]:

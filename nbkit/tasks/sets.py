@@ -5,7 +5,8 @@ Used by 03-07.
     tasks = evaluation_tasks(["gsm8k"], 50)
 Real sets come through the registry (hub or NBKIT_DATA_DIR). Training takes their train split, evaluation
 their test split; of tool chats, which have none, the calls of an eighth of the tools. Open questions
-(kind "open") are trained on only, as nothing can grade them.
+(kind "open") are trained on only, as nothing can grade them. Names such as "reasoning_gym:easy" are made by
+that library's generators (gym.py).
 """
 
 import json
@@ -16,6 +17,8 @@ from collections.abc import Mapping, Sequence
 
 from nbkit.run import progress
 from nbkit.tasks import sources
+from nbkit.tasks.gym import PREFIX, gym_tasks, is_gym
+from nbkit.tasks.gym import domains as gym_domains
 from nbkit.tasks.skills import DOMAINS, Task, checkable, held_out, largest_remainder, sample, skills
 from nbkit.tasks.world import eval_tasks
 from nbkit.text.tool_calls import parse_tool_call, tool_call
@@ -35,8 +38,11 @@ OPEN_SETS = ("self_instruct_seed", "dolly_hh_sft")
 def _domains(name: str) -> set[str]:
     if name == "embedded":
         return {s.domain for s in skills().values()}
+    if is_gym(name):
+        return gym_domains(name)
     if name not in REAL_DOMAINS:
-        raise ValueError(f"task_sets: got {name!r}, wanted some of {['embedded', *REAL_DOMAINS]}")
+        known = ["embedded", *REAL_DOMAINS, f"{PREFIX}easy"]
+        raise ValueError(f"task_sets: got {name!r}, wanted some of {known}")
     return {REAL_DOMAINS[name]}
 
 
@@ -74,7 +80,7 @@ def training_tasks(
                 tasks += sample(part, "train", seed, {domain: 1.0})
             elif part:
                 # A real set may run out; a short count would shift the shares.
-                found = real_tasks(name, "train", part, seed)
+                found = real_tasks(name, "train", part, seed, domain)
                 if len(found) < part:
                     raise ValueError(
                         f"task_sets: {name} has {len(found)} usable train rows, its share asks for {part}; "
@@ -121,9 +127,12 @@ def evaluation_tasks(names: Sequence[str], n: int, split: str = "operands") -> l
     return tasks
 
 
-def real_tasks(name: str, split: str, limit: int, seed: int) -> list[Task]:
-    """At most `limit` rows of a registry set as tasks of `split` "train" or "test", drawn by `seed`; a
-    smaller draw begins a larger one. Rows that make no task (see `_mbpp` and `_glaive`) are left out."""
+def real_tasks(name: str, split: str, limit: int, seed: int, domain: str = "") -> list[Task]:
+    """At most `limit` rows of a registry set, or questions of reasoning-gym, as tasks of `split` "train" or
+    "test", drawn by `seed`; a smaller draw begins a larger one. Rows that make no task (see `_mbpp` and
+    `_glaive`) are left out. `domain`: of a set with several, that one alone."""
+    if is_gym(name):
+        return gym_tasks(name, split, limit, seed, [domain] if domain else DOMAINS)
     if split == "test" and name in ("math_train", *OPEN_SETS):
         raise ValueError(f"task_sets: {name} has no test split; evaluate on gsm8k, mbpp or glaive_toolcall")
     purpose = "train" if split == "train" else "eval"

@@ -19,6 +19,7 @@ the test only.
 """
 
 import hashlib
+import logging
 import random
 import re
 from collections.abc import Callable, Iterable
@@ -26,6 +27,7 @@ from dataclasses import dataclass, field
 
 from nbkit.text.chat import final_answer, split_thought
 from nbkit.text.tool_calls import called, parse_tool_call, same_calls, tool_call
+from nbkit.verify import gym
 from nbkit.verify.answers.compare import equivalent
 from nbkit.verify.answers.extract.answer import extract_answer
 from nbkit.verify.code.blocks import extract_code
@@ -37,6 +39,7 @@ __all__ = ["parse_tool_call", "tool_call"]  # they belong to what a task is, so 
 DOMAINS = ("math", "science", "code", "general", "agent")
 SPLITS = ("train", "operands", "template", "composition")
 HELD_OUT_ONE_IN = 8
+_TOLD: set[str] = set()  # tasks of reasoning-gym of which a log line was written
 COMMON_LEVEL, RARE_LEVEL, TEST_LEVEL = 3, 4, 5  # most text has at most the first; composition is the last
 
 
@@ -44,7 +47,9 @@ COMMON_LEVEL, RARE_LEVEL, TEST_LEVEL = 3, 4, 5  # most text has at most the firs
 class Task:
     """One question with its worked solution. `calls` are (arguments, expected) of code tasks, `tools` the
     JSON schemas of the tools a model may call. `kind` chooses the verifier: text, number (the whole
-    answer), math (an answer inside prose), tool, code, or open (no single right answer: none)."""
+    answer), math (an answer inside prose), tool, code, gym (reasoning-gym's own), or open (no single right
+    answer: none). `entry`: the function that a program must define; for kind gym what the library's grader
+    wants, as JSON."""
 
     skill: str
     domain: str
@@ -251,8 +256,21 @@ def verify(task: Task, response: str, jail=None) -> bool:
         calls = [Call(list(arguments), expected) for arguments, expected in task.calls]
         result = grade(jail, extract_code(program(response), task.entry), task.entry, calls)
         return settled(result, f"grade a {task.skill} answer").status == "pass"
+    if task.kind == "gym":  # near misses have a score of their own: right is full marks
+        return library_score(task, response) >= 1.0
     # Words: spaces do not count.
     return final_answer(response).split() == task.answer.split()
+
+
+def library_score(task: Task, response: str) -> float:
+    """What reasoning-gym gives for a response to one of its tasks, 0 to 1; logs why one could not be
+    compared. Raises GraderError as `nbkit.verify.gym.Grader.score` does."""
+    told = gym.score(task.entry, gym.said(response, gym.is_number(task.answer)))
+    if told.detail and task.skill not in _TOLD:
+        _TOLD.add(task.skill)
+        log = logging.getLogger(__name__).warning
+        log("%s: an answer counts as wrong (told once per task): %s", task.skill, told.detail)
+    return told.value
 
 
 # An operation between two numbers, a power, a root, a factorial; "1,000", "-4" and "3 apples" have none.

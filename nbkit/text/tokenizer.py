@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from nbkit.run import progress
-from nbkit.run.files import atomic_write
+from nbkit.run.files import atomic_write, digest
 from nbkit.text.characters import printable
 from nbkit.text.chat import END_THINK, THINK
 
@@ -30,6 +30,8 @@ SPECIAL_TOKENS = (PAD, EOS, IM_START, IM_END, THINK, END_THINK, TOOL_CALL, END_T
 CONTROL_TOKENS = SPECIAL_TOKENS[:4]
 STOP_TOKENS = (EOS, IM_END)
 MIN_VOCAB = 256 + len(SPECIAL_TOKENS)
+# Words, digits, spaces, code, other scripts: two tokenizers that cut text differently differ here.
+_PROBE = "The 3 cats  ate 1,024 fish.\n\tdef half(x): return x / 2  # naïve, don't\n猫吃鱼 кот 😀"
 
 # ChatML. Prefix-preserving: rendering a longer conversation never changes the text of its beginning, and the
 # generation prompt is exactly what precedes an assistant turn, so a loss mask and a KV cache stay valid.
@@ -113,6 +115,14 @@ def _show_thinking(core: Tokenizer) -> Tokenizer:
 def stop_ids(tokenizer: PreTrainedTokenizerFast) -> list[int]:
     """Ids that end a generation (pass as `eos_token_id` to generate): <eos> and <|im_end|>."""
     return [tokenizer.convert_tokens_to_ids(token) for token in STOP_TOKENS]
+
+
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """sha256 (64 hex digits) of how a tokenizer turns text into ids: its vocabulary and the ids of a probing
+    text, so that no other version of a file's layout changes it. Chat template, padding and truncation, which
+    may be set anew for the same model, are not part of it."""
+    ids = tokenizer.encode(_PROBE, add_special_tokens=False)
+    return digest([sorted(tokenizer.get_vocab().items()), ids])
 
 
 def _texts(docs: Iterable[Mapping | str]) -> list[str]:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tiny
 
-from nbkit.evals.evaluate import Evaluation
-from nbkit.evals.reasoning import chain, form, well_formed
+from nbkit.evals.evaluate import Evaluation, evaluate
+from nbkit.evals.reasoning import chain, final, form, format_of, format_table, spread, well_formed
+from nbkit.models.engine import Completion
 from nbkit.run import files, params
 from nbkit.run.schemas import SCHEMAS
 from nbkit.tasks.skills import Task
@@ -50,6 +51,94 @@ def test_the_form_of_answers_is_as_counted_by_hand():
 def test_answers_without_equations_have_none_that_hold():
     result = Evaluation([TASK] * 2, np.ma.zeros((2, 1), bool), 1.0, ["a", "b"], [True, True])
     assert "its equations hold" not in form(result, tiny.tokenizer())
+
+
+@pytest.mark.parametrize(
+    ("text", "ended", "wanted"),
+    [
+        ("7", True, True),
+        ("7", False, False),
+        ("<think>3 + 4 = 7</think>7", True, True),
+        ("3 + 4 = 7</think>7", True, True),  # the prompt had opened the chain
+        ("<think>3 + 4 = 7</think>", True, False),
+        ("<think>3 + 4 = 7", True, False),
+        ("<think>a</think>7<think>b", True, False),
+        ("<think>a</think>b</think>7", True, False),
+        ("", True, False),
+        ("  \n", True, False),
+        ('<tool_call>{"name": "clock"}</tool_call>', True, True),
+        ('<tool_call>{"name": "clock"</tool_call>', True, False),
+    ],
+)
+def test_a_well_formed_final_answer(text, ended, wanted):
+    assert final(text, ended) is wanted
+
+
+# Two answers to each of four questions, with their lengths in tokens.
+ANSWERS = [
+    [("<think>a</think>7", "stop", 4), ("<think>b</think>7", "stop", 6)],
+    [("<think></think>7", "stop", 8), ("<think>going on", "length", 96)],
+    [("no end", "length", 96), ("neither", "length", 96)],
+    [("7", "stop", 10), ("", "context", 20)],
+]
+
+
+def answers():
+    return [[Completion(text, stop=stop, counted=n) for text, stop, n in group] for group in ANSWERS]
+
+
+def test_formats_are_as_counted_by_hand():
+    found = format_of(answers())
+    means = {name: value.mean for name, value in found.items() if name != "tokens"}
+    assert means == {
+        "ends by itself": 4 / 8,
+        "at the limit": 3 / 8,
+        "otherwise": 1 / 8,
+        "with a chain": 3 / 8,
+        "final answer": 4 / 8,
+    }
+    assert found["tokens"] == {"n": 8, "mean": 42.0, "median": 15.0, "p90": 96.0, "most": 96.0}
+    # The question is the unit: two samples of each are no eight independent ones.
+    assert found["ends by itself"].n == 4
+    assert found["ends by itself"].low < 0.2 and found["ends by itself"].high > 0.8
+
+
+def test_the_table_has_a_line_per_model():
+    table = format_table({"cold start": format_of(answers()), "b": format_of(answers()[:1])}).split("\n")
+    assert table[0].split("  ")[-7:] == [
+        "tokens: median", "90% below", "ends by itself", "at the limit", "otherwise", "with a chain",
+        "final answer",
+    ]  # fmt: skip
+    assert table[1].split() == ["cold", "start", "15", "96", "50%", "38%", "12%", "38%", "50%"]
+    assert table[2].split() == ["b", "5", "6", "100%", "0%", "0%", "100%", "100%"]
+    assert len({len(line) for line in table}) == 1
+
+
+def test_lengths_of_one_answer():
+    assert spread([5]) == {"n": 1, "mean": 5.0, "median": 5.0, "p90": 5.0, "most": 5.0}
+
+
+class Scripted:
+    """An engine that says what it is told to."""
+
+    def __init__(self, *said):
+        self.said = list(said)
+
+    def sample(self, prompts, n, *rest, **more):
+        return [[Completion(text, [1] * 9, stop) for text, stop in self.said]]
+
+
+def test_a_document_ends_where_the_next_question_begins():
+    said = ("7\nQuestion: What is 1 + 1?\nAnswer: 2", "length"), ("7 and so on", "length")
+    base = evaluate(Scripted(*said), [TASK], "base", None, k=2)
+    assert [(one.text, one.stop, one.tokens) for one in base.answers[0]] == [
+        ("7", "stop", 9),
+        ("7 and so on", "length", 9),
+    ]
+    assert format_of(base.answers)["ends by itself"].mean == 0.5
+    assert base.stopped == 0.0, "the share of those that stopped at a stop token is another number"
+    chat = evaluate(Scripted(*said), [TASK], "chat", None, k=2)
+    assert [one.stop for one in chat.answers[0]] == ["length", "length"]
 
 
 @pytest.mark.parametrize("sizes", [[10, 20, 40], [10, 20, 20, 40], [40, 20, 30, 10]])

@@ -55,6 +55,33 @@ def test_failures_are_not_cached(server, tmp_path):
     assert texts(endpoint.complete(ask("a"))) == ["echo a"]
 
 
+def test_replies_of_no_use_are_asked_for_again(server, tmp_path):
+    endpoint = Endpoint(server.url, "tiny", cache=tmp_path / "cache.sqlite", concurrency=1)
+    assert texts(endpoint.complete(ask("a", "b"), temperature=0.0)) == ["echo a", "echo b"]
+    server.answer = lambda request: chat("better")
+
+    def usable(place, reply):
+        return (place, reply.text) != (1, "echo b")
+
+    again = endpoint.complete(ask("a", "b"), usable=usable, temperature=0.0)
+    assert texts(again) == ["echo a", "better"]
+    assert [reply.cached for reply in again] == [True, False]
+    # The new reply has taken the place of the old one.
+    assert texts(endpoint.complete(ask("a", "b"), usable=usable, temperature=0.0)) == ["echo a", "better"]
+    assert len(server.requests) == 3
+
+
+def test_what_the_cache_holds_is_known_without_the_server(server, tmp_path):
+    endpoint = Endpoint(server.url, "tiny", cache=tmp_path / "cache.sqlite")
+    endpoint.complete(ask("a"), temperature=0.0)
+    server.close()
+    first, second = endpoint.known(ask("a", "b"), temperature=0.0)
+    assert (first.text, first.cached, second) == ("echo a", True, None)
+    assert endpoint.known(ask("a"), temperature=1.0) == [None]
+    with pytest.raises(ValueError, match="sampling: unknown"):
+        endpoint.known(ask("a"), temprature=1.0)
+
+
 def test_a_damaged_cache_says_what_to_delete(server, tmp_path):
     path = tmp_path / "cache.sqlite"
     path.write_bytes(b"this is no database, whatever its name may say" * 50)

@@ -14,6 +14,7 @@ from nbkit.models.endpoint import Endpoint
 from nbkit.models.engine import Completion, Generator, count_stops, sample_seed, user_prompt
 from nbkit.models.engines import VLLM, EndpointEngine, engine
 from nbkit.models.load import save
+from nbkit.text.tokenizer import tokenizer_digest
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
 
@@ -169,6 +170,7 @@ def vllm(monkeypatch):
     """The part of vLLM's API that the engine uses, by its source of 2026 (llm.py, sampling_params.py,
     outputs.py). The real one was not run: it needs a GPU."""
     fake = types.ModuleType("vllm")
+    fake.config = types.SimpleNamespace()
 
     @dataclass
     class SamplingParams:
@@ -183,7 +185,7 @@ def vllm(monkeypatch):
     class LLM:
         def __init__(self, *, model, logprobs_mode, max_model_len):
             fake.made = {"model": model, "logprobs_mode": logprobs_mode}
-            config = types.SimpleNamespace(max_model_len=max_model_len)
+            config = types.SimpleNamespace(max_model_len=max_model_len, hf_config=fake.config)
             self.llm_engine = types.SimpleNamespace(model_config=config)
 
         def get_tokenizer(self):
@@ -204,6 +206,16 @@ def answer(ids, finish_reason):
     others = types.SimpleNamespace(logprob=-9.0)  # vLLM may add the most likely token beside the sampled one
     positions = [{t: types.SimpleNamespace(logprob=-0.5 * k), 319: others} for k, t in enumerate(ids)]
     return Answer(tuple(ids), positions, finish_reason)
+
+
+def test_vllm_refuses_another_tokenizer_than_the_model_names(vllm):
+    vllm.config.tokenizer_sha256 = "0" * 64
+    with pytest.raises(
+        ValueError, match="tokenizer: some/model has one with digest .*, wanted .* 000000000000;"
+    ):
+        engine("vllm:some/model", max_model_len=64)
+    vllm.config.tokenizer_sha256 = tokenizer_digest(tiny.tokenizer())
+    assert engine("vllm:some/model", max_model_len=64).context == 64
 
 
 def test_vllm_gets_our_settings_and_its_answers_become_completions(vllm):

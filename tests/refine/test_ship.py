@@ -9,6 +9,7 @@ import torch
 from nbkit.models.load import SHIPPED, load, parameters, save
 from nbkit.refine import ship
 from nbkit.run import files
+from nbkit.text.tokenizer import tokenizer_digest
 
 ACCURACY = {"overall": {"mean": 0.93, "low": 0.9, "high": 0.95, "n": 300}, "by_domain": {}}
 
@@ -36,6 +37,7 @@ def test_weights_are_halved_and_read_again_in_float32(stage, tmp_path, capsys):
     manifest = files.read_json(tmp_path / "shipped" / ship.MANIFEST)
     assert manifest["accuracy"] == ACCURACY and manifest["git"] == {"commit": "abc"}
     assert manifest["sha256"] == files.sha256(tmp_path / "shipped" / ship.WEIGHTS)
+    assert model.config.tokenizer_sha256 == tokenizer_digest(tiny.tokenizer())
 
 
 def test_a_stage_without_a_teacher_is_refused(tmp_path):

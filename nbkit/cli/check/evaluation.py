@@ -17,8 +17,10 @@ from nbkit.cli.check.records import SCORE, Derived, difference, marks, read_log,
 from nbkit.cli.results.ladder import STEPS
 from nbkit.cli.study.seed_stats import BASELINE
 from nbkit.evals.claims import ledger
+from nbkit.evals.reasoning import SHARES, format_of
 from nbkit.evals.score import Estimate
 from nbkit.evals.significance import holm, paired_p
+from nbkit.models.engine import Completion
 from nbkit.run import files
 
 STAGE = "07_eval"
@@ -41,6 +43,8 @@ def derive(stage: Stage, place: Place) -> tuple[list[Derived], list[str]]:
     notes = [note] if note else []
     # Scores of each model, then what sets two of them against each other.
     found = [_scored("results", label, right[label], about) for label in logs]
+    for label, rows in logs.items():
+        found += _ended(label, rows) if label in stored.get("format", {}) else []
     for name, rows in outside.items():
         found.append(_scored("external", name, marks([row["right"] for row in rows]), []))
     own: dict[str, Any] = {}
@@ -79,6 +83,20 @@ def headline(stored: Mapping[str, str], found: Sequence[Derived]) -> dict[str, s
 def _scored(kind: str, label: str, right_QK: np.ma.MaskedArray, about: Sequence[Mapping]) -> Derived:
     source = f"{len(right_QK)} questions x {right_QK.shape[1]} samples"
     return Derived((kind, label), scores(right_QK, about), source)
+
+
+def _ended(label: str, rows: Sequence[Mapping]) -> list[Derived]:
+    """Why the samples ended and how long they were; their texts are logged of the first samples only."""
+    answers = [
+        [
+            Completion("", stop=why, counted=count)
+            for why, count in zip(row["stops"], row["tokens"], strict=True)
+        ]
+        for row in rows
+    ]
+    parts, source = files.plain(format_of(answers)), "the logged stop reasons and lengths"
+    how = (source, (*SCORE, "evals/reasoning.py"), frozenset({"mean", "n", "median", "p90", "most"}))
+    return [Derived(("format", label, name), parts[name], *how) for name in (*SHARES[:3], "tokens")]
 
 
 def _about(stage: Stage, logs: Mapping[str, list[dict]]) -> tuple[list[dict[str, Any]], str]:

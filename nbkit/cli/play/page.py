@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from nbkit.cli.play import checkpoints, questions
 from nbkit.cli.play.checkpoints import Checkpoint
 from nbkit.models.engine import stop_tokens
+from nbkit.models.load import check_tokenizer
 from nbkit.run import files
 from nbkit.tasks.skills import Task
 
@@ -24,7 +25,7 @@ _PLACE = re.compile(r"\{\{(\w+)\}\}")
 def build(profile: str) -> Path:
     """Write outputs/<profile>/report/play.html from the published checkpoints; returns its path. Raises
     ValueError, before anything is written, where there is none, where one is of an architecture that the
-    page does not compute, and where the weights are too large for a page."""
+    page does not compute or has another model's tokenizer, and where the weights are too large for a page."""
     models = checkpoints.found(profile)
     # All that can be refused is looked at before any weight is read.
     shapes = [checkpoints.shape(model) for model in models]
@@ -73,6 +74,7 @@ def _about(model: Checkpoint, counted: Sequence[tuple[str, int]], metrics: Mappi
 def _asked(model: Checkpoint) -> dict[str, Any]:
     """What ends its answers, and the text around a question without tools."""
     tokenizer = AutoTokenizer.from_pretrained(model.folder)
+    check_tokenizer(AutoConfig.from_pretrained(model.folder), tokenizer, model.folder)
     plain = Task("", "", 1, "", "", (), "")
     prompt = questions.base_form() if model.form == "base" else questions.chat_form(tokenizer, plain)
     return {"prompt": prompt, "stops": stop_tokens(tokenizer)}

@@ -35,8 +35,9 @@ def located(run: str) -> str:
 def gathered(first: str, second: str) -> dict[str, Any]:
     """Two runs beside each other.
 
-    Keys: runs (two of run, folder, label, profile, ladder, ladder_text), facts, headlines (per stage), params
-    (per stage, what differs), ledger (rows of both). Raises ValueError for a run that is not there.
+    Keys: runs (two of run, folder, label, profile, ladder, ladder_text), titles (of the stages), facts,
+    headlines (per stage), params (per stage, what differs), ledger (rows of both). Raises
+    ValueError for a run that is not there.
     """
     places = [located(first), located(second)]
     stages = list(params.schemas())
@@ -46,6 +47,7 @@ def gathered(first: str, second: str) -> dict[str, Any]:
     about = [_about(*each) for each in zip(places, found, metrics, "AB", strict=True)]
     return {
         "runs": about,
+        "titles": {stage: found[0][stage]["title"] for stage in stages},
         "facts": _facts(*found),
         "headlines": [row for stage in stages if (row := _headlines(stage, *(r[stage] for r in found)))],
         "params": parameters.differing(*used),
@@ -118,7 +120,8 @@ def _with_interval(number: Mapping[str, Any] | None) -> str:
 
 
 def _ledger(metrics: list[dict[str, Any]], profiles: list[str]) -> list[dict[str, Any]]:
-    """The claims of both ledgers: claim, of, first and second (a shown row or None), same (verdict)."""
+    """The claims of both ledgers: claim, of, first and second (a shown row or None), same (verdict), measured
+    (in one run at least)."""
     both = []
     for found, profile in zip(metrics, profiles, strict=True):
         rows = [ledger.shown(row, profile) for row in found.get("ledger", []) if isinstance(row, Mapping)]
@@ -128,8 +131,8 @@ def _ledger(metrics: list[dict[str, Any]], profiles: list[str]) -> list[dict[str
         pair = [rows.get(key) for rows in both]
         either = pair[0] or pair[1] or {}
         verdicts = {row["verdict"] for row in pair if row}
-        same = len(verdicts) == 1 and None not in pair
-        made.append(
-            {"claim": either["claim"], "of": either["of"], "first": pair[0], "second": pair[1], "same": same}
-        )
+        row = {"claim": either["claim"], "of": either["of"], "first": pair[0], "second": pair[1]}
+        row["same"] = len(verdicts) == 1 and None not in pair
+        row["measured"] = any(side["group"] != "unmeasured" for side in pair if side)
+        made.append(row)
     return sorted(made, key=lambda row: row["of"] != "report")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from nbkit.cli.results import claims_table, ladder, measures, pretraining, training
+from nbkit.cli.results import claims_table, ladder, measures, pretraining, reinforcement, training
 from nbkit.cli.results.reference import Reference
 from nbkit.cli.results.text import table
 
@@ -28,7 +28,7 @@ SECTIONS = (
     ("Pre-training", pretraining.pretraining),
     ("SFT and refinement", training.sft),
     ("DPD", training.dpd),
-    ("Reinforcement learning", training.rl),
+    ("Reinforcement learning", reinforcement.rl),
     ("Verifiers", measures.verifiers),
     ("Evaluation", measures.evaluation),
     ("A real model", measures.real_model),

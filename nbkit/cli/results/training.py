@@ -1,4 +1,4 @@
-"""Sections of the results page about training: its time, the ladder, SFT to RL. Each returns Markdown."""
+"""Sections of the results page about training: its time, the ladder, SFT to DPD. Each returns Markdown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import mean
 from typing import Any
 
-from nbkit.cli.results import claims_table, ladder
+from nbkit.cli.results import claims_table, ladder, reinforcement
 from nbkit.cli.results.reference import Reference
 from nbkit.cli.results.text import EARLIER, clock, p_value, per_seed, percent, points, share, table
 from nbkit.evals import claims
@@ -78,7 +78,7 @@ def the_ladder(reference: Reference) -> str:
             "seed, whose held-out answers were seen, ended lower (DPD 53% and 56%); then DPD's rate, passes "
             "and number of questions were chosen with the SFT checkpoint of this very seed, on "
             "training-split questions, and RL got more steps."
-            + _kept_start(reference.read("small/06_rl.json")),
+            + reinforcement.kept_start(reference.read("small/06_rl.json")),
         ]
     )
 
@@ -202,84 +202,3 @@ def _memory(found: Mapping[str, Any]) -> str:
             table(["divergence", "k", "lost", "error of the gradient"], kept),
         ]
     )
-
-
-def rl(reference: Reference) -> str:
-    """Rewards of the three stages, judge, questions kept."""
-    found = reference.read("small/06_rl.json")
-    rows = [
-        [stage, found["kept"][stage], f"{reward['first']:.2f}", f"{reward['last']:.2f}"]
-        for stage, reward in found["rewards"].items()
-    ]
-    judge, mutants = found["judge_accuracy"], found["mutants"]
-    kept = "skill levels kept" if "moves" in found else "questions kept"
-    return "\n\n".join(
-        [
-            table(["RL stage", kept, "reward, first step", "last step"], rows),
-            *([_moves(found)] if "moves" in found else []),
-            f"After all stages against DPD: {points(found['change'])} points, "
-            f"n={found['change']['n']}, one seed. Judge on pairs it never saw: {share(judge)}, "
-            f"n={judge['n']}. Mutants killed by the test functions of that day: "
-            f"{mutants['killed']} of {mutants['total']}.",
-            _rl_seeds(reference.read("benchmarks/rl_seeds.json")),
-        ]
-    )
-
-
-def _rl_seeds(found: Mapping[str, Any]) -> str:
-    """STEM and code by the loop of today, several RL seeds from one checkpoint."""
-    rows = []
-    for stage, study in found.items():
-        ((arm, changed),) = study["over_seeds"].items()
-        seeds = [row["own"]["avg T=1"]["mean"] for name, row in study["arms"].items() if name.startswith(arm)]
-        for name, own in changed["own"].items():
-            each = ", ".join(f"{100 * value:+.1f}" for value in seeds) if name == "avg T=1" else ""
-            start = share(study["start"]["own"][name])
-            rows.append([stage, name, start, points(own), points(changed["others"][name]), each])
-    about = next(iter(found.values()))["about"]
-    n, rollouts = int(about["questions"]), int(about["rollouts"])
-    heads = [
-        "stage",
-        f"k={about['k']}",
-        "start",
-        "change, its domains",
-        "change, other domains",
-        "by RL seed",
-    ]
-    return (
-        f"STEM and code by the loop of 28 November (`benchmarks/rl/study.py --held-out`), {len(seeds)} RL "
-        f"seeds from *one* DPD checkpoint, {rollouts:,} rollouts, {n} questions of its domains and {n // 2} "
-        "of the others with held-out operands. The t-intervals are over RL seeds: they say what chance in RL "
-        "does, not what another checkpoint would do.\n\n" + table(heads, rows)
-    )
-
-
-def _unchanged(found: Mapping[str, Any]) -> list[str]:
-    """The RL stages of which no checkpoint was better than their start."""
-    stages = found.get("stages", {})
-    # "kept" is how measurements from before 28 November call the step.
-    return [name for name, stage in stages.items() if stage.get("kept_step", stage.get("kept")) == 0]
-
-
-def _kept_start(found: Mapping[str, Any]) -> str:
-    """A sentence about them, "" where there is none."""
-    names = _unchanged(found)
-    return (
-        f" Of the RL stages, {' and '.join(names)} kept {'its' if len(names) == 1 else 'their'} start: no "
-        "later look was better."
-        if names
-        else ""
-    )
-
-
-def _moves(found: Mapping[str, Any]) -> str:
-    """What each RL stage that did not keep its start changed on fresh questions, in its own domains and in
-    the others."""
-    same = {f"rl_{name}" if name != "preference" else "rl" for name in _unchanged(found)}
-    measures = list(next(iter(found["moves"].values())))
-    changed = {name: of for name, of in found["moves"].items() if name.split()[0] not in same}
-    rows = [[name, *(points(of[m]) for m in measures)] for name, of in changed.items()]
-    n = next(iter(changed.values()))[measures[0]]["n"]
-    wins = ", ".join(f"by the {who} {share(value)}" for who, value in found["wins"].items())
-    note = f"n={n} questions in the first row. Win rate against the start of the last stage: {wins}."
-    return table(["change on fresh questions, points", *measures], rows) + "\n\n" + note

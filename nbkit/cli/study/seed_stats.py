@@ -185,11 +185,14 @@ def _published(study: Study, stage: str, seed: int) -> tuple[str, str, dict[str,
 
 
 def _alike(study: Study, stage: str, manifests: Mapping[int, Mapping[str, Any]]) -> None:
-    """Refuse seeds that differ in more than their seed: their spread would not be the seed's."""
+    """Refuse seeds that differ in more than their seed: their spread would not be the seed's. A parameter
+    that there was not when a seed ran had its default."""
     mend = "run the same command, without --no-run, to make it anew"
-    first, wanted = study.seeds[0], manifests[study.seeds[0]]["params"]
+    fields = params.schemas()[stage].model_fields.items()
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in fields}
+    first, wanted = study.seeds[0], defaults | manifests[study.seeds[0]]["params"]
     for seed, manifest in manifests.items():
-        got = manifest["params"]
+        got = defaults | manifest["params"]
         if stage != study.shared and got["seed"] != seed:
             raise ValueError(f"{stage}: seed-{seed} holds a run with seed {got['seed']}; {mend}")
         for name in sorted({*wanted, *got} - {"seed"}):

@@ -14,6 +14,7 @@ from nbkit.evals.bench.table import Benchmark
 from nbkit.tasks.skills import program
 from nbkit.text.chat import END_THINK, THINK, split_thought
 from nbkit.text.tool_calls import called
+from nbkit.verify import gym
 from nbkit.verify.answers.compare import equivalent
 from nbkit.verify.answers.extract.answer import extract_answer
 from nbkit.verify.code.blocks import extract_code
@@ -45,12 +46,12 @@ def mark(bench: Benchmark, item: Item, text: str, form: str, jail=None) -> Mark:
     also = {name: [_by_pattern(item, text, **how)] for name, how in bench.also.items()}
     # A thought that was cut off has committed to nothing yet.
     if text.lstrip().startswith(THINK) and END_THINK not in text:
-        return Mark(0.0, also | _IFEVAL_NONE.get(bench.verifier, {}), "the chain of thought did not end")
+        return Mark(0.0, also | NOTHING.get(bench.verifier, {}), "the chain of thought did not end")
     try:
-        value, more = VERIFIERS[bench.verifier](item, text, form, jail)
+        value, more, *detail = VERIFIERS[bench.verifier](item, text, form, jail)
     except GraderError as error:
         return Mark(None, {}, str(error))
-    return Mark(float(value), also | more)
+    return Mark(float(value), also | more, "".join(detail))
 
 
 def _by_pattern(item: Item, text: str, regex: str, pick: int) -> float:
@@ -110,7 +111,15 @@ def _tools(item: Item, text: str, form: str, jail) -> tuple[bool, dict]:
     return calls_match(calls, item.answer["calls"], item.answer["functions"]), {}
 
 
-_IFEVAL_NONE = {"instructions": {"prompt, loose": [0.0]}}
+def _gym(item: Item, text: str, form: str, jail) -> tuple[bool, dict, str]:
+    """Right at full marks only; what the library gives for near misses stands beside it."""
+    found = gym.score(item.extra["entry"], gym.said(text, gym.is_number(item.answer)))
+    part = f"the library scores it {found.value:.3g}" if 0 < found.value < 1 else found.detail
+    return found.value >= 1.0, {"mean score": [found.value]}, part
+
+
+# The other marks of an answer that never came to its end.
+NOTHING = {"instructions": {"prompt, loose": [0.0]}, "gym": {"mean score": [0.0]}}
 
 
 def _instructions(item: Item, text: str, form: str, jail) -> tuple[bool, dict]:
@@ -121,7 +130,8 @@ def _instructions(item: Item, text: str, form: str, jail) -> tuple[bool, dict]:
     return all(follow), {name: [float(one) for one in marks] for name, marks in more.items()}
 
 
-VERIFIERS: dict[str, Callable[[Item, str, str, object], tuple[bool, dict]]] = {
+# Each gives: right or wrong, other marks, and where there is something to say, why.
+VERIFIERS: dict[str, Callable[[Item, str, str, object], tuple]] = {
     "answer": _answer,
     "letter": _answer,
     "stated": _stated,
@@ -130,4 +140,5 @@ VERIFIERS: dict[str, Callable[[Item, str, str, object], tuple[bool, dict]]] = {
     "check": _check,
     "tools": _tools,
     "instructions": _instructions,
+    "gym": _gym,
 }

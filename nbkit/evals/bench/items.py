@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nbkit.evals.bench import made
 from nbkit.evals.bench.readers import READERS, Item
 from nbkit.evals.bench.table import Benchmark
 from nbkit.run import files, progress
@@ -36,12 +37,15 @@ def load(bench: Benchmark, limit: int | None = None, data: str | None = None) ->
     one is part of a larger one.
 
     `data`: a file of your own in the same layout, in place of the mirror under NBKIT_DATA_DIR or the hub.
+    Questions of reasoning-gym are made here, 200 of them without a limit.
     Raises ValueError where no rows can be had, and for rows with a missing column, an absent answer key or
     an id that occurs twice (naming the row).
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit: got {limit}, wanted 1 question or more (leave --limit out for all)")
-    rows, source = _rows(bench, data)
+    if data and bench.reads in made.READERS:
+        raise ValueError(f"data: {bench.name} makes its questions itself; leave --data {bench.name}=... out")
+    rows, source = made.rows(bench.name, limit) if bench.reads in made.READERS else _rows(bench, data)
     found, left_out = _items(bench, rows, source["from"])
     if not found:
         raise ValueError(f"{bench.name}: {source['from']} holds no row that can be scored")
@@ -61,7 +65,7 @@ def shots(bench: Benchmark, number: int | None = None) -> list[Item]:
     where = f"{bench.name}, its worked examples"
     rows, source = _found(where, plan.mirror, plan.hub)
     rows = [row for row in rows if _kept(row, plan.keep)]
-    read = READERS[bench.reads]
+    read = (READERS | made.READERS)[bench.reads]
     # BBH has one text with all examples of a task.
     if "{prompt}" in plan.text:
         return [
@@ -142,7 +146,7 @@ def _plain(rows: Sequence[Mapping]) -> list:
 
 
 def _items(bench: Benchmark, rows: Sequence[Mapping], where: str) -> tuple[list[Item], int]:
-    read, found, seen = READERS[bench.reads], [], {}
+    read, found, seen = (READERS | made.READERS)[bench.reads], [], {}
     for number, row in enumerate(rows):
         item = _read(read, row, number, where)
         if item is None:
@@ -176,7 +180,8 @@ def _read(read: Any, row: Mapping, number: int, where: str) -> Item | None:
         # Which columns have no value says more than what Python stumbled over.
         empty = sorted(name for name, value in row.items() if value is None or value in ("", [], {}))
         hint = f"; columns without a value: {', '.join(empty)}" if empty else ""
-        raise ValueError(f"{where} row {number + 1} cannot be used: {error}{hint}") from error
+        told = f"{where} row {number + 1} cannot be used: {error}{hint}; mend the row, or leave it out"
+        raise ValueError(told) from error
 
 
 def _usable(item: Item, asked: bool) -> Item:

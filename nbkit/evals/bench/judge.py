@@ -18,7 +18,7 @@ import numpy as np
 from nbkit.evals.bench.grading import Mark
 from nbkit.evals.bench.readers import Item
 from nbkit.evals.bench.table import Benchmark
-from nbkit.models.endpoint import Endpoint, Reply
+from nbkit.models.endpoint import Endpoint, Failure, Reply
 from nbkit.text.chat import split_thought
 from nbkit.text.rows import read_rows
 
@@ -93,21 +93,35 @@ class Judge:
             )
 
     def marks(self, bench: Benchmark, answers: Sequence[tuple[Item, Sequence[str]]]) -> list[Mark]:
-        """One mark for each (question, its answers, one per turn). A judge that cannot be
-        reached gives marks without a value."""
+        """One mark for each (question, its answers, one per turn). A judge that cannot be reached gives marks
+        without a value, but where the cache holds its reply."""
         plans = [_PLANS[bench.verifier](item, texts, self.opponent) for item, texts in answers]
-        asked = [[{"role": "user", "content": text}] for plan in plans for text in plan.asked]
+        places = [(plan, place) for plan in plans for place in range(len(plan.asked))]
+        asked = [[{"role": "user", "content": plan.asked[place]}] for plan, place in places]
+
+        def usable(number: int, reply: Reply) -> bool:
+            plan, place = places[number]
+            return _value(plan, place, reply) is not None
+
+        sampling = {"temperature": 0.0, "max_tokens": self.max_tokens}
         try:
-            replies = self.endpoint.complete(
-                asked, label=f"{bench.title}: judging", temperature=0.0, max_tokens=self.max_tokens
-            )
-        except ValueError as error:  # no server, or it has no such model: what was answered is kept
-            return [Mark(None, {}, f"judge: {error}") for _ in plans]
+            # Nonsense in the cache is no verdict for good.
+            label = f"{bench.title}: judging"
+            replies = self.endpoint.complete(asked, label=label, usable=usable, **sampling)
+        except ValueError as error:  # no server, or it has no such model: what was judged before is kept
+            down = Failure("no judge", str(error))
+            replies = [reply or down for reply in self._known(asked, sampling)]
         marks, place = [], 0
         for plan in plans:
             marks.append(_mark(plan, replies[place : place + len(plan.asked)]))
             place += len(plan.asked)
         return marks
+
+    def _known(self, asked: Sequence, sampling: Mapping) -> list[Reply | None]:
+        try:
+            return self.endpoint.known(asked, **sampling)
+        except ValueError:  # the cache itself is damaged, or an answer cannot be sent
+            return [None] * len(asked)
 
     def bill(self) -> str:
         """Requests, tokens and cost so far, in one line."""
@@ -125,11 +139,16 @@ def _mark(plan: _Plan, replies: Sequence) -> Mark:
     for place, reply in enumerate(replies):
         if not isinstance(reply, Reply):
             return Mark(None, {}, f"judge: {reply.reason}: {reply.detail:.200}")
-        value = plan.read(place, split_thought(reply.text)[1] or reply.text)
+        value = _value(plan, place, reply)
         if value is None:
             return Mark(None, {}, f"judge: no verdict in its reply: {reply.text[-200:]!r}")
         values.append(value)
     return Mark(float(np.mean(values)))
+
+
+def _value(plan: _Plan, place: int, reply: Reply) -> float | None:
+    """The verdict of a reply, behind its thought where there is one; None where none can be read."""
+    return plan.read(place, split_thought(reply.text)[1] or reply.text)
 
 
 def _last(pattern: re.Pattern, text: str) -> str | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nbkit.evals.bench import items
-from nbkit.evals.bench.grading import WITH_JAIL, Mark, mark
+from nbkit.evals.bench.grading import NOTHING, WITH_JAIL, Mark, mark
 from nbkit.evals.bench.judge import Judge
 from nbkit.evals.bench.loglik import choice_scores
 from nbkit.evals.bench.prompts import Asker
@@ -60,18 +60,15 @@ def run_benchmark(
     out: str | Path = "evals",
     judge: Judge | None = None,
     anew: bool = False,
+    questions: items.Questions | None = None,
 ) -> Result:
-    """Evaluate, and write <out>/<name>.parquet, .html and, last, .json. Raises ValueError for what cannot
-    work, before the first question is asked: an unknown benchmark, questions that cannot be had or used,
-    a judge that is wanted and not given, a journal of another evaluation (with `anew` it is replaced)."""
+    """Evaluate, and write <out>/<name>.parquet, .html and, last, .json. `questions`: where `read` has read
+    them before. Raises ValueError for what cannot work, before the first question is asked: an unknown
+    benchmark, questions that cannot be had or used, a judge that is wanted and not given, a journal of
+    another evaluation (with `anew` it is replaced)."""
     options, bench = options or Options(), benchmark(name)
-    decoding = options.decoding(bench)
-    _check(target, bench, judge)
-    questions = items.load(bench, options.limit, options.data)
-    if judge:
-        judge.check(bench, questions.items)
-    form = "base" if bench.answers == "choose" else options.form or target.form
-    shots = items.shots(bench, options.shots) if form == "base" else []
+    decoding, (form, shots) = options.decoding(bench), fitting(target, name, options)
+    questions = questions or read(name, options, judge)
     asker = Asker(bench, form, shots, target.native_tools)
     settings = {
         "task": name,
@@ -85,7 +82,7 @@ def run_benchmark(
         "batch": target.batch,
     }
     out = Path(out)
-    with Journal(out / f"{name}.journal.jsonl", settings, anew) as journal:
+    with Journal(out / f"{bench.stem}.journal.jsonl", settings, anew) as journal:
         if bench.answers == "choose":
             _choose(target, asker, questions.items, journal)
         else:
@@ -99,14 +96,29 @@ def run_benchmark(
     return result
 
 
-def _check(target: Target, bench: Benchmark, judge: Judge | None) -> None:
+def read(name: str, options: Options, judge: Judge | None = None) -> items.Questions:
+    """The questions of a benchmark, checked; no model is needed for it. Raises ValueError for those that
+    cannot be had or used, and where a judge, or an answer to compare with, is wanted and not given."""
+    bench = benchmark(name)
+    if bench.answers == "judge" and judge is None:
+        raise ValueError(f"judge: {bench.name} needs one; give --judge URL --judge-model NAME")
+    questions = items.load(bench, options.limit, options.data)
+    if judge:
+        judge.check(bench, questions.items)
+    return questions
+
+
+def fitting(target: Target, name: str, options: Options) -> tuple[str, list[Item]]:
+    """The form in which the model is asked, and the worked examples. Raises ValueError where it cannot be
+    asked so, or the examples cannot be had."""
+    bench = benchmark(name)
     if bench.answers == "choose" and target.model is None:
         raise ValueError(
             f"tasks: {bench.name} compares log-likelihoods, which {target.source} does not give; name the "
             "model as a folder or a hub id, or take a benchmark with answers in text"
         )
-    if bench.answers == "judge" and judge is None:
-        raise ValueError(f"judge: {bench.name} needs one; give --judge URL --judge-model NAME")
+    form = "base" if bench.answers == "choose" else options.form or target.form
+    return form, items.shots(bench, options.shots) if form == "base" else []
 
 
 def _shown(asker: Asker, item: Item) -> str:
@@ -203,7 +215,8 @@ def _marked(
     # What never came has no mark.
     marks = {place: Mark(None, {}, one["detail"]) for place, one in told.items() if one["stop"] == "error"}
     # A question that fills the context was never answered; "no call" must not make it right.
-    marks |= {place: Mark(0.0, {}, _NO_ROOM) for place, one in told.items() if _no_room(one)}
+    none = NOTHING.get(bench.verifier, {})
+    marks |= {place: Mark(0.0, none, _NO_ROOM) for place, one in told.items() if _no_room(one)}
     left = [place for place in answers if place not in marks]
     if bench.answers == "judge":
         given = judge.marks(bench, [(asked[i], told[i, j]["texts"]) for i, j in left])

@@ -6,12 +6,14 @@ benchmark("aime24").decoding.k        # 8
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from nbkit.tasks import gym
 
 SUITES = ("chat", "base", "more")
 ANSWERS = ("generate", "choose", "judge")
@@ -88,6 +90,11 @@ class Benchmark:
     decoding: Decoding = field(default_factory=Decoding)
 
     @property
+    def stem(self) -> str:
+        """What its files are called: a colon is no character of a file's name on Windows."""
+        return self.name.replace(":", ".")
+
+    @property
     def revision(self) -> str:
         """The pinned commit or branch of the hub's set, "" without one."""
         address = (self.hub or "").partition("@")[2]
@@ -119,8 +126,13 @@ def _made(name: str, row: Mapping[str, Any]) -> Benchmark:
 
 
 def benchmark(name: str) -> Benchmark:
-    """One by name. Raises ValueError with the nearest known name."""
+    """One by name, or reasoning-gym's tasks by theirs ("reasoning_gym:gcd"). Raises ValueError with the
+    nearest known name."""
     known = benchmarks()
+    if gym.is_gym(name):
+        gym.kinds(name)
+        general = known[gym.PREFIX.removesuffix(":")]
+        return replace(general, name=name, title=f"{general.title}: {name.removeprefix(gym.PREFIX)}")
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
         raise ValueError(

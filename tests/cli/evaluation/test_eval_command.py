@@ -41,6 +41,9 @@ def test_scores_are_printed_and_written(place, capsys):
     found = files.read_json(place / "out" / "ifeval.json")
     assert found["questions"] == 4
     assert "IFEval" in said and "n=4" in said and "accuracy" in said
+    head, line = said.split("\n")[-3:-1]
+    assert head.split("  ")[-1] == "final answer"
+    assert line.split()[:3] == ["ifeval", f"{found['tokens']['all']['median']:.0f}", "3"]
     assert not (place / "out" / ".progress").exists()
 
 

@@ -17,10 +17,11 @@ from nbkit.cli.commands import main
 from nbkit.cli.play import checkpoints, page, questions
 from nbkit.models.chat_ids import token_ids
 from nbkit.models.engine import render, stop_tokens
-from nbkit.models.load import load
+from nbkit.models.load import load, save
 from nbkit.run import provenance
 from nbkit.tasks.skills import DOMAINS, Task
 from nbkit.tasks.world import base_prompt, eval_tasks, prompt_of
+from nbkit.text.tokenizer import train_tokenizer
 
 FORMS = {"FG-WSD base": "base", "cold start": "chat", "RL: + preference": "chat"}
 
@@ -156,6 +157,15 @@ def test_a_refusal_is_one_line_and_no_page(outputs, capsys, monkeypatch):
     assert main(["report", "--profile", "smoke", "--play"]) == 2
     told = capsys.readouterr().err
     assert told.startswith("nbkit: --play: the weights of 3 checkpoints take 0 MB")
+    assert not (outputs / "smoke/report/play.html").exists()
+
+
+def test_a_tokenizer_of_another_model_is_refused(outputs, capsys):
+    folder = play_outputs.publish("06_rl", ["rl"]) / "rl"
+    save(folder, tiny.model(), tiny.tokenizer())
+    train_tokenizer(["another tokenizer of another model"], 320).save_pretrained(folder)
+    assert main(["report", "--profile", "smoke", "--play"]) == 2
+    assert f"nbkit: tokenizer: {folder} has one with digest" in capsys.readouterr().err
     assert not (outputs / "smoke/report/play.html").exists()
 
 

@@ -53,6 +53,15 @@ def test_the_ledgers_meet_row_by_row(two):
     ]
     assert (rows[0]["first"]["verdict"], rows[0]["second"]["verdict"]) == ("trend", "inconclusive")
     assert rows[4]["second"] is None, "the later run does not know this claim"
+    assert [row["measured"] for row in rows] == [True, True, True, False, True]
+
+
+def test_claims_that_neither_run_measured_are_folded(two):
+    assert main(["report", "--compare", str(two / "kept run"), "tiny"]) == 0
+    text = (two / "outputs/compare/kept_run_and_tiny.html").read_text()
+    shown, folded = text.split("<summary>Measured in neither run (1)</summary>")
+    assert "a beats b" in shown and "a beats b" not in folded
+    assert "g scales" in folded and "g scales" not in shown
 
 
 def test_the_page_of_two_runs(two, capsys):

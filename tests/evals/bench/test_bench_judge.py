@@ -67,7 +67,7 @@ def test_a_judge_that_is_down_loses_no_answer(arena, model, tmp_path):
     result = run.run_benchmark(model, "arena_hard", run.Options(data=arena, k=1, **SHORT), tmp_path, down)
     found = files.read_json(tmp_path / "arena_hard.json")
     assert found["overall"] is None and found["infra"] == 3
-    assert "judge: base_url: no answer" in found["first_reason"]
+    assert "judge: no judge: base_url: no answer" in found["first_reason"]
     assert len(pq.read_table(tmp_path / "arena_hard.parquet")) == 3 and len(result.texts) == 3
 
 

@@ -48,6 +48,8 @@ def test_the_files_of_a_generative_task(model, ifeval, tmp_path):
     assert found["decoding"] == {"temperature": 0.0, "top_p": 1.0, "max_new_tokens": 4, "k": 1}
     assert sum(found["stops"].values()) == 6
     assert found["tokens"]["all"]["n"] == 6 and found["tokens"]["all"]["most"] <= 4
+    assert found["format"]["at the limit"]["mean"] == found["stops"].get("length", 0) / 6
+    assert found["format"]["tokens"] == found["tokens"]["all"]
     assert found["revision"] == benchmark("ifeval").revision
     assert "torch" in json.dumps(found["versions"])
     for kind, digest in found["files"].items():
@@ -63,6 +65,7 @@ def test_the_page_is_plain_and_escaped(model, ifeval, tmp_path):
     assert "Say 3 &lt; 5." in page and "Say 3 < 5." not in page
     assert "<script" not in page and "http://" not in page and "https://" not in page
     assert page.count("<details") == 6
+    assert "<th>ends by itself</th>" in page and "<th>final answer</th>" in page
 
 
 def test_k_answers_are_clustered_by_question(model, ifeval, tmp_path):
@@ -118,7 +121,7 @@ def test_log_likelihood_tasks(model, tmp_path):
     data = write(tmp_path / "blimp.jsonl", pairs)
     result = run.run_benchmark(model, "blimp", run.Options(data=data), tmp_path)
     found = files.read_json(tmp_path / "blimp.json")
-    assert found["metric"] == "acc" and found["decoding"] is None
+    assert found["metric"] == "acc" and found["decoding"] is None and found["format"] is None
     assert set(found["by_group"]) == {"p0", "p1"}
     picks = [np.argmax(record.scores.loglik) == 0 for record in result.records]
     assert found["overall"]["mean"] == pytest.approx(np.mean(picks))

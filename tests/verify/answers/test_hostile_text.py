@@ -32,7 +32,7 @@ from nbkit.tasks.skills import Task, final_answer, program, verify
 from nbkit.text import equations
 from nbkit.text.chat import split_thought
 from nbkit.text.tool_calls import called, parse_tool_call, parse_tool_calls, tool_call
-from nbkit.verify import extract_answer, extract_code, verdict
+from nbkit.verify import extract_answer, extract_code, gym, verdict
 
 BOUND_S = 5.0
 CALL = Task("s", "agent", 1, "train", "q", (), tool_call("f", city="Paris"), "tool")
@@ -133,6 +133,7 @@ ENTRIES = {
     "verify.verdict": lambda t: verdict(t, "5"),
     "verify.verdict, a reference": lambda t: verdict("5", t),
     "verify.verdict, words behind": lambda t: verdict(f"5 ({t})", "5"),
+    "gym.said": lambda t: gym.said(f"<answer>{t}</answer>{t}", False),
     "skills.verify, a number": lambda t: verify(NUMBER, f"Answer: {t}"),
     "preference.conversations": lambda t: preference.conversations([dict(prompt=t, chosen=t, rejected="b")]),
     "pairs": lambda t: broken_rule(pair_up("q", [Completion(t)], [Completion("b")], [1.0], [0.0], "<e>")),

@@ -7,6 +7,8 @@ import json
 from html import escape
 from typing import TYPE_CHECKING
 
+from nbkit.evals.reasoning import SHARES, format_of
+
 if TYPE_CHECKING:
     from nbkit.evals.bench.readers import Item
     from nbkit.evals.bench.results.result import Record, Result
@@ -47,11 +49,13 @@ def page(result: Result) -> str:
         _row(item, shown, record, kind)
         for (item, shown, record), kind in list(zip(rows, kinds, strict=True))[:_MOST_ROWS]
     )
-    title = escape(f"{result.bench.title}: {result.about['target'].source}")
+    target = result.about["target"]
+    title = escape(f"{result.bench.title}: {target.source}")
+    doubt = f"<p>This model {escape(target.doubt)}.</p>\n" if target.doubt else ""
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><meta name="viewport" '
         f'content="width=device-width">\n<title>{title}</title>\n<style>{_STYLE}</style>\n<h1>{title}</h1>\n'
-        f"<p><b>{escape(score)}</b>, {len(rows):,} questions</p>\n{_lengths(result)}\n"
+        f"<p><b>{escape(score)}</b>, {len(rows):,} questions</p>\n{doubt}{_lengths(result)}\n"
         f"<fieldset>{buttons}</fieldset>\n{body}\n{more}</html>\n"
     )
 
@@ -69,7 +73,17 @@ def _lengths(result: Result) -> str:
         for name, found in result.lengths().items()
     )
     heads = "".join(f"<th>{name}</th>" for name in ("tokens of answers", "answers", *names[1:]))
-    return f"<table><tr>{heads}</tr>{rows}</table>"
+    return f"<table><tr>{heads}</tr>{rows}</table>\n{_format(result)}"
+
+
+def _format(result: Result) -> str:
+    """Why the answers end and what form they have; nothing where choices are compared."""
+    if result.bench.answers == "choose":
+        return ""
+    found = format_of(result.answers)
+    heads = "".join(f"<th>{name}</th>" for name in ("share of answers", *SHARES))
+    cells = "".join(f"<td>{found[name].mean:.0%}</td>" for name in SHARES)
+    return f"<table><tr>{heads}</tr><tr><td></td>{cells}</tr></table>"
 
 
 def _row(item: Item, shown: str, record: Record, kind: str) -> str:

@@ -19,7 +19,9 @@ from nbkit.evals.bench.loglik import Scores
 from nbkit.evals.bench.readers import Item
 from nbkit.evals.bench.results import page
 from nbkit.evals.bench.table import Benchmark
+from nbkit.evals.reasoning import format_of, spread
 from nbkit.evals.score import Estimate, avg_at_k
+from nbkit.models.engine import Completion
 from nbkit.run import files, provenance
 
 
@@ -69,6 +71,11 @@ class Result:
     def texts(self) -> list[str]:
         """The first answers."""
         return [record.completions[0]["texts"][-1] for record in self.records]
+
+    @property
+    def answers(self) -> list[list[Completion]]:
+        """All answers, of conversations the last turn; `tokens` counts all turns."""
+        return [[_completion(one) for one in record.completions] for record in self.records]
 
     @cached_property
     def correct_QK(self) -> np.ma.MaskedArray:
@@ -130,7 +137,7 @@ class Result:
             "right": [tokens for tokens, value in rows if value == 1],
             "wrong": [tokens for tokens, value in rows if value == 0],
         }
-        return {name: _spread(found) for name, found in parts.items() if found}
+        return {name: spread(found) for name, found in parts.items() if found}
 
     def summary(self) -> dict[str, Any]:
         """Everything of <task>.json but the files and the settings. Raises ValueError as `overall` does."""
@@ -151,12 +158,13 @@ class Result:
             "by_group": {name: e.dict() for name, e in self.by_group().items()},
             "stops": dict(stops),
             "tokens": self.lengths(),
+            "format": format_of(self.answers) if self.bench.answers != "choose" else None,
             "cut_contexts": sum(bool(r.scores and r.scores.cut) for r in self.records),
         }
 
     def write(self, out: str | Path) -> Path:
         """The files of the evaluation; the manifest with their hashes last."""
-        out, name = Path(out), self.bench.name
+        out, name = Path(out), self.bench.stem
         self._parquet(out / f"{name}.parquet")
         files.atomic_write(out / f"{name}.html", page.page(self))
         about, target = self.about, self.about["target"]
@@ -164,6 +172,8 @@ class Result:
             "model": target.source,
             "model_name": target.name,
             "number_format": target.number_format,
+            "text_loss": target.text_loss,
+            "doubt": target.doubt,
             "form": about["form"],
             "shots": about["shots"],
             "decoding": vars(about["decoding"]) if self.bench.answers != "choose" else None,
@@ -207,12 +217,5 @@ def _metric(bench: Benchmark, k: int) -> str:
     return f"avg@{k}" if k > 1 else {"judge": "mean mark", "generate": "accuracy"}[bench.answers]
 
 
-def _spread(tokens: Sequence[int]) -> dict[str, float]:
-    low, high = np.quantile(tokens, (0.5, 0.9))
-    return {
-        "n": len(tokens),
-        "mean": float(np.mean(tokens)),
-        "median": float(low),
-        "p90": float(high),
-        "most": max(tokens),
-    }
+def _completion(said: Mapping[str, Any]) -> Completion:
+    return Completion(said["texts"][-1], stop=said["stop"], detail=said["detail"], counted=said["tokens"])
