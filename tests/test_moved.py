@@ -11,7 +11,7 @@ import torch
 
 from nbkit.filter.corpus.pipeline import filter_corpus
 from nbkit.models.load import Shape, new_model
-from nbkit.rl.grpo import grpo
+from nbkit.rl.trl.grpo import grpo
 from nbkit.run import moved
 from nbkit.sft.sft import sft
 

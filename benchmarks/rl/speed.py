@@ -26,10 +26,10 @@ from trl import GRPOConfig, GRPOTrainer
 from nbkit.models.engine import render
 from nbkit.models.load import load
 from nbkit.models.training import shared_arguments
-from nbkit.rl.grpo import FastRolloutTrainer
 from nbkit.rl.loop.train import LoopSettings, train
 from nbkit.rl.questions import Questions, world_cells
 from nbkit.rl.rewards import as_trl, verified
+from nbkit.rl.trl.grpo import FastRolloutTrainer
 from nbkit.run import files, provenance
 from nbkit.run.precision import precision
 from nbkit.tasks.world import prompt_of

@@ -238,15 +238,18 @@ class Generator:
         temperature: float,
         top_p: float,
         seed: int,
+        first: int = 0,
     ) -> list[list[Completion]]:
-        """`sample` for prompts that are tokens already. Equal prompts in a batch are read once."""
+        """`sample` for prompts that are tokens already. Equal prompts in a batch are read once. `first`: the
+        place of the first prompt, where these are a part of more: each gets the samples that it would get
+        among all of them."""
         check_sampling(n, max_new_tokens, temperature, top_p)
         if any(not row for row in ids):
             raise ValueError("prompts: got an empty prompt, wanted at least one token")
         # Prompts of like length in one batch: little padding. Each sample has a seed of its own.
         by_length = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         rows = [(i, j) for i in by_length for j in range(n)]
-        seeds = {(i, j): sample_seed(seed, i, j) for i, j in rows}
+        seeds = {(i, j): sample_seed(seed, first + i, j) for i, j in rows}
         # A prompt that fills the context gets an empty completion.
         results = {
             place: Completion("", [], "context", [] if self.logprobs else None, seeds[place])

@@ -77,6 +77,15 @@ def same_text(task: Task, text: str, jail=None) -> bool:
     return final_answer(text).split() == task.answer.split()
 
 
+def check_of(name: str) -> Callable[[Task, str, object], bool]:
+    """The check that one of CHECKS names; "agentic" with the agent that needs no language model. Raises
+    ValueError for another name."""
+    known = {"string": same_text, "exact": verify, "agentic": agentic(computing)}
+    if name not in known:
+        raise ValueError(f"verifier: got {name!r}, wanted one of {', '.join(CHECKS)}")
+    return known[name]
+
+
 def agentic(model: agent.Model) -> Callable[[Task, str, object], bool]:
     """`verify`, and where that says no to a number or formula, the judgement of `model` with its tool. It may
     overrule a no only: what the exact paths accept needs no opinion."""

@@ -5,32 +5,31 @@ kept beside the model.
     path = run_stage(run, "rl_stem", origin, stage)    # the folder of a model
     about(path)["rates"]                               # avg@16 of each question of the filter
 
-`engine`: "loop" (loop/train.py) or "trl" (grpo.py: GPUs). TRL knows neither a stream of questions nor a
-filter during training, and saves nothing on the way: it gets all questions of the stage at once (`refilter`
-and `save_every` do nothing), its policy is looked at before and after, and alarms come after it.
+`engine`: "loop" (loop/train.py) or "trl" (trl/grpo.py: GPUs, several devices). TRL knows neither a stream of
+questions nor a filter during training, and saves nothing on the way: it gets all questions of the stage at
+once (`refilter` and `save_every` do nothing), its policy is looked at before and after, and alarms come after
+it. Filter and looks stay in this process; what `on` starts on several devices is the training alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nbkit.models.engine import Generator, render
+from nbkit.models.engine import Engine, Generator
 from nbkit.models.side_by_side import workshop
-from nbkit.rl.loop.alarms import Alarms, refuse_leaks
+from nbkit.rl.loop.alarms import Alarms
 from nbkit.rl.loop.rollouts import Grade, pass_rates
 from nbkit.rl.loop.train import LoopSettings, Trained, train
 from nbkit.rl.questions import NothingInBand, Questions
-from nbkit.rl.rewards import as_trl
+from nbkit.rl.trl.plain import OnTRL, Reward
 from nbkit.rl.watch import Exam, Watch, shown
 from nbkit.run import files
 from nbkit.run.stage import Run
 from nbkit.sft.finetune import train_once
 from nbkit.tasks.skills import Task
-from nbkit.tasks.world import prompt_of
-from nbkit.text.tokenizer import stop_ids
 
 ABOUT = "stage.json"
 ENGINES = ("loop", "trl")
@@ -51,7 +50,8 @@ class Plan:
 @dataclass(frozen=True)
 class RLStage:
     """A stage: its questions, its reward, verifiable questions of all domains as its guard, and how it
-    trains. Raises ValueError for an unknown `engine`."""
+    trains. `on`: where and how TRL runs; on several devices `reward` must be `grade` as plain data. Raises
+    ValueError for an unknown `engine`, and where these do not go together."""
 
     name: str
     questions: Questions
@@ -60,10 +60,21 @@ class RLStage:
     settings: LoopSettings
     plan: Plan
     engine: str = "loop"
+    on: OnTRL = OnTRL()
+    reward: Reward | None = None
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise ValueError(f"engine: got {self.engine!r}, wanted one of {', '.join(ENGINES)}")
+        if self.engine == "loop" and self.on != OnTRL():
+            raise ValueError(
+                f"engine: 'loop' trains in this process alone, got {self.on}; take engine trl for these"
+            )
+        if not self.on.devices.inline and self.reward is None:
+            raise ValueError(
+                "reward: got a function alone, which other processes cannot make again; give it as plain "
+                "data too (nbkit.rl.trl.plain: Verified or Preferred), or take launcher inline"
+            )
 
 
 def run_stage(run: Run, name: str, source: str | Path, stage: RLStage, **key: Any) -> Path:
@@ -71,7 +82,7 @@ def run_stage(run: Run, name: str, source: str | Path, stage: RLStage, **key: An
     the parameters, or `key` change. A stage whose filter leaves nothing keeps its start and says why."""
 
     def build(model, tokenizer, out: Path) -> tuple[list[dict], float]:
-        trained, found = trained_stage(model, tokenizer, stage, folder)
+        trained, found = trained_stage(model, tokenizer, stage, folder, source)
         files.write_json(out / ABOUT, files.plain(found))
         return trained.history, trained.seconds
 
@@ -88,12 +99,28 @@ def about(path: Path) -> dict:
     return files.read_json(path / ABOUT)
 
 
-def trained_stage(model, tokenizer, stage: RLStage, folder: Path) -> tuple[Trained, dict]:
-    """Filter and train `model` in place; (what the loop says, what `about` holds)."""
-    generator, plan, settings = Generator(model, tokenizer), stage.plan, stage.settings
+def trained_stage(
+    model, tokenizer, stage: RLStage, folder: Path, source: str | Path = ""
+) -> tuple[Trained, dict]:
+    """Filter and train `model` in place; (what the loop says, what `about` holds). `source`: where it was
+    loaded from, for other processes."""
+    if not stage.on.tools:
+        return _stage(model, tokenizer, stage, (folder, source), Generator)
+    from nbkit.rl.trl import job  # noqa: PLC0415 (TRL takes seconds to import)
+
+    with job.asking(stage.on) as asked:
+        return _stage(model, tokenizer, stage, (folder, source), asked)
+
+
+def _stage(
+    model, tokenizer, stage: RLStage, places: tuple[Path, str | Path], asked: Callable[..., Engine]
+) -> tuple[Trained, dict]:
+    """`trained_stage`. `places`: of the trainer's files, and of the policy that it starts from. `asked(model,
+    tokenizer)` is the policy as it is filtered and looked at."""
+    policy, plan, settings = asked(model, tokenizer), stage.plan, stage.settings
 
     def rates_of(tasks: Sequence[Task]) -> np.ndarray:
-        return pass_rates(generator, stage.grade, tasks, plan.samples, settings.max_new_tokens, settings.seed)
+        return pass_rates(policy, stage.grade, tasks, plan.samples, settings.max_new_tokens, settings.seed)
 
     # Before the stage: what can the policy do, and what is inside the band?
     try:
@@ -112,9 +139,10 @@ def trained_stage(model, tokenizer, stage: RLStage, folder: Path) -> tuple[Train
     # The stage itself.
     options = {"watch": watch, "label": stage.name}
     if stage.engine == "trl":
-        trained = _by_trl(model, tokenizer, stage, watch, folder)
+        trained = _by_trl(model, tokenizer, stage, watch, places, asked)
     else:
-        trained = train(model, tokenizer, stage.questions, stage.grade, settings, folder=folder, **options)
+        options["folder"] = places[0]
+        trained = train(model, tokenizer, stage.questions, stage.grade, settings, **options)
     return trained, {
         "skipped": "",
         "rates": [float(rate) for rate in rates if np.isfinite(rate)],
@@ -126,23 +154,36 @@ def trained_stage(model, tokenizer, stage: RLStage, folder: Path) -> tuple[Train
     }
 
 
-def _by_trl(model, tokenizer, stage: RLStage, watch: Watch, folder: Path) -> Trained:
-    """The stage on TRL: its questions are drawn beforehand, the policy is looked at before and after."""
-    from nbkit.rl.grpo import GRPOSettings, grpo  # noqa: PLC0415 (TRL takes seconds to import)
+def _by_trl(
+    model,
+    tokenizer,
+    stage: RLStage,
+    watch: Watch,
+    places: tuple[Path, str | Path],
+    asked: Callable[..., Engine],
+) -> Trained:
+    """The stage on TRL: its questions are drawn beforehand, the policy is looked at before and after.
+    `places` and `asked` as of `_stage`."""
+    from nbkit.rl.trl import job  # noqa: PLC0415 (TRL takes seconds to import)
 
-    settings, start = stage.settings, {n: v.detach().clone() for n, v in model.state_dict().items()}
-    watched = [{"step": 0, **watch(Generator(model, tokenizer), [])}]
-    count = settings.steps * settings.prompts_per_step
-    tasks = stage.questions.draw(count)
-    rows = [{"prompt": render(tokenizer, prompt_of(t)), "index": i} for i, t in enumerate(tasks)]
-    refuse_leaks(tasks, [row["prompt"] for row in rows])
-    how = GRPOSettings(**{f.name: getattr(settings, f.name) for f in fields(GRPOSettings)})
-    reward = as_trl(stage.grade, tasks, tokenizer, stop_ids(tokenizer), settings.group)
-    history, seconds = grpo(model, tokenizer, rows, reward, how, out=folder, label=stage.name)
+    settings, (folder, source) = stage.settings, places
+    # On the host: GPUs are for what trains.
+    start = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+    watched = [{"step": 0, **watch(asked(model, tokenizer), [])}]
+    tasks = stage.questions.draw(settings.steps * settings.prompts_per_step)
+    how = job.GRPOSettings(**{f.name: getattr(settings, f.name) for f in fields(job.GRPOSettings)})
+    # In this process, or by the launcher from plain data.
+    if stage.on.devices.inline:
+        with job.options_of(stage.on) as options:
+            about_it = {"out": folder, "label": stage.name, "options": options}
+            history, seconds = job.trained(model, tokenizer, tasks, stage.grade, how, **about_it)
+    else:
+        given = job.Launch(source, stage.reward, stage.on)
+        history, seconds = job.launched(model, given, tasks, how, folder=folder, label=stage.name)
     # What the loop's alarms say to its rows, step by step.
     rows_of, alarms = [_as_ours(row, step) for step, row in enumerate(history, 1)], Alarms()
     told = [f"step {row['step']}: {words}" for row in rows_of for words in alarms(row)]
-    watched.append({"step": settings.steps, **watch(Generator(model, tokenizer), watched)})
+    watched.append({"step": settings.steps, **watch(asked(model, tokenizer), watched)})
     # The better one of the two, as the loop would keep it.
     kept_step, (first, last) = settings.steps, watched
     if not last["eligible"] or last["score"] < first["score"]:
@@ -164,6 +205,7 @@ def _as_ours(row: Mapping[str, float], step: int) -> dict[str, float]:
         "gap": "sampling/sampling_logp_difference/mean",  # with vLLM only: else the trainer samples itself
         "loss": "loss",
         "lr": "learning_rate",
+        "calls": "tools/call_frequency",  # of tools, per completion
     }
     ours = {name: row[theirs] for name, theirs in names.items() if theirs in row}
     ours = {"held": 0.0, "gap": 0.0, "entropy": 0.0, **ours, "step": step}

@@ -81,11 +81,11 @@ def judge(prediction: str, gold: str, model: Model, jail: Jail, max_turns: int =
         code, verdict = _code(said), _verdict(said)
         if code is not None:  # a verdict beside a call was given before its result
             # Its code runs in the jail, and the model sees what came out.
-            result = _run(code, jail)
+            result = run_python(code, jail)
             if result.status == "infra":
                 return _end(judgement, "infra", f"the jail failed: {result.detail}")
             ran |= result.status == "ok"
-            judgement.transcript.append(_message("user", _report(result)))
+            judgement.transcript.append(_message("user", in_words(result)))
         elif verdict == "equal" and not ran:
             # An "equal" without a check that ran is asked for once more, then refused.
             if asked_again:
@@ -143,7 +143,8 @@ def _verdict(reply: str) -> str:
     return said.pop() if len(said) == 1 and "<tool_call>" not in reply else ""
 
 
-def _run(code: str, jail: Jail) -> JailResult:
+def run_python(code: str, jail: Jail) -> JailResult:
+    """A program in the jail, with sympy where there is a math jail."""
     try:
         try:
             return jail.sibling(math=True).run(code)
@@ -153,7 +154,8 @@ def _run(code: str, jail: Jail) -> JailResult:
         return JailResult("infra", [], str(error))
 
 
-def _report(result: JailResult) -> str:
+def in_words(result: JailResult) -> str:
+    """What a model is told of its program: what was printed, or why it failed."""
     if result.status != "ok":
         return f"{result.status}: {result.detail}"[:_MAX_OUTPUT]
     output = result.values[0]

@@ -8,7 +8,7 @@ import tiny
 from nbkit.dpd.trainer import tokenized
 from nbkit.models.chat_ids import Rendered, ids_and_offsets, token_ids, token_ids_of
 from nbkit.models.engine import Generator, render, user_prompt
-from nbkit.rl.grpo import GRPOSettings, grpo
+from nbkit.rl.trl.grpo import GRPOSettings, grpo
 from nbkit.sft.sft import IGNORE, encode
 from nbkit.tasks import world
 from nbkit.text.tokenizer import CONTROL_TOKENS, SPECIAL_TOKENS, train_tokenizer

@@ -7,7 +7,7 @@ import torch
 
 from nbkit.models.engine import Generator, user_prompt
 from nbkit.rl import judge as preference
-from nbkit.rl.grpo import GRPOSettings, grpo
+from nbkit.rl.trl.grpo import GRPOSettings, grpo
 from nbkit.tasks.skills import sample
 
 

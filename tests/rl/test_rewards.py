@@ -9,8 +9,8 @@ import torch
 
 from nbkit.models.engine import Completion, Generator, user_prompt
 from nbkit.rl import rewards
-from nbkit.rl.grpo import GRPOSettings, grpo
 from nbkit.rl.judge import PairwiseJudge
+from nbkit.rl.trl.grpo import GRPOSettings, grpo
 from nbkit.tasks.skills import Task
 from nbkit.text.tool_calls import tool_call
 from nbkit.verify.code.grade import Call

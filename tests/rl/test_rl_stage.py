@@ -8,11 +8,11 @@ import pytest
 import tiny
 import torch
 
-from nbkit.rl import grpo as trl_engine
 from nbkit.rl.loop.train import LoopSettings, Trained
 from nbkit.rl.questions import Questions, world_cells
 from nbkit.rl.stage import ABOUT, Plan, RLStage, about, in_words, run_stage, trained_stage
 from nbkit.rl.suites import Suites
+from nbkit.rl.trl import grpo as trl_engine
 from nbkit.rl.watch import Exam
 from nbkit.run import files
 from nbkit.tasks.skills import sample
@@ -40,7 +40,7 @@ def policy(monkeypatch):
     """A third of the vocabulary ends a turn: an untrained model ends, too."""
     stops = list(range(0, 320, 3))
     monkeypatch.setattr("nbkit.models.engine.stop_tokens", lambda tokenizer, stop=(): stops)
-    monkeypatch.setattr("nbkit.rl.stage.stop_ids", lambda tokenizer: stops)
+    monkeypatch.setattr("nbkit.rl.trl.job.stop_ids", lambda tokenizer: stops)
     return tiny.model()
 
 
@@ -75,7 +75,7 @@ def test_trl_is_told_all_settings_and_rings_the_alarms(tmp_path, policy, monkeyp
 
 def test_trl_gets_no_prompt_with_its_answer(tmp_path, policy, monkeypatch):
     monkeypatch.setattr(
-        "nbkit.rl.stage.render", lambda tokenizer, chat: f"{chat[0]['content']} The answer is here"
+        "nbkit.rl.trl.job.render", lambda tokenizer, chat: f"{chat[0]['content']} The answer is here"
     )
     leaking = stage(engine="trl")
     real = leaking.questions.draw
@@ -118,7 +118,7 @@ def test_the_state_of_a_stage_is_gone_on_from_only_where_all_is_equal(tmp_path, 
         build(None, None, tmp_path)
         return tmp_path
 
-    def trained(model, tokenizer, stage, folder):
+    def trained(model, tokenizer, stage, folder, source):
         folders.append(folder)
         return Trained(), {"skipped": "none", "rates": []}
 

@@ -134,8 +134,10 @@ def _ask(stage: str, arguments: argparse.Namespace) -> tuple[scripts.Ask, dict[s
     common["options"] = options
     first = stage == next(iter(params.schemas()))  # reads and scores text, on the processor
     trains = gpus > 0 or (gpus < 0 and not first and report.wants_gpus(arguments.profile))
-    # A stage that cannot train on several devices gets one node and, if there are any, one GPU.
-    if "launcher" not in values:
+    # A stage that cannot train on several devices gets one node and, if there are any, one GPU; so does 06
+    # with our own loop.
+    alone = {**values, **options}.get("engine") == "loop"
+    if "launcher" not in values or alone:
         return scripts.Ask(1, int(trains and not first), **common), {}
     nodes = nodes or values["nodes"]
     processes = max(1, gpus) if gpus >= 0 else values["processes"]

@@ -50,7 +50,8 @@ def smallest(stage: Stage, work: Work, device: Device) -> str:
                 return f"smallest change: {_said(chosen)}"
     # Only a shorter sequence helps now, with all of the above; it changes what is learned.
     eased = _changed(work, harmless)
-    name = "decay_seq_len" if stage.longest else "max_length" if work.kind == "train" else "max_new_tokens"
+    packed = work.kind == "train" and not work.name.endswith("GRPO")
+    name = "decay_seq_len" if stage.longest else "max_length" if packed else "max_new_tokens"
     if name in stage.parameters or stage.longest:
         whole = stage.longest or work.seq_len
         for parts in (2, 4, 8):
@@ -85,6 +86,8 @@ def _harmless(stage: Stage, work: Work) -> Iterator[Change]:
     if stage.longest and work.row > stage.longest and "micro_batch" in stage.parameters:
         rows = stage.longest // stage.row
         yield f"-p micro_batch={rows}", lambda w: replace(w, row=stage.longest)
+    if "completions_per_pass" in stage.parameters and work.row > work.seq_len and work.spread:
+        yield "-p completions_per_pass=1", lambda w: replace(w, row=w.seq_len)
     if work.spread and (work.sharding == "ddp" or work.devices < NODE):
         text = "" if work.devices >= NODE else f"-p launcher=torchrun -p processes={NODE} "
         split = {"sharding": "fsdp2", "devices": max(NODE, work.devices)}

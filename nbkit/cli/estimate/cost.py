@@ -100,7 +100,7 @@ def _filter(work: Work, device: Device) -> Cost:
 
 
 def _generate(work: Work, device: Device) -> Cost:
-    """Decoding on one device: each step reads the weights, and the cache of every sequence under way."""
+    """Decoding, each device its part: a step reads the weights, and the cache of every sequence under way."""
     shape = work.shape
     assert shape is not None
     value = 2 if device.gpu else 4
@@ -118,8 +118,8 @@ def _generate(work: Work, device: Device) -> Cost:
     step_s = read / (device.bandwidth * DECODING)
     compute_s = sequences * 2 * shape.parameters / (device.flops * device.mfu)
     limit = "bandwidth" if step_s > compute_s else "FLOPs"
-    seconds = work.tokens / sequences * max(step_s, compute_s)
-    return Cost(work, seconds, 1, parts, limit, device.usable)
+    seconds = work.tokens / work.devices / sequences * max(step_s, compute_s)
+    return Cost(work, seconds, work.devices, parts, limit, device.usable)
 
 
 def _beside(work: Work) -> bool:

@@ -109,7 +109,7 @@ def _configs(profile: str, options: Options, schemas: Mapping) -> dict[str, Any]
     planned = {stage: given[stage] for stage in schemas}
     configs = {}
     for stage, values in planned.items():
-        if options.gpus and "processes" in values and stage in chosen:
+        if options.gpus and "processes" in values and stage in chosen and values.get("engine") != "loop":
             node = 8 if options.gpus % 8 == 0 else 1
             launcher = "inline" if options.gpus == 1 else "srun"
             values = values | {"processes": node, "nodes": options.gpus // node, "launcher": launcher}

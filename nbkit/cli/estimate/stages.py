@@ -9,6 +9,7 @@ Counts that depend on data not yet there (tokens of a conversation, pairs kept) 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from nbkit.cli.estimate.shapes import Shape, shape_of
@@ -203,11 +204,13 @@ def _reinforce(configs: Configs, models: Mapping) -> list[Work]:
     for name in ("stem", "code", "preference"):
         steps = getattr(cfg, f"{name}_steps")
         each = cfg.prompts_per_step * cfg.group
-        work.append(_asked(f"{name}: rollouts", policy, steps * each, cfg))
+        devices = cfg.processes * cfg.nodes  # they sample too
+        work.append(replace(_asked(f"{name}: rollouts", policy, steps * each, cfg), devices=devices))
         trained = answers(steps * each, cfg.max_new_tokens)
-        row = each * cfg.max_new_tokens
+        row = (cfg.completions_per_pass or each // devices) * cfg.max_new_tokens
         grpo = (f"{name}: GRPO", "train", policy, trained, cfg.max_new_tokens, row, steps)
-        work.append(Work(*grpo, checkpointing=_recomputed(cfg.max_new_tokens), chunked=True))
+        about = {"devices": devices, "sharding": cfg.sharding, "spread": cfg.engine == "trl"}
+        work.append(Work(*grpo, checkpointing=_recomputed(cfg.max_new_tokens), chunked=True, **about))
     work.append(_sft("judge", policy, cfg, 2 * cfg.judge_pairs, cfg.judge_epochs))
     work.append(_asked("questions", policy, 4 * cfg.eval_questions, cfg))
     return work

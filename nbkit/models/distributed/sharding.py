@@ -89,10 +89,11 @@ def check_trainer(trainer: Any, sharding: str) -> None:
         )
 
 
-def split_batch(batch: int, what: str = "rows") -> int:
-    """Rows of a step that each process takes. Raises ValueError for a batch that does not split."""
+def split_batch(batch: int, what: str = "rows", key: str = "batch") -> int:
+    """Rows of a step that each process takes. Raises ValueError for a batch that does not split; `key` is the
+    parameter that says how many there are."""
     if batch % (world := world_size()):
-        raise ValueError(f"batch: {batch} {what} do not split over {world} processes; take a multiple")
+        raise ValueError(f"{key}: {batch} {what} do not split over {world} processes; take a multiple")
     return batch // world
 
 

@@ -5,7 +5,7 @@ report is silent.
 """
 
 from nbkit.run.schemas.base import par
-from nbkit.run.schemas.training import Distributed, Training
+from nbkit.run.schemas.training import Distributed
 
 
 def _shares(name: str, shares: list[float], wanted: int) -> None:
@@ -188,7 +188,8 @@ class Distil(Distributed):
         return () if alone else ("04_sft_overall",)
 
 
-class Reinforce(Training):
+class Reinforce(Distributed):
+    splits = ("prompts_per_step", "questions")
     start: str = par(
         "dpd",
         "where RL starts: dpd or sft_continued (05), or sft (04)",
@@ -199,6 +200,18 @@ class Reinforce(Training):
         "who trains: loop (ours, fast for small models on a CPU) or trl (GRPOTrainer: GPUs, vLLM, processes)",
         choices=["loop", "trl"],
     )
+    vllm: str = par(
+        "none",
+        "who samples on GPUs with engine trl: transformers (none), vLLM beside the training, or its server",
+        choices=["none", "colocate", "server"],
+        role="fixed",
+    )
+    vllm_server: str = par("", "address of that server (`vllm serve`), such as http://localhost:8000")
+    completions_per_pass: int = par(0, "of an update with engine trl, on each device; 0: all at once", lo=0)
+    policy_tools: list[str] = par(
+        [], "what the policy may call while it answers, with engine trl; empty: nothing", choices=["python"]
+    )
+    tool_turns: int = par(3, "turns of an answer in which it may call them, at most", lo=1)
     task_sets: list[str] = par(["embedded"], "'embedded' and real sets of the registry")
     preference_sets: list[str] = par([], "real preference pairs of the registry to add")
     verifier: str = par(
@@ -259,6 +272,18 @@ class Reinforce(Training):
     eval_questions: int = par(300, "held-out questions", lo=4)
 
     def check(self) -> None:
+        super().check()
+        for key, unset in (("launcher", "inline"), ("vllm", "none"), ("policy_tools", [])):
+            if self.engine == "loop" and (given := getattr(self, key)) != unset:
+                raise ValueError(
+                    f"{key}: got {given!r}, but engine=loop is our own loop in one process; take engine=trl, "
+                    f"or {key}={unset}"
+                )
+        if (self.vllm == "server") != bool(self.vllm_server):
+            raise ValueError(
+                f"vllm_server: got {self.vllm_server!r} with vllm={self.vllm!r}, wanted an address such as "
+                "http://localhost:8000 for vllm=server, and none otherwise"
+            )
         if self.pass_low >= self.pass_high:
             raise ValueError(f"pass_low: got {self.pass_low}, wanted less than pass_high={self.pass_high}")
         if (self.problem_writer == "template") != (self.problem_writer_model == ""):

@@ -1,5 +1,7 @@
 """What the stages share that train a model. Used by pretraining.py and posttraining.py."""
 
+from typing import ClassVar
+
 from nbkit.run.schemas.base import Computing, par
 
 
@@ -15,8 +17,10 @@ class Training(Computing):
 
 
 class Distributed(Training):
-    """What every stage has whose training can run on several devices."""
+    """What every stage has whose training can run on several devices. `splits`: the parameter whose rows the
+    processes share, and what such a row is."""
 
+    splits: ClassVar[tuple[str, str]] = ("batch", "rows")
     launcher: str = par(
         "inline", "how training is started", choices=["inline", "torchrun", "srun"], role="fixed"
     )
@@ -42,10 +46,11 @@ class Distributed(Training):
             raise ValueError("sharding: 'fsdp2' splits weights over processes; use launcher torchrun or srun")
         # A step is the rows of every process, in passes of `micro_batch` rows where the stage has it.
         micro = getattr(self, "micro_batch", 0) or 1
-        if self.batch % (multiple := self.processes * self.nodes * micro):
+        key, what = self.splits
+        if (given := getattr(self, key)) % (multiple := self.processes * self.nodes * micro):
             passes = f" in passes of micro_batch={micro} rows" if micro > 1 else ""
             raise ValueError(
-                f"batch: got {self.batch} rows a step for {self.processes} x {self.nodes} processes{passes}, "
+                f"{key}: got {given} {what} a step for {self.processes} x {self.nodes} processes{passes}, "
                 f"wanted a multiple of {multiple}"
                 + ("; or lower micro_batch (0: all at once)" if passes else "")
             )

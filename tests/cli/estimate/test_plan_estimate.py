@@ -98,8 +98,16 @@ def test_the_smallest_change_that_fits_is_named(changed, advice):
 def test_what_no_parameter_helps_is_said(capsys):
     assert main(["plan", "--profile", "full", "--only", "06"]) == 2
     said = capsys.readouterr()
-    assert "stem: GRPO, code: GRPO, preference: GRPO" in said.err and "no parameter of this stage" in said.err
+    assert "06_rl: judge: " in said.err and "no parameter of this stage" in said.err
     assert "DOES NOT FIT" in said.out
+
+
+def test_grpo_whose_step_is_too_large_is_told_to_take_passes(capsys):
+    given = ["-p", "completions_per_pass=0", "-p", "launcher=inline", "-p", "processes=1", "-p", "nodes=1"]
+    assert main(["plan", "--profile", "full", "--only", "06", *given, "-p", "sharding=ddp"]) == 2
+    said = capsys.readouterr().err
+    wanted = "-p completions_per_pass=1 -p launcher=torchrun -p processes=8 -p sharding=fsdp2"
+    assert "stem: GRPO, code: GRPO, preference: GRPO: 15.4 TiB of 68.5 GiB on h100" in said and wanted in said
 
 
 def test_a_profile_that_fits_ends_well(capsys):
