@@ -183,8 +183,8 @@ def _answer(completion: Completion, form: str) -> str | None:
 
 
 def _whole(completion: Completion, form: str) -> Completion:
-    """The answer without the questions that a base model writes after it: there it has ended."""
-    if form == "chat":
-        return completion
-    text = _answer(completion, form)
-    return replace(completion, text=text, stop="stop" if text != completion.text else completion.stop)
+    """The answer without the questions that a base model writes after it: there it has ended. Its tokens are
+    counted, not kept: at 64K each they would fill the memory."""
+    text = completion.text if form == "chat" else _answer(completion, form)
+    stop = "stop" if text != completion.text else completion.stop
+    return replace(completion, text=text, stop=stop, ids=[], logprobs=None, counted=completion.tokens)

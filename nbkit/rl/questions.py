@@ -74,16 +74,22 @@ def set_cells(tasks: Sequence[Task]) -> list[Cell]:
 
 
 def real_cells(
-    names: Sequence[str], weights: Mapping[str, float], pool: int, seed: int, prepare: Prepare
+    names: Sequence[str],
+    weights: Mapping[str, float],
+    pool: int,
+    seed: int,
+    prepare: Prepare,
+    avoid: Collection[str] = (),
 ) -> list[Cell]:
     """Cells of sets that are not the world's, in the domains of `weights`: of reasoning-gym one per task,
-    whose questions never end; of the others one per question, of `pool` that are drawn by `seed`. Raises
-    ValueError as `training_tasks` does where there is none."""
+    whose questions never end and are none of `avoid` (texts of `instruction`); of the others one per
+    question, of `pool` that are drawn by `seed`: they have no more. Raises ValueError as `training_tasks`
+    does where there is none."""
 
     def cell(kind: gym.Kind) -> Cell:
         def make(rng: random.Random) -> Task | None:
             task = gym.draw(kind, rng)
-            return task and prepare(task)
+            return prepare(task) if task and instruction(task) not in avoid else None
 
         return Cell(str(kind), gym.domain(kind), make)
 

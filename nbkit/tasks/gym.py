@@ -174,14 +174,14 @@ def gym_tasks(
 
 
 def _stream(kind: Kind, split: str, seed: int) -> Iterator[Task]:
-    """Different questions of one side, until `_PATIENCE` chunks bring nothing new."""
+    """Different questions of one side, until `_PATIENCE` chunks bring no task."""
     seen: set[str] = set()
     idle = chunk = 0
     # The library adds the index to the seed, so seeds that follow each other would share questions.
     key = f"{kind}/test" if split == "test" else f"{kind}/{split}/{seed}"
     while idle < _PATIENCE:
         number = int.from_bytes(hashlib.sha256(f"{key}/{chunk}".encode()).digest()[:4], "big") >> 1
-        made, before = dataset(kind.name, kind.level, number, _CHUNK), len(seen)
+        made, idle = dataset(kind.name, kind.level, number, _CHUNK), idle + 1
         for place in range(_CHUNK):
             with contextlib.redirect_stdout(io.StringIO()):  # some generators print
                 entry = made[place]
@@ -189,8 +189,9 @@ def _stream(kind: Kind, split: str, seed: int) -> Iterator[Task]:
             if text not in seen and held_out(_text_key(text)) == (split == "test"):
                 seen.add(text)
                 if task := _task(kind, split, made, entry):
+                    idle = 0
                     yield task
-        idle, chunk = (idle + 1 if len(seen) == before else 0), chunk + 1
+        chunk += 1
 
 
 def draw(kind: Kind, rng: random.Random) -> Task | None:

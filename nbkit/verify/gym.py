@@ -10,6 +10,7 @@ give no number from 0 to 1, run on or crash is worth 0, and `detail` says which.
 """
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -49,10 +50,14 @@ def installed() -> bool:
 
 
 def require() -> None:
-    """Raises ValueError, with the command that installs it, where the library is missing."""
-    if not installed():
+    """Raises ValueError, with the command that installs it, where the library is missing or another version:
+    which of its tasks are safe to grade was looked up in this one."""
+    name, wanted = PACKAGE.split("==")
+    found = importlib.metadata.version(name) if installed() else ""
+    if found != wanted:
+        state = f"version {found} of {name} is installed" if found else f"the package {name} is not installed"
         raise ValueError(
-            f"reasoning_gym: the package reasoning-gym is not installed (the extra `gym`); run "
+            f"reasoning_gym: {state}, wanted {wanted} (the extra `gym`); run "
             f"`{sys.executable} -m pip install {PACKAGE}`, which builds one of its packages with a C compiler"
         )
 

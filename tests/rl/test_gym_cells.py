@@ -57,3 +57,11 @@ def test_it_stands_beside_other_sets():
 def test_a_question_without_use_is_left_out():
     (cell,) = real_cells(["reasoning_gym:gcd"], {"math": 1.0}, 6, 3, lambda task: None)
     assert cell.make(random.Random(5)) is None
+
+
+@needs_library
+def test_what_was_taught_is_not_asked():
+    (cell,) = real_cells(["reasoning_gym:gcd"], {"math": 1.0}, 6, 3, same)
+    first = cell.make(random.Random(5))
+    (other,) = real_cells(["reasoning_gym:gcd"], {"math": 1.0}, 6, 3, same, {instruction(first)})
+    assert other.make(random.Random(5)) is None and other.make(random.Random(6)) is not None

@@ -117,7 +117,7 @@ def test_a_process_that_someone_ended_says_nothing_about_the_answer(grader, monk
 def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "reasoning_gym", None)
     monkeypatch.setattr(gym, "installed", lambda: False)
-    with pytest.raises(ValueError, match=r"reasoning-gym is not installed \(the extra `gym`\).*pip install"):
+    with pytest.raises(ValueError, match=r"not installed, wanted 0.1.25 \(the extra `gym`\).*pip install"):
         gym.Grader().score("{}", "7")
 
 

@@ -136,7 +136,7 @@ def _ask(stage: str, arguments: argparse.Namespace) -> tuple[scripts.Ask, dict[s
     trains = gpus > 0 or (gpus < 0 and not first and report.wants_gpus(arguments.profile))
     # A stage that cannot train on several devices gets one node and, if there are any, one GPU; so does 06
     # with our own loop.
-    alone = {**values, **options}.get("engine") == "loop"
+    alone = (values | planning.overrides(arguments.overrides)).get("engine") == "loop"
     if "launcher" not in values or alone:
         return scripts.Ask(1, int(trains and not first), **common), {}
     nodes = nodes or values["nodes"]

@@ -150,4 +150,4 @@ def plain_text_loss(model, tokenizer) -> float:
         ids_T = torch.tensor(tokenizer.encode(text)[:limit], device=next(model.parameters()).device)
         logits_TV = model(input_ids=ids_T[None]).logits[0, :-1].float()
         shares.append(float(torch.nn.functional.cross_entropy(logits_TV, ids_T[1:])) / uniform)
-    return min(shares)
+    return min(shares) if all(map(math.isfinite, shares)) else math.nan

@@ -1,4 +1,4 @@
-"""Start a training module here, on the devices of this node, or on the nodes of a Slurm job. Used by 02-05.
+"""Start a training module here, on the devices of this node, or on the nodes of a Slurm job. Used by 02-06.
 
     result = run("nbkit.pretrain.job", {...}, folder, launcher="torchrun", processes=2)
 
@@ -209,6 +209,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from torch.distributed.elastic.multiprocessing.errors import record  # noqa: PLC0415 (only the ranks of torchrun need it)
 
     module, path = sys.argv[1:] if argv is None else argv
+    # "cuda" means this rank's own device, for every model that it loads.
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     # This rank ends when stdin does, the pipe from the process that started all ranks.
     threading.Thread(target=_leave_with_stdin, daemon=True).start()
     record(importlib.import_module(module).main)([path])  # its traceback gets into torchrun's report

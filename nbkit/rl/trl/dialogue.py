@@ -97,11 +97,21 @@ def parsing(tokenizer, tools: bool) -> Iterator[None]:
             f"{TURN['start_anchor']!r}, and its tokenizer has no response_template that says how a call is "
             "read; set one (transformers' documentation of response parsing), or take policy_tools=[]"
         )
-    tokenizer.response_template = TURN
+    tokenizer.response_template, read = TURN, tokenizer.parse_response
+
+    def safely(*arguments, **options):
+        """TRL takes a turn that cannot be read for text; brackets nested by the thousand are such a one."""
+        try:
+            return read(*arguments, **options)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+
+    tokenizer.parse_response = safely
     try:
         yield
     finally:
         tokenizer.response_template = None
+        del tokenizer.parse_response  # the instance's; the class has its own
 
 
 def prompt_ids(

@@ -4,13 +4,14 @@ import re
 import signal
 import subprocess
 import time
+from argparse import Namespace
 
 import fake_slurm
 import psutil
 import pytest
 
 from nbkit.cli import main
-from nbkit.cli.cluster import queue, scripts
+from nbkit.cli.cluster import queue, scripts, submit
 from nbkit.run import files
 
 
@@ -234,3 +235,11 @@ def test_shards_that_the_filter_has_not_written_are_refused(outputs, slurm, monk
         (tmp_path / "data" / name).mkdir(parents=True)
     assert main(asked) == 0
     assert "token_shards" not in capsys.readouterr().err
+
+
+def test_the_engine_of_06_is_what_p_says():
+    given = dict(profile="small", nodes=2, gpus_per_node=8, cpus_per_node=0, option=[], partition="", time="")
+    ask, own = submit._ask("06_rl", Namespace(**given, overrides=["engine=trl"]))
+    assert ask.nodes == 2 and own["launcher"] == "srun"
+    ask, own = submit._ask("06_rl", Namespace(**given, overrides=[]))
+    assert ask.nodes == 1 and own == {}

@@ -86,7 +86,7 @@ def test_after_a_kill_a_model_answers_only_what_is_missing(place, task, monkeypa
     )
     child = subprocess.Popen([sys.executable, "-c", slow], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 180
-    while len(lines()) < 6 and time.monotonic() < deadline:
+    while len(lines()) < 6 and time.monotonic() < deadline and child.poll() is None:
         time.sleep(0.02)
     child.kill()
     child.wait()

@@ -213,3 +213,13 @@ def test_what_cannot_be_is_refused(policy, jails, tmp_path):
         dialogue.parsing(tokenizer, True),
     ):
         pass
+
+
+def test_brackets_nested_by_the_thousand_are_text():
+    """The library's reader recurses into them; TRL takes a ValueError for "no call", nothing else."""
+    tokenizer = with_markers(tiny.tokenizer())
+    ids = tokenizer("<tool_call>" + "[" * 5000, add_special_tokens=False)["input_ids"]
+    with dialogue.parsing(tokenizer, True):
+        read = dialogue.parse_response(tokenizer, ids, prefix=[], tools=None)
+    assert not read.get("tool_calls")
+    assert "parse_response" not in vars(tokenizer)
