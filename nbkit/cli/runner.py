@@ -23,7 +23,19 @@ from nbkit.cli import calibrate, live
 from nbkit.cli.live import Line, News, Outcome, Pace, clock, gib
 from nbkit.run import files, progress, provenance
 
-__all__ = ["Line", "Outcome", "Pace", "clock", "expected", "gib", "lock", "outlook", "run_stage", "stop"]
+__all__ = [
+    "Line",
+    "Outcome",
+    "Pace",
+    "clock",
+    "expected",
+    "gib",
+    "lock",
+    "outlook",
+    "run_stage",
+    "stop",
+    "took",
+]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -56,6 +68,14 @@ def expected(
         return None, "as this machine's speed is not known"
     factor = calibrate.slowdown(stage, rates, there)
     return seconds * factor, calibrate.origin(factor)
+
+
+def took(profile: str, stage: str) -> float | None:
+    """Seconds of the stage's last run, None where none ended."""
+    for name in ("resources.json", "manifest.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return float(files.read_json(provenance.run_dir(profile, stage) / name)["wall_s"])
+    return None
 
 
 def outlook(profile: str, stages: Sequence[str], pace: Pace, stream: TextIO = sys.stdout) -> str:

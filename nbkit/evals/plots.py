@@ -155,12 +155,12 @@ def grouped_bars(groups: Mapping[str, Mapping[str, Estimate]], ylabel: str):
     return fig
 
 
-def pass_rates(rates: Mapping[str, Sequence[float]], low: float, high: float):
+def pass_rates(rates: Mapping[str, Sequence[float]], low: float, high: float, k: int = 16):
     """Histogram of avg@k per question with the band of questions that RL keeps."""
     fig, axis = plt.subplots(figsize=(8, 3.4))
-    # avg@16 has 17 values: one bin around each.
-    edges = np.linspace(-1 / 32, 1 + 1 / 32, 18)
-    axis.axvspan(low, high, color=COLOURS[2], alpha=0.12, label=f"kept: {low:.0%} < avg@16 < {high:.0%}")
+    # avg@k has k + 1 values: one bin around each.
+    edges = np.linspace(-0.5 / k, 1 + 0.5 / k, k + 2)
+    axis.axvspan(low, high, color=COLOURS[2], alpha=0.12, label=f"kept: {low:.0%} < avg@{k} < {high:.0%}")
     for i, (name, values) in enumerate(rates.items()):
         axis.hist(
             values,
@@ -171,7 +171,7 @@ def pass_rates(rates: Mapping[str, Sequence[float]], low: float, high: float):
             color=COLOURS[i % 8],
             label=f"{name} ({len(values)})",
         )
-    axis.set(xlabel="avg@16 of a question under the current policy", ylabel="questions")
+    axis.set(xlabel=f"avg@{k} of a question under the current policy", ylabel="questions")
     axis.legend(fontsize=9)
     return fig
 
