@@ -26,11 +26,12 @@ _ARMS = {
 def times(reference: Reference) -> str:
     """Minutes and seconds per notebook."""
     usual, slow = reference.read("timings.json"), reference.read("timings_fp32.json")
+    machines = {s.file: s.machine for s in reference.sources()}
     places = {s.file: f"{s.machine} ({s.commit})" for s in reference.sources()}
     rows = [
         ("`small`", usual["small"], places["timings.json"]),
         ("`small`, AVX2 alone", slow["small"], places["timings_fp32.json"]),
-        ("`smoke`", usual["smoke"], places["timings.json"]),
+        ("`smoke`", usual["smoke"], machines["timings.json"]),
     ]
     heads = ["run", *(stage[:2] for stage in usual["small"]), "all, minutes", "machine"]
     cells = [[name, *map(clock, t.values()), f"{sum(t.values()) / 60:.0f}", place] for name, t, place in rows]
