@@ -203,7 +203,8 @@ def _status(arguments: argparse.Namespace) -> int:
         state, reason = provenance.status_of(stage, arguments.profile)
         # What the queue says of its job, after what is there.
         reason = "; ".join(filter(None, [reason, f"Slurm: {queued[stage]}" if stage in queued else ""]))
-        seconds = runner.took(arguments.profile, stage)
+        manifest = provenance.load_manifest(arguments.profile, stage)[2]
+        seconds, _ = runner.measured(arguments.profile, stage, manifest)
         took = runner.clock(seconds) if seconds is not None and state != "missing" else "-"
         print(f"{stage:<20} {state:<9} {took:>8}  {reason}".rstrip())
     return 0

@@ -34,7 +34,6 @@ __all__ = [
     "outlook",
     "run_stage",
     "stop",
-    "took",
 ]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -70,12 +69,15 @@ def expected(
     return seconds * factor, calibrate.origin(factor)
 
 
-def took(profile: str, stage: str) -> float | None:
-    """Seconds of the stage's last run, None where none ended."""
-    for name in ("resources.json", "manifest.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            return float(files.read_json(provenance.run_dir(profile, stage) / name)["wall_s"])
-    return None
+def measured(profile: str, stage: str, manifest: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """(seconds, peak bytes of all processes) of a stage's last run, with the start of the kernel; of the
+    notebook alone where the command line did not run it; (None, None) without a manifest."""
+    if not manifest:
+        return None, None
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        found = files.read_json(provenance.run_dir(profile, stage) / "resources.json")
+        return float(found["wall_s"]), float(found["peak_bytes"])
+    return manifest.get("wall_s"), manifest["peak_rss_mb"] * 1e6
 
 
 def outlook(profile: str, stages: Sequence[str], pace: Pace, stream: TextIO = sys.stdout) -> str:

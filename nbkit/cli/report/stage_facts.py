@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ def facts(run: str, stage: str, status: tuple[str, str] | None = None) -> dict[s
         error = runner.error_of(source)[-4:]
     cells = notebook.cells_of(source)
     title, idea = notebook.title_and_idea(cells or _unrun(stage), stage)
-    seconds, peak = _measured(run, stage, manifest)
+    seconds, peak = runner.measured(run, stage, manifest)
     return {
         "stage": stage,
         "title": title,
@@ -93,17 +92,6 @@ def metrics(run: str, stage: str) -> dict[str, Any]:
 
 def _data(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-
-
-def _measured(run: str, stage: str, manifest: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """(seconds, peak bytes of all processes) as the command line measured them, with the start of the kernel:
-    `nbkit status` shows the same. Of the notebook alone where the command line did not run it."""
-    if not manifest:
-        return None, None
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        found = files.read_json(provenance.run_dir(run, stage) / "resources.json")
-        return float(found["wall_s"]), float(found["peak_bytes"])
-    return manifest.get("wall_s"), manifest["peak_rss_mb"] * 1e6
 
 
 def _unrun(stage: str) -> list[dict[str, Any]]:

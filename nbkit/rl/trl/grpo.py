@@ -231,8 +231,8 @@ def grpo(
     options: TRLOptions | None = None,
 ) -> tuple[list[dict], float]:
     """Train `model` in place on rows {"prompt": text, ...columns}; with tools a prompt is a list of messages.
-    `reward(prompts, completions,
-    **columns) -> list[float | None]`, None where the grader failed: such a completion counts in no mean.
+    `reward(prompts, completions, **columns) -> list[float | None]`, None where the grader failed: such a
+    completion counts in no mean.
     Returns (history, seconds); "graded" in the history is the share of completions with a reward. Where that
     is 0 the step was masked: no weight moved, and its "reward" of 0 says nothing. Under a launcher every
     process takes its part of the prompts of a step. Raises ValueError without rows, and for prompts that do
