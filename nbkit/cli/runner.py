@@ -31,6 +31,7 @@ __all__ = [
     "expected",
     "gib",
     "lock",
+    "measured",
     "outlook",
     "run_stage",
     "stop",
