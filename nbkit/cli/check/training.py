@@ -101,8 +101,9 @@ def dpd(stage: Stage, _: Place) -> Found:
     found = [Derived(("results", name), scores(own, about), source) for name, own in right.items()]
     # The differences in the order of the notebook; those whose arms were not trained are not there.
     everything = range(len(rows))
+    known = set(right) - _static(stored)
     for name, (after, before) in DIFFERENCES.items():
-        if {after, before} <= set(right):
+        if {after, before} <= known:
             found.append(Derived((name,), difference(right[after], right[before], everything), source))
     found += [
         Derived(("by_teacher", word), value, source) for word, value in _by_teacher(right, stored).items()
@@ -116,6 +117,12 @@ def dpd(stage: Stage, _: Place) -> Found:
         found.append(Derived(("against_sft_by", kind), by, source))
     found += [_ends(stage, name, terms) for name, terms in stored["ends"].items()]
     return found, [f"by_domain, against_sft_by: {why}"] if why else []
+
+
+def _static(stored: Mapping) -> set[str]:
+    """The on-policy arms in which no negative was ever fresh: the static arm again, not compared by 05."""
+    notes = stored.get("fresh", {})
+    return {name for name, passes in notes.items() if not any(row["fresh"] for row in passes)}
 
 
 DIFFERENCES = {

@@ -61,11 +61,14 @@ def test_05_arms_differences_and_loss_terms(tmp_path, monkeypatch):
 
     monkeypatch.setattr("nbkit.tasks.sets.evaluation_tasks", nothing)
     right = {"sft": [0, 0, 1, 0], "sft_continued": [0, 1, 1, 0], "dpd": [1, 1, 1, 0], "w_neg=1": [1, 0, 1, 1]}
-    right |= {"teacher": [1, 1, None, 0]}
+    right |= {"teacher": [1, 1, None, 0], "on_policy": [1, 1, 1, 0], "kl_both": [1, 0, 1, 0]}
+    right |= {"kl_on_policy": [1, 1, 1, 1]}
     rows = [{"question": f"q{i}"} | {n: m[i] and bool(m[i]) for n, m in right.items()} for i in range(4)]
     steps = [{"dpd/dpo": 0.1 * i, "dpd/margin": float(i)} for i in range(10)]
     metrics = {"results": dict.fromkeys(right), "ends": {"dpd": {"dpo": 0.7, "margin": 7.0}}}
     metrics["by_teacher"] = {"teacher right": {"dpd": {}}, "teacher wrong": {"dpd": {}}}
+    passes = {"on_policy": [{"pass": 1, "fresh": 0}], "kl_on_policy": [{"pass": 1, "fresh": 3}]}
+    metrics["fresh"] = passes
     values = {"task_sets": ["embedded"], "eval_questions": 4, "w_neg": 0.5, "beta": 0.1}
     folder = publish(tmp_path, "05_dpd", metrics, {"answers": rows, "loss_dpd": steps}, params=values)
     found = derived(folder)
@@ -73,6 +76,8 @@ def test_05_arms_differences_and_loss_terms(tmp_path, monkeypatch):
     assert found["results", "teacher"] == found["results", "teacher"] | {"infra": 1}
     assert found["change",]["mean"] == 0.5 and found["against_sft",]["mean"] == 0.25
     assert ("against_dpo",) not in found, "that arm was not trained"
+    assert ("on_policy",) not in found, "no negative of that arm was fresh"
+    assert found["kl_on_policy",]["mean"] == 0.5
     assert found["by_teacher", "teacher right"]["dpd"]["mean"] == 0.5  # questions 0 and 1: +1, 0
     assert found["by_teacher", "teacher wrong"]["dpd"]["n"] == 1
     assert found["sensitivity", "w_neg", "1"]["mean"] == 0.25
