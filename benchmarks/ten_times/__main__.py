@@ -13,11 +13,11 @@ pools     the same, but the text of the filter's pools
 compute   as plain, with its pre-training and its SFT cut to the training compute of the student, teacher's
           work for it included
 
-`--tune` tries every rate of pre-training (loss on solutions), then every rate and number of passes of the
-SFT (accuracy), on questions of the training split, for each baseline of the first run; the other runs take
-what was chosen there. Without it: 02's and 03's own rates for the baseline. Measured: avg@3 on held-out
-questions with unseen operands, as in 07. Everything finished is kept, models in --work and numbers in --out:
-the same command goes on after a kill.
+`--tune` tries every rate of pre-training (`--rates`; loss on solutions), then every rate and number of passes
+of the SFT (`--sft-rates`, `--passes`; accuracy), on questions of the training split, for each baseline of the
+first run; the other runs take what was chosen there. Without it: 02's and 03's own rates for the baseline.
+Measured: avg@3 on held-out questions with unseen operands, as in 07. Everything finished is kept, models in
+--work and numbers in --out: the same command goes on after a kill.
 """
 
 import argparse
@@ -44,7 +44,7 @@ from nbkit.tasks.skills import sample
 from nbkit.verify.jail.jail import Jail
 
 BASELINES = ("plain", "pools", "compute")
-RATES, SFT_RATES, PASSES = (3e-4, 6e-4, 1.2e-3, 2.4e-3), (2.5e-4, 5e-4, 1e-3), (2.0, 4.0)
+RATES, SFT_RATES, PASSES = (3e-4, 6e-4, 1.2e-3, 2.4e-3), (2.5e-4, 5e-4, 1e-3), (2.0, 4.0)  # of `--tune`
 SAMPLES = 3  # of each held-out question
 
 
@@ -106,10 +106,10 @@ def chosen(study: Study, run: Outputs, kind: str, student: float) -> dict[str, f
         return 1 - float(np.mean([one for one in right if one is not None]))
 
     key = {"run": run.name, "baseline": kind, "student": student}
-    losses = {lr: study.once(lambda lr=lr: loss(lr), **key, what="loss", lr=lr) for lr in RATES}
+    losses = {lr: study.once(lambda lr=lr: loss(lr), **key, what="loss", lr=lr) for lr in study.options.rates}
     setting["lr"] = min(losses, key=losses.get)
     errors = {}
-    for sft_lr, passes in itertools.product(SFT_RATES, PASSES):
+    for sft_lr, passes in itertools.product(study.options.sft_rates, study.options.passes):
         own = {"lr": setting["lr"], "sft_lr": sft_lr, "passes": passes}
         errors[sft_lr, passes] = study.once(
             lambda a=sft_lr, b=passes: wrong(a, b), **key, what="error", **own
@@ -172,6 +172,9 @@ def main() -> None:
     parser.add_argument("--student", default="05_dpd/dpd", choices=["05_dpd/dpd", "04_sft_overall/sft"])
     parser.add_argument("--baselines", nargs="+", default=list(BASELINES), choices=BASELINES)
     parser.add_argument("--tune", action="store_true", help="choose the baselines' rates and passes")
+    parser.add_argument("--rates", type=float, nargs="+", default=RATES, help="of pre-training")
+    parser.add_argument("--sft-rates", type=float, nargs="+", default=SFT_RATES)
+    parser.add_argument("--passes", type=float, nargs="+", default=PASSES, help="of the overall SFT")
     parser.add_argument("--questions", type=int, default=600)
     parser.add_argument("--work", type=Path, default=files.outputs_root() / "ten_times", help="models")
     parser.add_argument("--out", type=Path, required=True)
