@@ -12,7 +12,7 @@ it. Filter and looks stay in this process; what `on` starts on several devices i
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,20 +104,34 @@ def trained_stage(
 ) -> tuple[Trained, dict]:
     """Filter and train `model` in place; (what the loop says, what `about` holds). `source`: where it was
     loaded from, for other processes."""
+    learner = Learner(model, tokenizer, folder, source)
     if not stage.on.tools:
-        return _stage(model, tokenizer, stage, (folder, source), Generator)
+        return _stage(learner, stage)
     from nbkit.rl.trl import job  # noqa: PLC0415 (TRL takes seconds to import)
 
-    with job.asking(stage.on) as asked:
-        return _stage(model, tokenizer, stage, (folder, source), asked)
+    with job.asking(stage.on) as engine_of:
+        return _stage(replace(learner, engine_of=engine_of), stage)
 
 
-def _stage(
-    model, tokenizer, stage: RLStage, places: tuple[Path, str | Path], asked: Callable[..., Engine]
-) -> tuple[Trained, dict]:
-    """`trained_stage`. `places`: of the trainer's files, and of the policy that it starts from. `asked(model,
-    tokenizer)` is the policy as it is filtered and looked at."""
-    policy, plan, settings = asked(model, tokenizer), stage.plan, stage.settings
+@dataclass(frozen=True)
+class Learner:
+    """The policy that a stage trains in place. `folder`: of the trainer's files; `source`: where the policy
+    was loaded from, for other processes; `engine_of`: (model, tokenizer) -> what answers for it."""
+
+    model: Any
+    tokenizer: Any
+    folder: Path
+    source: str | Path
+    engine_of: Callable[..., Engine] = Generator
+
+    def engine(self) -> Engine:
+        """The policy with its weights of now, as it is filtered and looked at."""
+        return self.engine_of(self.model, self.tokenizer)
+
+
+def _stage(learner: Learner, stage: RLStage) -> tuple[Trained, dict]:
+    """`trained_stage` of a policy that may call tools."""
+    policy, plan, settings = learner.engine(), stage.plan, stage.settings
 
     def rates_of(tasks: Sequence[Task]) -> np.ndarray:
         return pass_rates(policy, stage.grade, tasks, plan.samples, settings.max_new_tokens, settings.seed)
@@ -137,12 +151,11 @@ def _stage(
         settings.seed,
     )
     # The stage itself.
-    options = {"watch": watch, "label": stage.name}
     if stage.engine == "trl":
-        trained = _by_trl(model, tokenizer, stage, watch, places, asked)
+        trained = _by_trl(learner, stage, watch)
     else:
-        options["folder"] = places[0]
-        trained = train(model, tokenizer, stage.questions, stage.grade, settings, **options)
+        given = (learner.model, learner.tokenizer, stage.questions, stage.grade, settings)
+        trained = train(*given, watch=watch, label=stage.name, folder=learner.folder)
     return trained, {
         "skipped": "",
         "rates": [float(rate) for rate in rates if np.isfinite(rate)],
@@ -154,36 +167,28 @@ def _stage(
     }
 
 
-def _by_trl(
-    model,
-    tokenizer,
-    stage: RLStage,
-    watch: Watch,
-    places: tuple[Path, str | Path],
-    asked: Callable[..., Engine],
-) -> Trained:
-    """The stage on TRL: its questions are drawn beforehand, the policy is looked at before and after.
-    `places` and `asked` as of `_stage`."""
+def _by_trl(learner: Learner, stage: RLStage, watch: Watch) -> Trained:
+    """The stage on TRL: its questions are drawn beforehand, the policy is looked at before and after."""
     from nbkit.rl.trl import job  # noqa: PLC0415 (TRL takes seconds to import)
 
-    settings, (folder, source) = stage.settings, places
+    settings, model, folder = stage.settings, learner.model, learner.folder
     # On the host: GPUs are for what trains.
     start = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-    watched = [{"step": 0, **watch(asked(model, tokenizer), [])}]
+    watched = [{"step": 0, **watch(learner.engine(), [])}]
     tasks = stage.questions.draw(settings.steps * settings.prompts_per_step)
     how = job.GRPOSettings(**{f.name: getattr(settings, f.name) for f in fields(job.GRPOSettings)})
     # In this process, or by the launcher from plain data.
     if stage.on.devices.inline:
         with job.options_of(stage.on) as options:
             about_it = {"out": folder, "label": stage.name, "options": options}
-            history, seconds = job.trained(model, tokenizer, tasks, stage.grade, how, **about_it)
+            history, seconds = job.trained(model, learner.tokenizer, tasks, stage.grade, how, **about_it)
     else:
-        given = job.Launch(source, stage.reward, stage.on)
+        given = job.Launch(learner.source, stage.reward, stage.on)
         history, seconds = job.launched(model, given, tasks, how, folder=folder, label=stage.name)
     # What the loop's alarms say to its rows, step by step.
     rows_of, alarms = [_as_ours(row, step) for step, row in enumerate(history, 1)], Alarms()
     told = [f"step {row['step']}: {words}" for row in rows_of for words in alarms(row)]
-    watched.append({"step": settings.steps, **watch(asked(model, tokenizer), watched)})
+    watched.append({"step": settings.steps, **watch(learner.engine(), watched)})
     # The better one of the two, as the loop would keep it.
     kept_step, (first, last) = settings.steps, watched
     if not last["eligible"] or last["score"] < first["score"]:

@@ -3,16 +3,12 @@
 import random
 
 import pytest
+from gym_library import needs_library
 
 from nbkit.rl.questions import Questions, real_cells, set_cells
 from nbkit.tasks.sets import evaluation_tasks, training_tasks
 from nbkit.tasks.world import instruction
-from nbkit.verify import gym as grading
 
-needs_library = pytest.mark.skipif(
-    not grading.installed(),
-    reason=f"{grading.PACKAGE} is not installed (nbkit[gym], which wants a C compiler)",
-)
 GYM = "reasoning_gym:gcd+basic_arithmetic+spell_backward"
 
 

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from gym_library import needs_library
 
 from nbkit.rl.rewards import verified
 from nbkit.tasks import gym, skills
@@ -16,10 +17,6 @@ from nbkit.tasks.world import chat
 from nbkit.verify import gym as grading
 
 ROOT = Path(__file__).resolve().parents[2]
-needs_library = pytest.mark.skipif(
-    not grading.installed(),
-    reason=f"{grading.PACKAGE} is not installed (nbkit[gym], which wants a C compiler)",
-)
 
 
 def test_the_extra_is_the_package_that_messages_name():

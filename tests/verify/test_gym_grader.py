@@ -5,14 +5,11 @@ import sys
 import threading
 
 import pytest
+from gym_library import needs_library
 
 from nbkit.verify import gym
 from nbkit.verify.errors import GraderError
 from nbkit.verify.gym_worker import dataset, graded, resource
-
-needs_library = pytest.mark.skipif(
-    not gym.installed(), reason=f"{gym.PACKAGE} is not installed (nbkit[gym], which wants a C compiler)"
-)
 
 
 def key(name: str, seed: int = 1) -> tuple[str, str]:

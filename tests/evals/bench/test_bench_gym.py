@@ -5,6 +5,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 import tiny
+from gym_library import needs_library
 
 from nbkit.cli.commands import main
 from nbkit.evals.bench import items, run
@@ -16,9 +17,7 @@ from nbkit.run import files
 from nbkit.tasks.sets import evaluation_tasks
 from nbkit.verify import gym
 
-pytestmark = pytest.mark.skipif(
-    not gym.installed(), reason=f"{gym.PACKAGE} is not installed (nbkit[gym], which wants a C compiler)"
-)
+pytestmark = needs_library
 
 
 @pytest.fixture(scope="module")
