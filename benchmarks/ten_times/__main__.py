@@ -40,6 +40,7 @@ from nbkit.models.load import load, parameters
 from nbkit.run import files
 from nbkit.sft.sft import with_markers
 from nbkit.tasks import world
+from nbkit.tasks.sets import evaluation_tasks
 from nbkit.tasks.skills import sample
 from nbkit.verify.jail.jail import Jail
 
@@ -61,11 +62,12 @@ class Study:
         if self.out.exists():
             self.rows = files.read_json(self.out)["rows"]
         self.train = sample(options.questions, "train", seed=990_001)
-        self.held_out = world.eval_tasks(options.questions, "operands")
+        self.held_out = {"operands": world.eval_tasks(options.questions, "operands")}
+        self.held_out |= {name: evaluation_tasks([name], options.questions) for name in options.also}
 
     def once(self, make, **key):
         """The value of a row, made and kept where there is none."""
-        key["questions"] = len(self.held_out)
+        key["questions"] = self.options.questions
         for row in self.rows:
             if row["key"] == key:
                 return row["value"]
@@ -75,7 +77,7 @@ class Study:
         return self.rows[-1]["value"]
 
     def keep(self, **more) -> None:
-        files.write_json(self.out, {"questions": len(self.held_out), "rows": self.rows, **more})
+        files.write_json(self.out, {"questions": self.options.questions, "rows": self.rows, **more})
 
 
 def marks(path: Path, tasks: Sequence, k: int) -> list[float | None]:
@@ -131,27 +133,35 @@ def arm(study: Study, run: Outputs, kind: str, student: float, setting: Mapping)
     return tuned(run, base, setting["sft_lr"], setting["passes"], times, work / kind / f"{name}-{times:.4g}")
 
 
+def answered(study: Study, path: Path, **key) -> dict[str, list[float | None]]:
+    """`marks` of a model on every held-out set."""
+    return {
+        name: study.once(lambda own=tasks: marks(path, own, SAMPLES), **key, set=name)
+        for name, tasks in study.held_out.items()
+    }
+
+
 def gap(ours: Sequence, theirs: Sequence) -> Estimate:
     """Student minus baseline over the questions that both were graded on."""
     pairs = [(a, b) for a, b in zip(ours, theirs, strict=True) if a is not None and b is not None]
     return paired_difference(*(np.array(side)[:, None] for side in zip(*pairs, strict=True)))
 
 
-def compared(study: Study, run: Outputs, settings: dict) -> tuple[dict, dict[str, Estimate]]:
-    """(parameters and compute of every side, baseline -> student minus baseline) of one run. `settings` of a
-    baseline are chosen on the first run that asks for them. Raises ValueError for a baseline that is not ten
-    times the student's size."""
+def compared(study: Study, run: Outputs, settings: dict) -> tuple[dict, dict[tuple[str, str], Estimate]]:
+    """(parameters and compute of every side, (baseline, held-out set) -> student minus baseline) of one run.
+    `settings` of a baseline are chosen on the first run that asks for them. Raises ValueError for a baseline
+    that is not ten times the student's size."""
     student, made_by = run.folder / study.options.student, (run.folder / study.options.student).parent
     cost = compute(run, student)
     total, size = sum(cost.values()), parameters(load(student)[0])
     told, gaps = {"run": run.name, "student": {"parameters": size, "flops": total, "by stage": cost}}, {}
     key = {"run": run.name, "manifest": files.sha256(made_by / "manifest.json")[:12]}
-    ours = study.once(lambda: marks(student, study.held_out, SAMPLES), **key, what=study.options.student)
+    ours = answered(study, student, **key, what=study.options.student)
     for kind in study.options.baselines:
         own = settings[kind] = settings.get(kind) or chosen(study, run, kind, total)
         path, times = arm(study, run, kind, total, own), share(run, kind, total, own["passes"])
         about = {"run": run.name, "baseline": kind, "what": "held out", "times": times, **own}
-        theirs = study.once(lambda path=path: marks(path, study.held_out, SAMPLES), **about)
+        theirs = answered(study, path, **about)
         big = parameters(load(path)[0])
         if big < 10 * size:
             raise ValueError(
@@ -160,7 +170,7 @@ def compared(study: Study, run: Outputs, settings: dict) -> tuple[dict, dict[str
             )
         flops = times * baseline_compute(run, own["passes"])
         told[kind] = {"parameters": big, "flops": flops, "share of its tokens": times}
-        gaps[kind] = gap(ours, theirs)
+        gaps |= {(kind, name): gap(ours[name], theirs[name]) for name in ours}
     return told, gaps
 
 
@@ -176,17 +186,18 @@ def main() -> None:
     parser.add_argument("--sft-rates", type=float, nargs="+", default=SFT_RATES)
     parser.add_argument("--passes", type=float, nargs="+", default=PASSES, help="of the overall SFT")
     parser.add_argument("--questions", type=int, default=600)
+    parser.add_argument("--also", nargs="+", default=[], help="more task sets, such as reasoning_gym:easy")
     parser.add_argument("--work", type=Path, default=files.outputs_root() / "ten_times", help="models")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     study, settings, costs = Study(options), {}, []
-    found: dict[str, dict[str, Estimate]] = {kind: {} for kind in options.baselines}
+    found: dict[str, dict[str, Estimate]] = {}
     for run in map(Outputs, options.runs):
         told, gaps = compared(study, run, settings)
         costs.append(told)
-        for kind, value in gaps.items():
-            found[kind][run.name] = value
-            print(f"student minus {kind:<9}{run.name}  {value} (n={value.n} questions)")
+        for (kind, held), value in gaps.items():
+            found.setdefault(f"{kind}, {held}", {})[run.name] = value
+            print(f"student minus {kind:<9}{held}  {run.name}  {value} (n={value.n} questions)")
     effects = {kind: {name: e.dict() for name, e in by_run.items()} for kind, by_run in found.items()}
     if len(costs) > 1:
         for by_run in effects.values():
