@@ -45,17 +45,11 @@ def times(reference: Reference) -> str:
 def the_ladder(reference: Reference) -> str:
     """Every checkpoint by split, the figure, and what to know about them."""
     study, results = reference.read(ladder.STUDY), reference.read(ladder.SOURCE)["results"]
-    # Over seeds: the checkpoints, then every claim that the study measured.
+    # Over seeds: the checkpoints, then every claim, from the newest study that measured it.
     rungs = [
         [name, share(one), ", ".join(percent(value) for value in one["per_seed"].values())]
         for name, one in study["ladder"].items()
     ]
-    measured = [
-        [row["claim"], points(row), p_value(row["p_t"]), row["n"], per_seed(row)]
-        for row in study["claims"]
-        if row.get("p_t") is not None
-    ]
-    seeds = len(study["seeds"])
     # One seed of the whole pipeline, by split.
     rows = [
         [name, *(share(one["by_split"][split]) for split in _SPLITS), share(one["overall"])]
@@ -65,10 +59,10 @@ def the_ladder(reference: Reference) -> str:
         [
             ladder.summary(reference),
             "![Accuracy stage by stage](figures/ladder.png)",
-            f"Over {seeds} seeds, each with data of its own (profile `claims`), 600 questions with unseen "
+            f"Over {len(study['seeds'])} seeds, each with data of its own (profile `claims`), 600 questions with unseen "
             "operands, avg@3, 95% t-intervals over seeds:",
             table(["checkpoint", "right", "by seed"], rungs),
-            table([f"claim, {seeds} seeds", "points", "p", "questions", "by seed"], measured),
+            *_claims_over_seeds(reference),
             "The whole pipeline in one seed (profile `small`):",
             "![Accuracy stage by stage, one seed](figures/ladder_one_seed.png)",
             table(["checkpoint", *_SPLITS.values(), "all"], rows),
@@ -82,6 +76,20 @@ def the_ladder(reference: Reference) -> str:
             + reinforcement.kept_start(reference.read("small/06_rl.json")),
         ]
     )
+
+
+def _claims_over_seeds(reference: Reference) -> list[str]:
+    """A table of the claims of each study, the newest first; what a newer one measured is not shown again."""
+    shown: set[str] = set()
+    tables = []
+    for file in reversed(ladder.STUDIES):
+        study = reference.read(file)
+        own = [row for row in study["claims"] if row.get("p_t") is not None and row["id"] not in shown]
+        shown |= {row["id"] for row in own}
+        cells = [[row["claim"], points(row), p_value(row["p_t"]), row["n"], per_seed(row)] for row in own]
+        head = f"claim, {len(study['seeds'])} seeds ({reference.commit(file)})"
+        tables.append(table([head, "points", "p", "questions", "by seed"], cells))
+    return tables
 
 
 def all_claims(reference: Reference) -> str:
