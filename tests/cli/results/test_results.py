@@ -78,7 +78,7 @@ def test_the_reports_claims_come_first_and_of_them_those_that_held():
     assert len(rows) == len(claims.claims()) + 1, "the planted pools are not in the ledger"
     found = {row.id: row for row in rows}
     assert set(claims_table.CHIEF) <= set(found)
-    assert found["dpd"].ours == "+3.5 [+1.4, +5.5]"
+    assert found["dpd"].ours == "+1.3 [+0.3, +2.3]"
     assert found["dpd"].verdict == "reproduced"
     for row in filter(lambda row: row.estimate, rows):
         above, below = row.estimate["low"] > 0, row.estimate["high"] < 0
@@ -90,9 +90,12 @@ def test_the_reports_claims_come_first_and_of_them_those_that_held():
 
 
 def test_the_readme_shows_the_chief_claims_that_were_measured(copy):
-    path = copy / "outputs/reference" / ladder.STUDY
-    study = json.loads(path.read_text())
-    others = [row for row in study["claims"] if row["id"] != "cold-start-own"]
+    # No study measured it.
+    for file in ladder.STUDIES:
+        path = copy / "outputs/reference" / file
+        study = json.loads(path.read_text())
+        others = [row for row in study["claims"] if row["id"] != "cold-start-own"]
+        path.write_text(json.dumps(study | {"claims": others}))
     # A claim that the study did not measure, and then the same one measured.
     row = next(row for row in others if row["id"] == "cold-start") | {"id": "cold-start-own"}
     path.write_text(json.dumps(study | {"claims": [*others, row | {"mean": None}]}))
@@ -130,6 +133,7 @@ def test_the_ladder_rises_only_where_every_step_does(copy):
     path = copy / "outputs/reference" / ladder.STUDY
     found = json.loads(path.read_text())
     gains = {row["id"]: row for row in found["claims"]}
+    gains["dpd"]["mean"] = gains["rl"]["mean"] = gains["dpd"]["low"] = gains["rl"]["low"] = None
     for first, second, way in (
         (0.01, 0.01, "**The ladder rises at every step up to overall SFT**"),
         (-0.01, 0.01, "**The ladder rises with overall SFT**"),
