@@ -59,8 +59,8 @@ def the_ladder(reference: Reference) -> str:
         [
             ladder.summary(reference),
             "![Accuracy stage by stage](figures/ladder.png)",
-            f"Over {len(study['seeds'])} seeds, each with data of its own (profile `claims`), 600 questions with "
-            "unseen operands, avg@3, 95% t-intervals over seeds:",
+            f"Over {len(study['seeds'])} seeds, each with data of its own (profile `claims`), 600 "
+            "questions with unseen operands, avg@3, 95% t-intervals over seeds:",
             table(["checkpoint", "right", "by seed"], rungs),
             *_claims_over_seeds(reference),
             "The whole pipeline in one seed (profile `small`):",
