@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from nbkit.evals.bench.readers import Item
 from nbkit.evals.bench.table import Benchmark
-from nbkit.tasks.skills import program
+from nbkit.tasks.skills import program, verify
 from nbkit.text.chat import END_THINK, THINK, split_thought
 from nbkit.text.tool_calls import called
 from nbkit.verify import gym
@@ -25,7 +25,8 @@ from nbkit.verify.errors import GraderError, settled
 from nbkit.verify.instructions import checks
 from nbkit.verify.tool_answers import calls_match
 
-WITH_JAIL = ("answer", "letter", "humaneval", "mbpp", "check")  # verifiers that run code, or formulas
+# Verifiers that run code, or formulas.
+WITH_JAIL = ("answer", "letter", "world", "humaneval", "mbpp", "check")
 # What lm-evaluation-harness leaves out before it compares two numbers.
 _IGNORED = (re.compile(","), re.compile(r"\$"), re.compile("(?s).*#### "), re.compile(r"\.$"))
 
@@ -118,6 +119,10 @@ def _gym(item: Item, text: str, form: str, jail) -> tuple[bool, dict, str]:
     return found.value >= 1.0, {"mean score": [found.value]}, part
 
 
+def _world(item: Item, text: str, form: str, jail) -> tuple[bool, dict]:
+    return verify(item.extra["task"], text, jail), {}
+
+
 # The other marks of an answer that never came to its end.
 NOTHING = {"instructions": {"prompt, loose": [0.0]}, "gym": {"mean score": [0.0]}}
 
@@ -141,4 +146,5 @@ VERIFIERS: dict[str, Callable[[Item, str, str, object], tuple]] = {
     "tools": _tools,
     "instructions": _instructions,
     "gym": _gym,
+    "world": _world,
 }

@@ -37,7 +37,7 @@ def load(bench: Benchmark, limit: int | None = None, data: str | None = None) ->
     one is part of a larger one.
 
     `data`: a file of your own in the same layout, in place of the mirror under NBKIT_DATA_DIR or the hub.
-    Questions of reasoning-gym are made here, 200 of them without a limit.
+    Questions of reasoning-gym and of the embedded world are made here, 200 and 600 of them without a limit.
     Raises ValueError where no rows can be had, and for rows with a missing column, an absent answer key or
     an id that occurs twice (naming the row).
     """

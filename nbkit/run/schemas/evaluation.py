@@ -18,7 +18,7 @@ _CHECKPOINTS = {
 # The benchmarks of nbkit/evals/bench/ that need no judge; a test compares.
 _BENCHMARKS = ["aime24", "aime25", "gpqa_diamond", "supergpqa", "bfcl", "fullstack_bench", "gsm8k", "cmath"]
 _BENCHMARKS += ["bbh", "mmlu", "cmmlu", "mmlu_pro", "math500", "humaneval", "mbpp", "ifeval", "arc_easy"]
-_BENCHMARKS += ["arc_challenge", "hellaswag", "blimp", "reasoning_gym"]
+_BENCHMARKS += ["arc_challenge", "hellaswag", "blimp", "embedded", "reasoning_gym"]
 
 
 class Evaluate(Computing):
