@@ -3,9 +3,10 @@ Used by 03, 07 and `nbkit eval`.
 
 form(result, tokenizer)["right form"]    # Estimate over the answers, e.g. 98.3% [96.1, 99.4]
 print(format_table({"cold start": format_of(result.answers)}))
+by_chain(result, ["math"])["thinks"]  # and how many are right with a chain, and without
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,11 @@ def chain(text: str) -> str:
     _, opened, rest = text.partition(THINK)
     thought = split_thought(opened + rest)[0]
     return rest if thought is None else thought
+
+
+def has_chain(text: str) -> bool:
+    """Is there a chain of thought that is not empty, closed or not?"""
+    return bool(chain(text).strip())
 
 
 def well_formed(text: str, ended: bool) -> bool:
@@ -103,10 +109,31 @@ def format_of(answers: Sequence[Sequence[Completion]]) -> dict[str, Any]:
         "ends by itself": part(lambda one: one.stopped),
         "at the limit": part(lambda one: one.stop == "length"),
         "otherwise": part(lambda one: one.stop not in ("stop", "length")),
-        "with a chain": part(lambda one: bool(chain(one.text).strip())),
+        "with a chain": part(lambda one: has_chain(one.text)),
         "final answer": part(lambda one: final(one.text, one.stopped)),
         "tokens": spread([one.tokens for group in answers for one in group]),
     }
+
+
+def by_chain(result: Evaluation, domains: Collection[str]) -> dict[str, Estimate]:
+    """Over the graded questions of these domains, with 95% intervals (the question is the unit):
+
+    thinks              share of the answers that have a chain of thought (`has_chain`)
+    right with a chain  accuracy of these, over the questions that have such answers
+    right without       accuracy of the others, likewise
+
+    What there is none of is absent. The two accuracies are of different questions, since the model chooses
+    where it thinks: their difference is not what thinking brings."""
+    shares, sides = [], {"right with a chain": [], "right without": []}
+    for q in (q for q in result.graded if result.tasks[q].domain in domains):
+        thinks_K = np.array([has_chain(answer.text) for answer in result.answers[q]])
+        right_K = result.correct_QK.data[q][: len(thinks_K)]
+        shares.append(thinks_K.mean())
+        for side, own_K in zip(sides.values(), (thinks_K, ~thinks_K), strict=True):
+            if own_K.any():
+                side.append(right_K[own_K].mean())
+    means = {"thinks": shares, **sides}
+    return {name: avg_at_k(np.array(values)) for name, values in means.items() if values}
 
 
 def format_table(formats: Mapping[str, Mapping[str, Any]]) -> str:

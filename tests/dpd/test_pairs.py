@@ -138,6 +138,18 @@ def test_sampled_pairs_are_scored_by_the_verifier():
     assert filter_pairs(found, stop="<e>", min_score=1.0, min_margin=0.5)[1] == {"kept": 2, "equal": 1}
 
 
+def test_an_answer_of_the_student_without_a_chain_is_an_ordinary_one():
+    teacher, student = Says("<think>3 + 4 = 7</think>7"), Says("<think>3 + 4 = 7</think>7", "8", "7")
+    options = dict(counts=(1, 3), stop="<e>", seed=0)
+    (wrong,) = sample_pairs(TASKS[:1], tiny.tokenizer(), teacher, student, None, **options)
+    assert (wrong["rejected"], wrong["rejected_score"], wrong["student_mean"]) == ("8<e>", 0.0, 2 / 3)
+    assert filter_pairs([wrong], stop="<e>", min_score=1.0, min_margin=0.5)[1] == {"kept": 1}
+    # A right one is no bad response, though it lacks the chain of the good one.
+    (right,) = sample_pairs(TASKS[:1], tiny.tokenizer(), teacher, Says("7"), None, **options)
+    assert right["rejected_score"] == 1.0
+    assert broken_rule(right, stop="<e>", min_score=1.0, min_margin=0.5) == "margin"
+
+
 def test_a_question_that_the_jail_could_not_grade_makes_no_pair(monkeypatch):
     scores = np.ma.array(np.zeros((3, 2)), mask=[[0, 0], [1, 1], [0, 0]])
     monkeypatch.setattr(pairs, "verdicts", lambda *args, **kwargs: scores)

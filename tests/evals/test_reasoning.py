@@ -1,11 +1,22 @@
 """The form of answers, counted by hand, and what the cold start's curve refuses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny
 
 from nbkit.evals.evaluate import Evaluation, evaluate
-from nbkit.evals.reasoning import chain, final, form, format_of, format_table, spread, well_formed
+from nbkit.evals.reasoning import (
+    by_chain,
+    chain,
+    final,
+    form,
+    format_of,
+    format_table,
+    spread,
+    well_formed,
+)
 from nbkit.models.engine import Completion
 from nbkit.run import files, params
 from nbkit.run.schemas import SCHEMAS
@@ -112,6 +123,23 @@ def test_the_table_has_a_line_per_model():
     assert table[1].split() == ["cold", "start", "15", "96", "50%", "38%", "12%", "38%", "50%"]
     assert table[2].split() == ["b", "5", "6", "100%", "0%", "0%", "100%", "100%"]
     assert len({len(line) for line in table}) == 1
+
+
+def test_answers_with_a_chain_and_without_are_counted_by_hand():
+    right = np.ma.array([[1, 0], [1, 1], [0, 0], [1, 1]], bool)
+    tasks = [TASK, TASK, TASK, replace(TASK, domain="agent")]
+    result = Evaluation(tasks, right, 1.0, [], answers=answers())
+    found = {name: (e.mean, e.n) for name, e in by_chain(result, ["math"]).items()}
+    # Question by question: both of the first, one of the second (it was cut off), none of the third.
+    assert found["thinks"] == (0.5, 3)
+    assert found["right with a chain"] == ((1 / 2 + 1) / 2, 2) and found["right without"] == (1 / 2, 2)
+
+
+def test_what_was_not_graded_or_never_said_is_in_no_share():
+    right = np.ma.zeros((4, 2), bool)
+    right[0] = right[1] = np.ma.masked
+    found = by_chain(Evaluation([TASK] * 4, right, 1.0, [], answers=answers()), ["math"])
+    assert set(found) == {"thinks", "right without"} and found["thinks"].mean == 0.0
 
 
 def test_lengths_of_one_answer():

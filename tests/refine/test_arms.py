@@ -1,11 +1,16 @@
-"""Sets of 04's studies: critiques that are read in training only, chains cut to their last step."""
+"""Sets of 04: critiques read in training only, chains cut to their last step, answers without one."""
+
+from collections import Counter
 
 import pytest
 
 from nbkit.refine import arms
 from nbkit.refine.critique import Critique, Review
 from nbkit.refine.loop import Refined
-from nbkit.tasks.skills import Task
+from nbkit.run import params
+from nbkit.run.schemas import SCHEMAS
+from nbkit.tasks.skills import Task, sample, verify
+from nbkit.tasks.world import responded
 
 TASK = Task("add", "math", 1, "train", "What is 3 + 4?", ("3 + 4 = 7",), "7", "number")
 GOOD, OFF = "<think>3 + 4 = 7</think>7", "<think>3 + 4 = 8</think>8"
@@ -77,6 +82,60 @@ def test_the_share_that_differs():
 
 
 def test_optional_arms_are_choices_of_the_notebook():
-    from nbkit.run.schemas import SCHEMAS  # noqa: PLC0415 (pydantic: 0.1 s that no other test here needs)
-
     assert set(arms.OPTIONAL) <= set(SCHEMAS["04_sft_overall"].about("ablations")["choices"])
+
+
+@pytest.mark.parametrize(
+    ("text", "alone"),
+    [
+        ("<think>2 * 4 = 8\n3 + 8 = 11</think>11", "11"),
+        ("<think>a</think>\ndef f(x):\n    return x", "def f(x):\n    return x"),
+        ("<think></think>7", "<think></think>7"),
+        ("7", "7"),
+        ("<think>3 + 4 = 7</think>", "<think>3 + 4 = 7</think>"),  # nothing would be left
+        ("<think>it was cut", "<think>it was cut"),
+    ],
+)
+def test_an_answer_without_its_chain(text, alone):
+    assert arms.direct(text) == alone
+
+
+def test_without_its_chain_an_answer_is_as_right_as_before(jail):
+    for task in sample(60, "train", seed=3, weights=dict.fromkeys(arms.REASONING, 1.0)):
+        whole = f"<think>{task.chain}</think>{task.answer}"
+        assert task.chain and verify(task, arms.direct(whole), jail) is verify(task, whole, jail) is True
+        (turn,) = [m for m in responded(task, arms.direct(whole)) if m["role"] == "assistant"]
+        assert turn == {"role": "assistant", "content": task.answer.strip()}
+
+
+def test_a_share_of_each_reasoning_domain_is_drawn_by_the_seed_alone():
+    domains = ["math", "science", "general", "code", "agent"] * 20
+    few, more = (arms.drawn_direct(domains, share, seed=1) for share in (0.3, 0.5))
+    drawn = Counter(domains[i] for i in few)
+    assert drawn == {"math": 6, "science": 6, "code": 6} and few < more
+    assert few == arms.drawn_direct(domains, 0.3, seed=1) != arms.drawn_direct(domains, 0.3, seed=2)
+    assert not arms.drawn_direct(domains, 0.0, seed=1)
+
+
+def test_the_same_instructions_lose_their_chain_in_every_set():
+    first, second = ([(i, f"<think>{word}</think>{i}") for i in (0, 1, 0, 2)] for word in ("a", "b"))
+    wanted = ["0", "<think>{}</think>1", "0", "2"]
+    for samples, word in ((first, "a"), (second, "b")):
+        cut = arms.without_chains(samples, frozenset({0, 2}))
+        assert cut == [(i, text.format(word)) for i, text in zip((0, 1, 0, 2), wanted, strict=True)]
+        assert arms.without_chains(cut, frozenset({0, 2})) == cut
+        assert arms.without_chains(samples, frozenset()) == samples
+
+
+def test_a_draft_with_the_answer_of_a_response_without_a_chain_is_not_shown():
+    same, other = Review(GOOD, "student", True, (FALSE,)), Review(OFF, "teacher", True, (FALSE,))
+    assert arms.criticised(refined(same, other), "7") is other
+    assert arms.criticised(refined(same), "7") is None
+
+
+def test_the_share_without_chains_stays_below_one():
+    schema = SCHEMAS["04_sft_overall"]
+    assert schema().direct_share == 0.0 and params.coerce(schema, {"direct_share": 0.3}).direct_share == 0.3
+    for share in (-0.1, 1.0):
+        with pytest.raises(ValueError, match="direct_share"):
+            params.coerce(schema, {"direct_share": share})

@@ -1,5 +1,6 @@
 """Every reward of 06 by hand-computed cases, and what is masked when a grader fails."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from nbkit.models.engine import Completion, Generator, user_prompt
 from nbkit.rl import rewards
 from nbkit.rl.judge import PairwiseJudge
+from nbkit.rl.loop.rollouts import summary
 from nbkit.rl.trl.grpo import GRPOSettings, grpo
 from nbkit.tasks.skills import Task
 from nbkit.text.tool_calls import tool_call
@@ -66,6 +68,15 @@ def test_a_finished_right_answer_earns_one():
         (0, "7"),
     ]
     assert earned(tasks, given) == [1.0, 0.0, 1.0, 1.0, 1.0]
+
+
+def test_an_answer_without_a_chain_earns_as_much_unless_steps_are_paid():
+    worked = replace(SUM, steps=("3 + 4 = 7",))
+    given = [(0, "<think>3 + 4 = 7</think>7"), (0, "7"), (0, "8")]
+    assert earned([worked], given) == [1.0, 1.0, 0.0]
+    assert earned([worked], given, process=0.25) == [1.0, 0.75, 0.0]
+    group = [Completion(text, [1, END], "stop") for _, text in given]
+    assert summary([group], np.array([[1.0, 1.0, 0.0]]), np.zeros((1, 3)))["thinks"] == pytest.approx(1 / 3)
 
 
 def test_a_right_answer_that_was_cut_off_or_is_empty_earns_nothing():

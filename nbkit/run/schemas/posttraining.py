@@ -92,6 +92,7 @@ class Overall(Distributed):
             "sft_terse_rebuilt",
         ],
     )
+    direct_share: float = par(0.0, "share of math, science and code learned without a chain", lo=0.0, hi=0.99)
     part: int = par(1_000, "instructions refined at a time; a killed run loses one part at most", lo=1)
     epochs: float = par(4.0, "passes of the overall SFT", lo=0.01)
     lr: float = par(1e-3, "peak learning rate of the student", lo=0.0, hi=1.0)
