@@ -16,6 +16,8 @@ from nbkit.cli.report.captions import caption
 from nbkit.cli.report.values import MISSING, name, number, split_interval
 from nbkit.run import files, provenance
 
+RL = "06_rl"
+
 
 def facts(run: str, stage: str, status: tuple[str, str] | None = None) -> dict[str, Any]:
     """All of one stage: stage, title, idea, status, reason, error (lines), seconds, time, peak_bytes, memory,
@@ -88,6 +90,14 @@ def metrics(run: str, stage: str) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def metrics_of_rl(run: str, last: str) -> dict[str, Any]:
+    """The metrics of 06 that the stage `last` read; {} where it read none, or 06 has run again since."""
+    read = provenance.load_manifest(run, last)[2].get("inputs", {}).get(f"{RL}/metrics.json")
+    there = provenance.load_manifest(run, RL)[2].get("outputs", {}).get("metrics.json")
+    same = read and there and read["sha256"] == there["sha256"]
+    return metrics(run, RL) if same else {}
 
 
 def _data(path: Path) -> str:
