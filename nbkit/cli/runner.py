@@ -21,6 +21,7 @@ import psutil
 
 from nbkit.cli import calibrate, live
 from nbkit.cli.live import Line, News, Outcome, Pace, clock, gib
+from nbkit.evals.words import named
 from nbkit.run import files, progress, provenance
 
 __all__ = [
@@ -257,7 +258,7 @@ def _read(path: Path) -> str:
 
 def print_headline(profile: str, stage: str) -> None:
     """The headline that a stage published, one line each, floats to three significant digits."""
-    for name, value in provenance.load_manifest(profile, stage)[2]["headline"].items():
+    for name, value in named(provenance.load_manifest(profile, stage)[2]["headline"]).items():
         print(f"    {name}: {value:.3g}" if isinstance(value, float) else f"    {name}: {value}")
 
 
