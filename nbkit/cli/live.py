@@ -21,6 +21,7 @@ from typing import TextIO
 SHORT_S = 30.0
 QUIET_S = 60.0  # after so long without news the line says so
 IDLE = 5.0  # percent of one core: less is called idle
+RESUMED = "resumed: an interrupted run left finished parts"  # in place of where a forecast comes from
 LEAST = 20  # letters of what goes on that a narrow terminal shows, if it can
 # What News.text says: how long nothing was heard, what goes on, the time left, a note behind it.
 _TEXT = re.compile(
@@ -167,6 +168,8 @@ class Line:
         if not self.live:
             source = f", {origin}" if origin else ""
             print(f"{stage}  started, expected {self.expected}{source}", file=stream, flush=True)
+        elif origin == RESUMED:
+            self.expected += " resumed"
         elif origin:
             self.expected += " scaled" if expected is not None else ""
 
