@@ -156,7 +156,7 @@ def test_a_broken_jail_is_no_reason_to_drop_pairs_in_silence(monkeypatch):
 
 
 def test_example_in_the_docstring():
-    assert doctest.testmod(pairs) == (0, 2)
+    assert doctest.testmod(pairs) == (0, 3)
 
 
 @pytest.mark.parametrize(
