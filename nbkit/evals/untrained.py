@@ -1,7 +1,7 @@
 """Which RL stages left the model as it was, from the metrics of 06: the ladder must not show them as steps.
 Used by 07 and the run report.
 
-    untrained(metrics)             # {"RL: STEM": "skipped", "RL: + code": "start kept"}
+    left_alone(metrics)            # {"RL: STEM": "skipped", "RL: + code": "start kept"}
     marked("RL: STEM", metrics)    # "RL: STEM (skipped)"
     sentence(metrics)              # what to know about them, "" where each stage changed the model
 """
@@ -19,7 +19,7 @@ _WHY = {
 }
 
 
-def untrained(metrics: Mapping[str, Any]) -> dict[str, str]:
+def left_alone(metrics: Mapping[str, Any]) -> dict[str, str]:
     """Checkpoint, as 07 calls it -> SKIPPED or KEPT; {} for older metrics, which do not say."""
     skipped, stages = metrics.get("skipped") or [], metrics.get("stages") or {}
     found = {}
@@ -33,13 +33,13 @@ def untrained(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 def marked(label: str, metrics: Mapping[str, Any]) -> str:
     """The name of a checkpoint; behind that of an RL stage which changed nothing, what became of it."""
-    word = untrained(metrics).get(label)
+    word = left_alone(metrics).get(label)
     return f"{label} ({word})" if word else label
 
 
 def sentence(metrics: Mapping[str, Any]) -> str:
     """One sentence about the RL stages that left the model as it was, and why."""
-    found = untrained(metrics)
+    found = left_alone(metrics)
     if not found:
         return ""
     names = {label: label.removeprefix("RL: ").removeprefix("+ ") for label in found}

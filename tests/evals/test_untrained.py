@@ -16,7 +16,7 @@ METRICS = {
 
 
 def test_what_was_skipped_or_kept_its_start():
-    assert untrained.untrained(METRICS) == {"RL: STEM": "skipped", "RL: + preference": "start kept"}
+    assert untrained.left_alone(METRICS) == {"RL: STEM": "skipped", "RL: + preference": "start kept"}
     assert untrained.marked("RL: STEM", METRICS) == "RL: STEM (skipped)"
     assert untrained.marked("RL: + code", METRICS) == "RL: + code"
     assert untrained.marked("DPD", METRICS) == "DPD"
@@ -34,7 +34,7 @@ def test_the_sentence_says_why():
 
 @pytest.mark.parametrize("metrics", [{}, {"stages": {"code": {"kept_step": 80}}, "skipped": []}])
 def test_nothing_is_said_of_stages_that_changed_the_model(metrics):
-    assert untrained.untrained(metrics) == {} and untrained.sentence(metrics) == ""
+    assert untrained.left_alone(metrics) == {} and untrained.sentence(metrics) == ""
     assert untrained.marked("RL: + code", metrics) == "RL: + code"
 
 

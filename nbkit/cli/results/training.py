@@ -25,8 +25,9 @@ _ARMS = {
 _MANY_WAYS = (
     "FG-WSD minus vanilla WSD is not one number, since it is asked in several ways: the claim about bases "
     "takes one greedy answer (02), the rows of the checkpoints three sampled ones to the same questions "
-    "(07), the claim after SFT chat answers on the domains that the cold start teaches (03), and the study under "
-    "[Pre-training](#pre-training), which shows greedy and sampled answers of the bases, has more seeds."
+    "(07), the claim after SFT chat answers on the domains that the cold start teaches (03), and the study "
+    "under [Pre-training](#pre-training), which shows greedy and sampled answers of the bases, has more "
+    "seeds."
 )
 
 
