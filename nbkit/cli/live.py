@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 from collections import deque
 from collections.abc import Sequence
@@ -20,6 +21,12 @@ from typing import TextIO
 SHORT_S = 30.0
 QUIET_S = 60.0  # after so long without news the line says so
 IDLE = 5.0  # percent of one core: less is called idle
+RESUMED = "resumed: an interrupted run left finished parts"  # in place of where a forecast comes from
+LEAST = 20  # letters of what goes on that a narrow terminal shows, if it can
+# What News.text says: how long nothing was heard, what goes on, the time left, a note behind it.
+_TEXT = re.compile(
+    r"(?P<quiet>no news for .*?; last: )?(?P<doing>.*?)(?:(?P<left>, [\d:]+ left)(?P<note>, .*)?)?", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -161,37 +168,65 @@ class Line:
         if not self.live:
             source = f", {origin}" if origin else ""
             print(f"{stage}  started, expected {self.expected}{source}", file=stream, flush=True)
+        elif origin == RESUMED:
+            self.expected += " resumed"
         elif origin:
             self.expected += " scaled" if expected is not None else ""
 
     def update(self, seconds: float, size: int, text: str) -> None:
         """Show where the stage stands."""
-        times = f"{clock(seconds)} / {self.expected}"
-        if seconds >= self.limit:  # a terminal has no room for the longer words
-            long = f"expected {self.expected}, now {clock(seconds)}: slower than expected"
-            times = f"{times}, slower than expected" if self.live else long
-        line = f"{self.stage}  {times}  {gib(size)}  {text}".rstrip()
+        times, late = f"{clock(seconds)} / {self.expected}", seconds >= self.limit
         if self.live:
-            self._rewrite(line)
+            slow = ", slower than expected" if late else ""
+            width = max(20, _columns(self.stream) - 1)
+            self._rewrite(fitted(f"{self.stage}  {times}", slow, gib(size), text, width))
         elif seconds >= self.next_print:
             self.next_print = seconds + self.every
-            print(line, file=self.stream, flush=True)
+            if late:
+                times = f"expected {self.expected}, now {clock(seconds)}: slower than expected"
+            print(f"{self.stage}  {times}  {gib(size)}  {text}".rstrip(), file=self.stream, flush=True)
 
     def close(self, outcome: Outcome) -> None:
         """The stage's last line."""
         word = "done" if outcome.ok else "FAILED"
         line = f"{self.stage}  {word} in {clock(outcome.seconds)}, peak {gib(outcome.peak_bytes)}"
         if self.live:
-            self._rewrite(line)
+            self._rewrite(line[: max(20, _columns(self.stream) - 1)])
             self.stream.write("\n")
         else:
             print(line, file=self.stream, flush=True)
 
     def _rewrite(self, line: str) -> None:
-        line = line[: max(20, _columns(self.stream) - 1)]
         self.stream.write("\r" + line.ljust(self.width))
         self.stream.flush()
         self.width = len(line)
+
+
+def fitted(start: str, slow: str, memory: str, text: str, width: int) -> str:
+    """The line of a terminal `width` wide: `start` (stage and times) and the time left always show. What goes
+    on is shortened in its middle; where that would leave too little of it, the note behind the time left goes
+    first, then the longer words of `slow`, then the memory.
+
+    >>> fitted("02_pretrain  03:12 / ~11:40", "", "1.3 GiB", "student_vanilla: step 9/99, 01:05 left", 70)
+    '02_pretrain  03:12 / ~11:40  1.3 GiB  student_v… step 9/99, 01:05 left'
+    """
+    parts = {name: part or "" for name, part in _TEXT.fullmatch(text).groupdict().items()}
+    quiet, doing, left, note = parts["quiet"], parts["doing"], parts["left"], parts["note"]
+    short = slow.removesuffix(" than expected")
+    for words, size, last in ((slow, memory, note), (slow, memory, ""), (short, memory, ""), (short, "", "")):
+        before = "  ".join(filter(None, [start + words, size])) + "  " + quiet
+        room = width - len(before) - len(left + last)
+        if room >= min(len(doing), LEAST):
+            break
+    return (before + _shortened(doing, max(room, 0)) + left + last).rstrip()[:width]
+
+
+def _shortened(text: str, room: int) -> str:
+    """`text` with its middle left out, which holds its beginning and its count."""
+    if len(text) <= room:
+        return text
+    end = room // 2
+    return f"{text[: room - end - 1]}…{text[len(text) - end :]}" if room > 2 else ""
 
 
 def _columns(stream: TextIO) -> int:

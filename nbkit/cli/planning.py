@@ -173,3 +173,11 @@ def add_overrides(command: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="set a parameter; repeatable",
     )
+
+
+def resumed(profile: str, stage: str) -> bool:
+    """Did an interrupted run of the stage leave finished parts or checkpoints, which this one goes on from?
+    Nobody knows then how long the rest takes. (If parameters changed since, it begins anew all the same.)"""
+    folder = provenance.run_dir(profile, stage)
+    ended = (folder / "_SUCCESS").is_file()
+    return not ended and any((*folder.glob("*/_step.json"), *folder.glob("training/*/*")))

@@ -19,8 +19,9 @@ from typing import Any, TextIO
 
 import psutil
 
-from nbkit.cli import calibrate, live
+from nbkit.cli import calibrate, live, planning
 from nbkit.cli.live import Line, News, Outcome, Pace, clock, gib
+from nbkit.evals.words import named
 from nbkit.run import files, progress, provenance
 
 __all__ = [
@@ -83,8 +84,10 @@ def measured(profile: str, stage: str, manifest: Mapping[str, Any]) -> tuple[flo
 
 def outlook(profile: str, stages: Sequence[str], pace: Pace, stream: TextIO = sys.stdout) -> str:
     """What `stages` together are expected to take, as `live.outlook` says it."""
-    say = _sayer(stream)
-    return live.outlook([expected(profile, stage, True, say)[0] for stage in stages], pace)
+    say, known = _sayer(stream), []
+    for stage in stages:
+        known.append(None if planning.resumed(profile, stage) else expected(profile, stage, True, say)[0])
+    return live.outlook(known, pace)
 
 
 def _sayer(stream: TextIO) -> Callable[[str], None]:
@@ -138,7 +141,10 @@ def run_stage(
     # What is expected is corrected by how the stages before it went.
     before, origin = expected(profile, stage, True, _sayer(stream))
     corrected, words = (before, origin) if before is None else (before * pace.factor, pace.words())
-    line = Line(stage, corrected, stream, origin=", ".join(filter(None, dict.fromkeys([origin, words]))))
+    known = ", ".join(filter(None, dict.fromkeys([origin, words])))
+    if planning.resumed(profile, stage):  # the time of a whole run would count what is done already
+        corrected, known = None, live.RESUMED
+    line = Line(stage, corrected, stream, origin=known)
     folder.mkdir(parents=True, exist_ok=True)
     # What an earlier run left must not be taken for this one's.
     for old in ("_SUCCESS", progress.FILE, progress.CELL):
@@ -257,7 +263,7 @@ def _read(path: Path) -> str:
 
 def print_headline(profile: str, stage: str) -> None:
     """The headline that a stage published, one line each, floats to three significant digits."""
-    for name, value in provenance.load_manifest(profile, stage)[2]["headline"].items():
+    for name, value in named(provenance.load_manifest(profile, stage)[2]["headline"]).items():
         print(f"    {name}: {value:.3g}" if isinstance(value, float) else f"    {name}: {value}")
 
 

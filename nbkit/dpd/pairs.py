@@ -152,3 +152,15 @@ def filter_pairs(pairs: Sequence[dict], **rules) -> tuple[list[dict], Counter]:
             "(rules: nbkit.dpd.pairs)"
         )
     return [pair for pair, rule in zip(pairs, found, strict=True) if rule == "kept"], counts
+
+
+def kept_when(min_score: float, min_margin: float) -> str:
+    """Which pairs the rules on scores keep, as a sentence: a toy run asks for less than the method does.
+
+    >>> kept_when(1.0, 0.6)
+    'a pair is kept when its good response is right and its bad one scores at least 0.6 less'
+    """
+    good = "is right" if min_score >= 1 else f"scores at least {min_score:g}"
+    good = good if min_score > 0 else "has any score, right or wrong,"
+    bad = f"scores at least {min_margin:g} less" if min_margin > 0 else "scores no more"
+    return f"a pair is kept when its good response {good} and its bad one {bad}"

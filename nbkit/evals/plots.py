@@ -290,7 +290,7 @@ def ladder(steps: Mapping[str, Estimate], baseline: Estimate | None, title: str)
     for place, step in enumerate(steps.values()):
         where = (place, 100 * step.high)
         axis.annotate(f"{100 * step.mean:.0f}", where, (0, 4), textcoords="offset points", ha="center")
-    axis.set_xticks(range(len(steps)), [name.replace(" ", "\n", 1) for name in steps])
+    axis.set_xticks(range(len(steps)), [name.replace(" ", "\n", 1).replace(" (", "\n(") for name in steps])
     axis.set(ylabel="correct, %", ylim=(0, 105), title=title)
     axis.grid(axis="x", visible=False)
     axis.legend(loc="upper left")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nbkit.cli import live, runner
+from nbkit.cli import live, planning, runner
 from nbkit.models.training import run_training
 from nbkit.run import files, progress
 
@@ -139,6 +139,29 @@ def test_a_stage_that_reused_steps_says_nothing_of_the_pace(fake_stages, project
     assert runner.run_stage("tiny", "01_make", {}, io.StringIO(), found).ok
     assert found.factor == 1.0
     assert files.read_json(project / "outputs/tiny/01_make/resources.json")["expected_s"] == 100.0
+
+
+@pytest.mark.parametrize("left", ["pool/_step.json", "training/student_fg/checkpoint-3"])
+def test_an_interrupted_stage_gets_no_forecast(fake_stages, project, left):
+    """A forecast is of a whole run: it would count the finished part again."""
+    part = project / "outputs/tiny/02_use" / left
+    part.parent.mkdir(parents=True)
+    part.write_text("{}")
+    log, found = io.StringIO(), runner.Pace()
+    fake_stages.append(3.0)
+    assert runner.outlook("tiny", ["02_use", "03_last"], found, log) == (
+        "2 stages left, expected ~01:40 in all without 1 of unknown length"
+    )
+    assert runner.run_stage("tiny", "02_use", {}, log, found).ok
+    first = "02_use  started, expected ?, resumed: an interrupted run left finished parts"
+    assert log.getvalue().splitlines()[0] == first
+    assert shown(5, None, True, live.RESUMED).startswith("02_pretrain  00:05 / ? resumed  1.0 GiB")
+    # It ended well, so the next one, which begins anew, is expected to take what a whole one takes.
+    assert not planning.resumed("tiny", "02_use")
+    log = io.StringIO()
+    fake_stages.append(3.0)
+    runner.run_stage("tiny", "02_use", {}, log, runner.Pace())
+    assert "started, expected ~" in log.getvalue()
 
 
 # --- a training that goes on ----------------------------------------------------------------------------

@@ -120,3 +120,42 @@ def test_a_full_line_fits_a_terminal_of_a_hundred_columns():
     terminal.isatty = lambda: True
     live.Line("02_pretrain", 700, terminal).update(192, 2**30, text)
     assert terminal.getvalue()[1:].endswith("left, 12,300 tok/s") and len(terminal.getvalue()) <= 101
+
+
+STEP = "student_vanilla: step 1465/1465, 01:05 left, 12,300 tok/s"
+
+
+@pytest.mark.parametrize(
+    "start", ["02_pretrain  03:12 / ~11:40", "03_sft_cold_start  1:03:12 / ~1:11:40 scaled"]
+)
+@pytest.mark.parametrize("slow", ["", ", slower than expected"])
+def test_eighty_columns_show_the_stage_the_times_and_the_time_left(start, slow):
+    line = live.fitted(start, slow, "1.3 GiB", STEP, 79)
+    assert len(line) <= 79 and line.startswith(start) and line.endswith("01:05 left")
+    assert not slow or ", slower" in line
+
+
+def test_what_goes_on_is_shortened_in_its_middle():
+    start = "02_pretrain  03:12 / ~11:40"
+    for width, wanted in (
+        (98, f"  1.3 GiB  {STEP}"),
+        (90, "  1.3 GiB  student_vani…tep 1465/1465, 01:05 left, 12,300 tok/s"),
+        (79, "  1.3 GiB  student_vanill…step 1465/1465, 01:05 left"),
+        (62, "  student_va… 1465/1465, 01:05 left"),
+        (50, "  stud…1465, 01:05 left"),
+    ):
+        line = live.fitted(start, "", "1.3 GiB", STEP, width)
+        assert line == start + wanted and len(line) <= width, width
+
+
+def test_a_quiet_stage_in_eighty_columns_says_that_it_is_quiet():
+    text = "no news for 01:20, still using CPU 98%; last: student_vanilla: step 1465/1465"
+    line = live.fitted("02_pretrain  03:12 / ~11:40", "", "1.3 GiB", text, 79)
+    assert "no news for 01:20, still using CPU 98%" in line and len(line) <= 79
+
+
+def test_a_short_line_is_left_whole():
+    assert live.fitted("01  00:05 / ?", "", "1.0 GiB", "starting", 79) == "01  00:05 / ?  1.0 GiB  starting"
+    assert live.fitted("01  00:05 / ?", "", "1.0 GiB", "", 79) == "01  00:05 / ?  1.0 GiB"
+    note = "step 3/40, 90 tok/s"  # without a time left
+    assert live.fitted("01  00:05 / ?", "", "1.0 GiB", note, 79).endswith(note)

@@ -168,4 +168,16 @@ def test_a_broken_jail_is_no_reason_to_drop_pairs_in_silence(monkeypatch):
 
 
 def test_example_in_the_docstring():
-    assert doctest.testmod(pairs) == (0, 2)
+    assert doctest.testmod(pairs) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("min_score", "min_margin", "words"),
+    [
+        (1.0, 0.6, "is right and its bad one scores at least 0.6 less"),
+        (0.5, 0.25, "scores at least 0.5 and its bad one scores at least 0.25 less"),
+        (0.0, 0.0, "has any score, right or wrong, and its bad one scores no more"),
+    ],
+)
+def test_the_notebook_says_which_pairs_are_kept(min_score, min_margin, words):
+    assert pairs.kept_when(min_score, min_margin) == f"a pair is kept when its good response {words}"

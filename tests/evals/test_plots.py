@@ -148,3 +148,9 @@ def test_grouped_bars_keep_the_order_of_the_categories():
     e = Estimate(0.5, 0.4, 0.6, 10)
     axis = plots.grouped_bars({"a": {"science": e, "level 1": e}, "b": {"code": e}}, "share").axes[0]
     assert [label.get_text() for label in axis.get_xticklabels()] == ["science", "level 1", "code"]
+
+
+def test_the_ladder_names_a_stage_that_changed_nothing():
+    steps = {"DPD": Estimate(0.5, 0.4, 0.6, 9), "RL: + code (start kept)": Estimate(0.5, 0.4, 0.6, 9)}
+    labels = plots.ladder(steps, None, "title").axes[0].get_xticklabels()
+    assert [label.get_text() for label in labels] == ["DPD", "RL:\n+ code\n(start kept)"]

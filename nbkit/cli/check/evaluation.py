@@ -20,6 +20,7 @@ from nbkit.evals.claims import ledger
 from nbkit.evals.reasoning import SHARES, format_of
 from nbkit.evals.score import Estimate
 from nbkit.evals.significance import holm, paired_p
+from nbkit.evals.words import in_words
 from nbkit.models.engine import Completion
 from nbkit.run import files
 
@@ -76,7 +77,9 @@ def headline(stored: Mapping[str, str], found: Sequence[Derived]) -> dict[str, s
     newer = stored.get("asked", "").startswith("unseen operands")
     # Where the splits are not known, the score on unseen operands does not follow.
     told = {n: (newer and one["by_split"].get("operands")) or one["overall"] for n, one in scored.items()}
-    told |= {d.path[0]: d.value for d in found if d.path[0].endswith("_minus_baseline")}
+    for derived in found:
+        if (name := derived.path[0]).endswith("_minus_baseline"):
+            told[name] = told[in_words(name)] = derived.value  # an older 07 published its short name
     return {name: str(Estimate(**told[name])) for name in stored if name in told}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbkit.cli.report.values import name
+from nbkit.evals.words import in_words
 
 TIERS = "tiers_"
 CAPTIONS = {
@@ -52,5 +52,5 @@ def caption(stem: str) -> str:
     """The caption of figures/<stem>.png; the words of its name where it has none (a project's own figure)."""
     # 01 draws one for each way to divide the sources: tiers_train_to_test.
     if stem.startswith(TIERS):
-        return f"How well the scores follow the tiers of the sources, {name(stem.removeprefix(TIERS))}"
-    return CAPTIONS.get(stem, name(stem))
+        return f"How well the scores follow the tiers of the sources, {in_words(stem.removeprefix(TIERS))}"
+    return CAPTIONS.get(stem, in_words(stem))

@@ -8,6 +8,7 @@ from typing import Any
 from nbkit.cli import live
 from nbkit.cli.report import ledger, parameters, stage_facts
 from nbkit.cli.report.values import MISSING
+from nbkit.evals import untrained
 from nbkit.run import params
 from nbkit.text.chat import split_thought
 
@@ -24,13 +25,15 @@ def gathered(profile: str) -> dict[str, Any]:
     """What the disk holds of a profile's run, whatever its state.
 
     Keys: profile, sums (of, trouble, command), facts ((label, text) pairs),
-    ladder (title and data of the figure, or None) with ladder_text, example (or None), ledger, stages,
-    timings, parameters. Raises ValueError for an unknown profile.
+    ladder (title and data of the figure, or None) with ladder_text and ladder_note, example (or None),
+    ledger, stages, timings, parameters. Raises ValueError for an unknown profile.
     """
     names = list(params.schemas())
     params.load_profile(profile, names[0])
     stages = [stage_facts.facts(profile, name, stage_facts.status(profile, name)) for name in names]
-    metrics = stage_facts.metrics(profile, names[-1])
+    metrics, of_rl = stage_facts.metrics(profile, names[-1]), stage_facts.metrics_of_rl(profile, names[-1])
+    for number in stages[-1]["headline"]:
+        number["name"] = untrained.marked(number["name"], of_rl)
     manifests = [stage["manifest"] for stage in stages if stage["manifest"]]
     used = {stage["stage"]: stage["manifest"]["params"] for stage in stages if stage["manifest"]}
     return {
@@ -38,8 +41,9 @@ def gathered(profile: str) -> dict[str, Any]:
         "sums": _sums(profile, stages),
         "facts": facts(manifests, stages),
         "ladder": ladder(stages),
-        "ladder_text": ladder_text(metrics),
-        "example": example(metrics),
+        "ladder_text": ladder_text(metrics, of_rl),
+        "ladder_note": untrained.sentence(of_rl),
+        "example": example(metrics, of_rl),
         "ledger": ledger.gathered(metrics, profile),
         "stages": stages,
         "timings": timings(stages),
@@ -71,17 +75,18 @@ def ladder(stages: Sequence[Mapping[str, Any]]) -> dict[str, str] | None:
     return next((figure for figure in stages[-1]["figures"] if figure["stem"] == "ladder"), None)
 
 
-def ladder_text(metrics: Mapping[str, Any]) -> str:
-    """The checkpoints with their accuracy over all questions, for who cannot see the figure."""
+def ladder_text(metrics: Mapping[str, Any], of_rl: Mapping[str, Any]) -> str:
+    """The checkpoints with their accuracy over all questions, for who cannot see the figure. `of_rl`: the
+    metrics of 06, which say what RL stages left the model as it was."""
     found = []
     for label, result in (metrics.get("results") or {}).items():
         overall = result.get("overall") if isinstance(result, Mapping) else None
         if isinstance(overall, Mapping) and isinstance(overall.get("mean"), int | float):
-            found.append(f"{label} {100 * overall['mean']:.0f}%")
+            found.append(f"{untrained.marked(label, of_rl)} {100 * overall['mean']:.0f}%")
     return "Accuracy over all questions: " + ", ".join(found) if found else "Accuracy stage by stage"
 
 
-def example(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+def example(metrics: Mapping[str, Any], of_rl: Mapping[str, Any]) -> dict[str, Any] | None:
     """One question with the answer of every checkpoint, its thought apart; None where none was recorded."""
     found = metrics.get("example")
     if not (isinstance(found, Mapping) and isinstance(found.get("answers"), Mapping) and found["answers"]):
@@ -91,7 +96,7 @@ def example(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
         thought, said = split_thought(str(answer.get("text", "")))
         answers.append(
             {
-                "label": str(label),
+                "label": untrained.marked(str(label), of_rl),
                 "thought": (thought or "").strip(),
                 "answer": said.strip(),
                 "right": bool(answer.get("right")),

@@ -21,6 +21,7 @@ _NARROW = """<style>
 .back { margin: 1rem; font-family: system-ui, sans-serif }
 body { overflow-wrap: anywhere } pre, table { overflow-wrap: normal }
 .jp-OutputArea-output, .jp-RenderedHTMLCommon, .highlight { overflow-x: auto; max-width: 100% }
+math { font-family: "Latin Modern Math", "STIX Two Math", "Cambria Math", "DejaVu Math TeX Gyre", math }
 .jp-OutputArea-output img { max-width: 100%; height: auto }
 @media (max-width: 700px) {
   .jp-Notebook { padding: 0 .5rem !important } .jp-InputPrompt, .jp-OutputPrompt { display: none !important }
@@ -93,12 +94,13 @@ def write_page(run: str, stage: str, folder: Path) -> str:
     if source is None:
         return ""
     import nbformat  # noqa: PLC0415 (slow, needed for notebooks only)
-    from nbconvert.exporters import HTMLExporter  # noqa: PLC0415 (slow, needed for notebooks only)
+
+    from nbkit.cli.report.formulas import Exporter  # noqa: PLC0415 (slow, needed for notebooks only)
 
     book = nbformat.read(source, as_version=4)
     book.metadata.pop("widgets", None)
     book.metadata["title"] = stage
-    exporter = HTMLExporter(template_name="lab", embed_images=True)
+    exporter = Exporter(template_name="lab", embed_images=True)
     # Scripts and remote sheets are taken out afterwards: nbconvert always adds them.
     page, _ = exporter.from_notebook_node(book, {"metadata": {"name": stage, "path": str(source.parent)}})
     back = f'{_NARROW}<p class="back"><a href="index.html">back to the report</a></p>'

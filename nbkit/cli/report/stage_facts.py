@@ -13,8 +13,11 @@ from typing import Any
 from nbkit.cli import live, runner
 from nbkit.cli.report import notebook
 from nbkit.cli.report.captions import caption
-from nbkit.cli.report.values import MISSING, name, number, split_interval
+from nbkit.cli.report.values import MISSING, number, split_interval
+from nbkit.evals.words import in_words
 from nbkit.run import files, provenance
+
+RL = "06_rl"
 
 
 def facts(run: str, stage: str, status: tuple[str, str] | None = None) -> dict[str, Any]:
@@ -65,7 +68,7 @@ def status(profile: str, stage: str) -> tuple[str, str]:
 def headline(key: str, value: Any) -> dict[str, Any]:
     """One headline number: name, text, interval ("" where it has none), value as it was published."""
     text, interval = split_interval(number(value))
-    return {"name": name(key), "text": text, "interval": interval, "value": value}
+    return {"name": in_words(key), "text": text, "interval": interval, "value": value}
 
 
 def figures(run: str, stage: str, manifest: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -88,6 +91,14 @@ def metrics(run: str, stage: str) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def metrics_of_rl(run: str, last: str) -> dict[str, Any]:
+    """The metrics of 06 that the stage `last` read; {} where it read none, or 06 has run again since."""
+    read = provenance.load_manifest(run, last)[2].get("inputs", {}).get(f"{RL}/metrics.json")
+    there = provenance.load_manifest(run, RL)[2].get("outputs", {}).get("metrics.json")
+    same = read and there and read["sha256"] == there["sha256"]
+    return metrics(run, RL) if same else {}
 
 
 def _data(path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from nbkit.cli.report import gather, ledger, parameters, stage_facts
 from nbkit.cli.report.values import MISSING, difference
+from nbkit.evals import untrained
 from nbkit.run import files, params, provenance
 
 
@@ -35,9 +36,9 @@ def located(run: str) -> str:
 def gathered(first: str, second: str) -> dict[str, Any]:
     """Two runs beside each other.
 
-    Keys: runs (two of run, folder, label, profile, ladder, ladder_text), titles (of the stages), facts,
-    headlines (per stage), params (per stage, what differs), ledger (rows of both). Raises
-    ValueError for a run that is not there.
+    Keys: runs (two of run, folder, label, profile, ladder, ladder_text, ladder_note), titles (of the stages),
+    facts, headlines (per stage), params (per stage, what differs), ledger (rows of both). Raises ValueError
+    for a run that is not there.
     """
     places = [located(first), located(second)]
     stages = list(params.schemas())
@@ -56,6 +57,7 @@ def gathered(first: str, second: str) -> dict[str, Any]:
 
 
 def _about(place: str, found: Mapping[str, Any], metrics: Mapping[str, Any], label: str) -> dict[str, Any]:
+    of_rl = stage_facts.metrics_of_rl(place, list(found)[-1])
     folder = provenance.run_dir(place, "x").parent
     manifests = [stage["manifest"] for stage in found.values() if stage["manifest"]]
     return {
@@ -64,7 +66,8 @@ def _about(place: str, found: Mapping[str, Any], metrics: Mapping[str, Any], lab
         "label": label,
         "profile": manifests[-1]["profile"] if manifests else MISSING,
         "ladder": gather.ladder(list(found.values())),
-        "ladder_text": gather.ladder_text(metrics),
+        "ladder_text": gather.ladder_text(metrics, of_rl),
+        "ladder_note": untrained.sentence(of_rl),
     }
 
 

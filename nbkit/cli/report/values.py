@@ -38,11 +38,6 @@ def setting(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
-def name(text: str) -> str:
-    """The name of a number as words: "auc_clean_vs_rest" -> "auc clean vs rest"."""
-    return text.replace("_", " ")
-
-
 def split_interval(text: str) -> tuple[str, str]:
     """ "13.2% [10.2, 16.2]" -> ("13.2%", "[10.2%, 16.2%]"); ("the whole", "") where there is no interval."""
     found = _ESTIMATE.fullmatch(text)

@@ -120,6 +120,13 @@ def test_a_headline_over_all_splits_of_an_older_version_is_held_against_these(se
     assert "headline: DIFFERS: cold start stored 99.0% [98.0, 100.0]" in capsys.readouterr().out
 
 
+def test_a_headline_under_the_short_names_of_an_older_version_is_checked_too(seven, capsys):
+    headline = files.read_json(seven / "manifest.json")["headline"]
+    vouch(seven, headline=headline | {"final_minus_baseline": "99.0% [98.0, 100.0]"})
+    assert verify(seven) == 1
+    assert "final_minus_baseline stored 99.0% [98.0, 100.0], derived" in capsys.readouterr().out
+
+
 def test_another_record_changes_every_number_that_rests_on_it(seven, capsys):
     path = seven / "logs/answers_cold_start.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]

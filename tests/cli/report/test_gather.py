@@ -64,7 +64,7 @@ def test_the_example_parts_thought_and_answer(ran):
 
 @pytest.mark.parametrize("metrics", [{}, {"example": {}}, {"example": {"answers": {}}}, {"example": 3}])
 def test_no_example(metrics):
-    assert gather.example(metrics) is None
+    assert gather.example(metrics, {}) is None
 
 
 def test_nothing_has_run(project):

@@ -45,6 +45,12 @@ def test_the_committed_pages_are_what_the_command_makes():
         assert path.read_text(encoding="utf-8") == wanted, f"run `nbkit results`: {path.name} is older"
 
 
+def test_the_page_says_why_fg_wsd_has_several_numbers():
+    text_of = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    ladder_section = text_of.partition("## The ladder")[2].partition("\n## ")[0]
+    assert "one greedy answer (02)" in ladder_section and "three sampled ones" in ladder_section
+
+
 def test_the_command_writes_what_changed_and_check_only_says_so(copy, capsys):
     assert main(["results", "--check"]) == 0
     path = copy / "outputs/reference/small/07_eval.json"
