@@ -179,5 +179,5 @@ def resumed(profile: str, stage: str) -> bool:
     """Did an interrupted run of the stage leave finished parts or checkpoints, which this one goes on from?
     Nobody knows then how long the rest takes. (If parameters changed since, it begins anew all the same.)"""
     folder = provenance.run_dir(profile, stage)
-    ended = (folder / "_SUCCESS").is_file()
-    return not ended and any((*folder.glob("*/_step.json"), *folder.glob("training/*/*")))
+    kept = ("*/_step.json", "*/*/_step.json", "training/*/*")
+    return not (folder / "_SUCCESS").is_file() and any(any(folder.glob(pattern)) for pattern in kept)

@@ -141,7 +141,9 @@ def test_a_stage_that_reused_steps_says_nothing_of_the_pace(fake_stages, project
     assert files.read_json(project / "outputs/tiny/01_make/resources.json")["expected_s"] == 100.0
 
 
-@pytest.mark.parametrize("left", ["pool/_step.json", "training/student_fg/checkpoint-3"])
+@pytest.mark.parametrize(
+    "left", ["pool/_step.json", "sampled/0000500/_step.json", "training/student_fg/checkpoint-3"]
+)
 def test_an_interrupted_stage_gets_no_forecast(fake_stages, project, left):
     """A forecast is of a whole run: it would count the finished part again."""
     part = project / "outputs/tiny/02_use" / left
