@@ -38,6 +38,8 @@ from nbkit.rl.loop.train import LoopSettings, train
 from nbkit.rl.questions import NothingInBand, Questions, world_cells
 from nbkit.rl.rewards import verified
 from nbkit.run import files
+from nbkit.run.precision import precision
+from nbkit.run.provenance import cpu, git_state
 from nbkit.sft.sft import SFTSettings, finetuned
 from nbkit.tasks.sets import at_shares, domains_of, training_tasks
 from nbkit.tasks.skills import Task
@@ -210,7 +212,7 @@ def opened(options: argparse.Namespace) -> dict:
     return found
 
 
-def in_words(rows: list[dict]) -> str:
+def sentence(rows: list[dict]) -> str:
     """One line: each measure before and after, in percent."""
     parts = []
     for row in rows:
@@ -242,11 +244,13 @@ def main() -> None:
                 key = f"seed {seed} | share {share}"
                 if key not in found["trainings"]:
                     rows, found["trainings"][key] = study.run(seed, share)
+                    about = {"commit": git_state()[0]["commit"], "cpu": cpu(), "precision": precision()}
+                    found["trainings"][key] |= about
                     found["rows"] += rows
                     found["summary"] = summary(found["rows"])
                     files.write_json(options.out, found)
                 own = [row for row in found["rows"] if (row["seed"], row["share"]) == (seed, share)]
-                print(f"{key}: {in_words(own)}; {found['trainings'][key]['seconds']} s", flush=True)
+                print(f"{key}: {sentence(own)}; {found['trainings'][key]['seconds']} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ _WHY = {
     SKIPPED: "was skipped, since no question was inside the band of pass rates",
     KEPT: "kept its start, since no later checkpoint was better on held-back training questions",
 }
+_REFUSED = "kept its start: what scored better lost on other questions or showed signs of reward hacking"
 
 
 def left_alone(metrics: Mapping[str, Any]) -> dict[str, str]:
@@ -43,6 +44,14 @@ def sentence(metrics: Mapping[str, Any]) -> str:
     if not found:
         return ""
     names = {label: label.removeprefix("RL: ").removeprefix("+ ") for label in found}
-    told = "; ".join(f"{names[label]} {_WHY[word]}" for label, word in found.items())
+    told = "; ".join(f"{names[label]} {_why(metrics, label, word)}" for label, word in found.items())
     which = "No RL stage" if len(found) == len(CHECKPOINTS) else "Not every RL stage"
     return f"{which} changed the model: {told}."
+
+
+def _why(metrics: Mapping[str, Any], label: str, word: str) -> str:
+    """Why a stage changed nothing: a later look may have scored better and still not been eligible."""
+    stage = next(name for name, own in CHECKPOINTS.items() if own == label)
+    looks = (metrics.get("stages") or {}).get(stage, {}).get("watched") or []
+    refused = any(row["score"] > looks[0]["score"] and not row["eligible"] for row in looks[1:])
+    return _REFUSED if word == KEPT and refused else _WHY[word]

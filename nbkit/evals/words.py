@@ -31,7 +31,7 @@ WORDS = {
 }
 
 
-def in_words(name: str) -> str:
+def headline_name(name: str) -> str:
     """The name of a number as words; of one that is not known here, without its underscores."""
     return WORDS.get(name) or name.replace("_", " ")
 
@@ -42,4 +42,4 @@ def named(headline: Mapping[str, Any]) -> dict[str, Any]:
     >>> named({"pairs": 58, "student_fg": "2.5%"})
     {'pairs': 58, 'FG-WSD base': '2.5%'}
     """
-    return {in_words(name): value for name, value in headline.items()}
+    return {headline_name(name): value for name, value in headline.items()}

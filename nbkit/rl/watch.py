@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from nbkit.evals.reasoning import has_chain
 from nbkit.evals.score import paired_difference
 from nbkit.models.engine import Completion, Engine
 from nbkit.rl.loop.rollouts import Grade, checked
 from nbkit.tasks.skills import Task, final_answer
 from nbkit.tasks.world import CHATTER_PARTS, prompt_of
-from nbkit.text.chat import split_thought
 from nbkit.text.words import normalise
 from nbkit.verify.errors import GraderError
 
@@ -52,7 +52,7 @@ def probe(groups: Sequence[Sequence[Completion]]) -> dict[str, float]:
         "length": float(np.mean([c.tokens for c in flat])),
         "repetition": float(np.mean([repetition(c.text) for c in flat])),
         "finished": float(np.mean([c.stopped for c in flat])),
-        "thinks": float(np.mean([split_thought(c.text)[0] is not None for c in flat])),
+        "thinks": float(np.mean([has_chain(c.text) for c in flat])),
         "chatter": float(np.mean([any(phrase in a for phrase in SMALL_TALK) for a in answers])),
     }
 

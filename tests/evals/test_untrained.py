@@ -32,6 +32,15 @@ def test_the_sentence_says_why():
     assert untrained.sentence(none).startswith("No RL stage changed the model: STEM was skipped")
 
 
+def test_a_better_score_that_was_not_eligible_is_no_lack_of_one():
+    looks = [{"score": 0.4, "eligible": True}, {"score": 0.6, "eligible": False}]
+    metrics = {"skipped": [], "stages": {"code": {"kept_step": 0, "watched": looks}}}
+    said = "code kept its start: what scored better lost on other questions or showed signs of"
+    assert said in untrained.sentence(metrics)
+    looks[1]["score"] = 0.3
+    assert "code kept its start, since no later checkpoint was better" in untrained.sentence(metrics)
+
+
 @pytest.mark.parametrize("metrics", [{}, {"stages": {"code": {"kept_step": 80}}, "skipped": []}])
 def test_nothing_is_said_of_stages_that_changed_the_model(metrics):
     assert untrained.left_alone(metrics) == {} and untrained.sentence(metrics) == ""

@@ -9,7 +9,7 @@ import pytest
 
 from nbkit.cli import runner
 from nbkit.cli.report import stage_facts
-from nbkit.evals.words import WORDS, in_words, named
+from nbkit.evals.words import WORDS, headline_name, named
 from nbkit.run import files
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
@@ -23,7 +23,7 @@ def test_no_word_is_an_identifier():
         "vanilla 1.5x": 2,
         "pairs": 3,
     }
-    assert in_words("DPD minus SFT continued") == "DPD minus SFT continued"
+    assert headline_name("DPD minus SFT continued") == "DPD minus SFT continued"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -35,7 +35,7 @@ def test_the_last_cell_of_a_notebook_publishes_words(path):
     assert "named(" in last or not [name for pair in names for name in pair if "_" in name]
 
 
-def test_what_is_shown_of_an_older_run_is_in_words_too(monkeypatch, capsys):
+def test_what_is_shown_of_an_older_run_is_headline_name_too(monkeypatch, capsys):
     manifest = {"headline": {"final_minus_baseline": "0.9%", "auc_clean_vs_rest": 0.97532}}
     monkeypatch.setattr(runner.provenance, "load_manifest", lambda profile, stage: ("complete", "", manifest))
     runner.print_headline("small", "07_eval")

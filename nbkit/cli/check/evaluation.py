@@ -20,7 +20,7 @@ from nbkit.evals.claims import ledger
 from nbkit.evals.reasoning import SHARES, format_of
 from nbkit.evals.score import Estimate
 from nbkit.evals.significance import holm, paired_p
-from nbkit.evals.words import in_words
+from nbkit.evals.words import headline_name
 from nbkit.models.engine import Completion
 from nbkit.run import files
 
@@ -79,7 +79,7 @@ def headline(stored: Mapping[str, str], found: Sequence[Derived]) -> dict[str, s
     told = {n: (newer and one["by_split"].get("operands")) or one["overall"] for n, one in scored.items()}
     for derived in found:
         if (name := derived.path[0]).endswith("_minus_baseline"):
-            told[name] = told[in_words(name)] = derived.value  # an older 07 published its short name
+            told[name] = told[headline_name(name)] = derived.value  # an older 07 published its short name
     return {name: str(Estimate(**told[name])) for name in stored if name in told}
 
 

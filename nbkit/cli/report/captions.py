@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from nbkit.evals.words import in_words
-
 TIERS = "tiers_"
 CAPTIONS = {
     # 01
@@ -52,5 +50,9 @@ def caption(stem: str) -> str:
     """The caption of figures/<stem>.png; the words of its name where it has none (a project's own figure)."""
     # 01 draws one for each way to divide the sources: tiers_train_to_test.
     if stem.startswith(TIERS):
-        return f"How well the scores follow the tiers of the sources, {in_words(stem.removeprefix(TIERS))}"
-    return CAPTIONS.get(stem, in_words(stem))
+        return f"How well the scores follow the tiers of the sources, {_plain(stem.removeprefix(TIERS))}"
+    return CAPTIONS.get(stem, _plain(stem))
+
+
+def _plain(stem: str) -> str:
+    return stem.replace("_", " ")

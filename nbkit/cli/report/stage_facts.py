@@ -14,7 +14,7 @@ from nbkit.cli import live, runner
 from nbkit.cli.report import notebook
 from nbkit.cli.report.captions import caption
 from nbkit.cli.report.values import MISSING, number, split_interval
-from nbkit.evals.words import in_words
+from nbkit.evals.words import headline_name
 from nbkit.run import files, provenance
 
 RL = "06_rl"
@@ -68,7 +68,7 @@ def status(profile: str, stage: str) -> tuple[str, str]:
 def headline(key: str, value: Any) -> dict[str, Any]:
     """One headline number: name, text, interval ("" where it has none), value as it was published."""
     text, interval = split_interval(number(value))
-    return {"name": in_words(key), "text": text, "interval": interval, "value": value}
+    return {"name": headline_name(key), "text": text, "interval": interval, "value": value}
 
 
 def figures(run: str, stage: str, manifest: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -145,10 +145,13 @@ def _measured(reference: Reference) -> dict[str, tuple[Mapping[str, Any], int, s
     for name, difference in _SFT.items():
         one = differences[difference]
         found[name] = (one, one["seeds"], "claims/sft.json", "sft-and-refinement")
-    for file in ladder.STUDIES:  # what a newer one measured stands
+    # Of studies of today's world the one with more seeds stands, of equal ones the newer.
+    today: dict[str, int] = {}
+    for file in ladder.STUDIES:
         for row in reference.read(file)["claims"]:
-            if row["mean"] is not None:
+            if row["mean"] is not None and row["seeds"] >= today.get(row["id"], 0):
                 found[row["id"]] = (row, row["seeds"], file, "the-ladder")
+                today[row["id"]] = row["seeds"]
     own = fg_wsd(reference, "filter")  # more seeds than the ladder, and three answers a question
     found["fg-wsd-base"] = (own, own["seeds"], FG_WSD, "pre-training")
     human = reference.read("smollm2/01_data_mix.json")["human"]["convincing_args"]

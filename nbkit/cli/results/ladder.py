@@ -23,6 +23,7 @@ STUDY = STUDIES[-1]
 # Claims that say that a step lifts the one before it, and the words for the step.
 GAINS = {"cold-start": "the cold start", "overall-sft": "overall SFT", "dpd": "DPD", "rl": "RL"}
 STEPS = ("FG-WSD base", "cold start", "overall SFT", "DPD", "RL: STEM", "RL: + code", "RL: + preference")
+TOLD = (*STEPS[:4], STEPS[-1])  # those that a sentence has room for: of RL its end
 
 
 class Step(NamedTuple):
@@ -53,8 +54,7 @@ def over_seeds(reference: Reference) -> dict[str, dict[str, Any]]:
 def summary(reference: Reference) -> str:
     """How far the ladder rises, over seeds and in the whole pipeline, in two sentences of Markdown."""
     found = over_seeds(reference)
-    told = [name for name in STEPS if name in found and not ("RL" in name and name != STEPS[-1])]
-    rungs = [f"{name} {100 * found[name]['mean']:.0f}%" for name in told]
+    rungs = [f"{name} {100 * found[name]['mean']:.0f}%" for name in TOLD if name in found]
     seeds = min(one["seeds"] for one in found.values())
     gains = {row["id"]: row for row in reference.read(STUDY)["claims"]}
     # The cold start teaches three of the five domains: over all it may stand still while these rise.
@@ -75,11 +75,13 @@ def _way(gains: Mapping[str, Mapping[str, Any]]) -> str:
     """Which steps rise, their interval over seeds above zero, as words."""
     steps = [words for name, words in GAINS.items() if gains[name]["mean"] is not None]
     rises = [words for name, words in GAINS.items() if (gains[name]["low"] or 0) > 0]
+    falls = [words for name, words in GAINS.items() if (gains[name]["high"] or 0) < 0]
     if not rises:
         return "does not rise"
     if rises == steps:
         return "rises at every step" + ("" if len(steps) == len(GAINS) else f" up to {steps[-1]}")
-    return "rises with " + " and ".join(filter(None, (", ".join(rises[:-1]), rises[-1])))
+    down = f" and falls with {' and '.join(falls)} (greedy)" if falls else ""
+    return "rises with " + " and ".join(filter(None, (", ".join(rises[:-1]), rises[-1]))) + down
 
 
 def example(reference: Reference) -> str:

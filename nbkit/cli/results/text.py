@@ -39,6 +39,8 @@ def percent(value: float, digits: int = 0) -> str:
 
 def p_value(value: float) -> str:
     """A p-value to two digits, without an exponent."""
+    if value < 0.00005:
+        return "< 0.0001"
     return f"{value:.4f}" if value < 0.01 else f"{value:.2g}"
 
 

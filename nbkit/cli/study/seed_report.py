@@ -8,9 +8,9 @@ from typing import Any
 
 from nbkit.cli.study import token_efficiency
 from nbkit.cli.study.seed_stats import breakdowns, claim_rows, collect, ladder, table
-from nbkit.cli.study.seeds import Study
+from nbkit.cli.study.seeds import Study, outputs_at
 from nbkit.evals import claims
-from nbkit.run import files
+from nbkit.run import files, params, provenance
 
 MOST_ROWS = 12  # a group with more parts (50 skills) is in the files, not in the figure
 
@@ -29,6 +29,7 @@ def build(study: Study) -> dict[str, Any]:
         "seeds": list(study.seeds),
         "data": "one set, shared by all seeds" if study.shared else "made anew by each seed",
         "overrides": {stage: dict(values) for stage, values in study.overrides.items() if values},
+        "other_parameters": other_parameters(study),
         "claims": rows,
         "by": breakdowns(metrics, study.shared),
         "remarks": remarks,
@@ -41,6 +42,21 @@ def build(study: Study) -> dict[str, Any]:
     if steps := ladder(metrics):
         result["ladder"] = steps
     return result
+
+
+def other_parameters(study: Study) -> dict[str, dict[str, list[Any]]]:
+    """Stage -> parameter -> [the profile's value of today, the first seed's value], where the two differ:
+    with --no-run the seeds may have been made by other commands. `seed` apart."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    for stage in study.stages:
+        with outputs_at(study.root(study.seeds[0])):
+            there = provenance.load_manifest(study.profile, stage)[2].get("params", {})
+        schema = params.schemas()[stage]
+        usual = params.coerce(schema, params.load_profile(study.profile, stage), stage).model_dump()
+        values = {k: v for k, v in there.items() if k != "seed" and k in usual and usual[k] != v}
+        if values:
+            found[stage] = {name: [usual[name], value] for name, value in values.items()}
+    return found
 
 
 def summary(result: dict[str, Any]) -> str:

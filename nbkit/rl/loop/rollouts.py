@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from nbkit.evals.reasoning import has_chain
 from nbkit.models.engine import Completion, Engine
 from nbkit.rl.loop import objective
 from nbkit.tasks.skills import Task
 from nbkit.tasks.world import prompt_of
-from nbkit.text.chat import split_thought
 
 Groups = Sequence[Sequence[Completion]]  # G completions of each of P tasks
 # The rewards of P groups, None where the grader failed: that says nothing about the completion.
@@ -52,7 +52,7 @@ def summary(groups: Groups, rewards_PG: np.ndarray, advantages_PG: np.ndarray) -
         "signal": objective.with_signal(advantages_PG),
         "length": float(np.mean([c.tokens for c in flat])),
         "cut": float(np.mean([not c.stopped for c in flat])),
-        "thinks": float(np.mean([split_thought(c.text)[0] is not None for c in flat])),
+        "thinks": float(np.mean([has_chain(c.text) for c in flat])),
     }
 
 

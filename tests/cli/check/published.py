@@ -13,7 +13,7 @@ from scipy import stats
 
 from nbkit.evals.claims import ledger
 from nbkit.evals.score import Estimate, avg_at_k, paired_difference
-from nbkit.evals.words import in_words
+from nbkit.evals.words import headline_name
 from nbkit.run import files, provenance
 
 QUESTIONS = [
@@ -133,7 +133,9 @@ def evaluation() -> tuple[dict, dict[str, list[dict]], dict[str, str]]:
     unseen = {name: result["by_split"].get("operands", result["overall"]) for name, result in results.items()}
     headline = {"asked": "unseen operands, avg@2"}
     headline |= {name: str(Estimate(**one)) for name, one in unseen.items()}
-    headline |= {in_words(name): str(Estimate(**own[name])) for name in own if not name.startswith("stage_")}
+    headline |= {
+        headline_name(name): str(Estimate(**own[name])) for name in own if not name.startswith("stage_")
+    }
     return metrics, logs, headline
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -84,10 +83,3 @@ def test_a_page_of_a_run(tmp_path):
     assert notebook.write_page(str(tmp_path), "01_make", tmp_path) == "01_make.html"
     page = (tmp_path / "01_make.html").read_text()
     assert page.count("<math") == 2 and "<mfrac>" in page and "$$" not in page.partition("</head>")[2]
-
-
-def test_the_lock_holds_the_version_that_the_project_asks_for():
-    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8").lower().splitlines()
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    pinned = [one for one in project["dependencies"] if "==" in one and "*" not in one]
-    assert [one for one in pinned if one not in lock] == []
