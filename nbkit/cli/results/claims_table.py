@@ -1,7 +1,8 @@
 """One row per claim of the ledger (evals/claims.yaml): the committed measurement and its verdict.
 
-The verdict is computed by nbkit.evals.claims from interval and seeds. One row is not in the ledger:
-FG-WSD on pools of planted quality, the control of the filter.
+The verdict is computed by nbkit.evals.claims from interval and seeds. Two rows are not in the ledger:
+FG-WSD on pools of planted quality, the control of the filter, and the model ten times the student's size at
+equal compute.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ CHIEF = (
     "refinement",
     "revision",
     "fg-wsd-base",
-    "fg-wsd-planted",
     "fg-wsd-sft",
     "reconstruction",
     "dpd-against-sft",
     "rl",
     "ten-times-its-size",
+    "equal-compute",
 )
 # Claims measured in claims/sft.json, by the name of the difference there.
 _SFT = {
@@ -90,8 +91,8 @@ def rows(reference: Reference) -> list[Row]:
         report = claim["figure"] or "undisclosed"
         about = (claim["id"], claim["claim"], claim["of"], report)
         made.append(Row(*about, estimate, seeds, verdict, commit, anchor))
-    # One more row, which measures the filter and not the report: the ledger does not have it.
-    made.append(_planted(reference))
+    # Two more rows, which measure the filter, and a comparison that the report does not make.
+    made += [_planted(reference), _equal_compute(reference)]
     owners = list(claims.OWNERS)
     return sorted(made, key=lambda row: (owners.index(row.of), claims.VERDICTS.index(row.verdict)))
 
@@ -124,6 +125,13 @@ def _planted(reference: Reference) -> Row:
     verdict = claims.verdict({}, estimate, seeds)
     commit = reference.commit(FG_WSD)
     return Row("fg-wsd-planted", words, "kit", "-", estimate, seeds, verdict, commit, "pre-training")
+
+
+def _equal_compute(reference: Reference) -> Row:
+    estimate = reference.read(ladder.TEN_TIMES)["effects"]["compute, operands"]["over runs"]
+    words = "at equal training compute, care beats ten times the size"
+    verdict, commit = claims.verdict({}, estimate, estimate["seeds"]), reference.commit(ladder.TEN_TIMES)
+    return Row("equal-compute", words, "kit", "-", estimate, estimate["seeds"], verdict, commit, "the-ladder")
 
 
 def _measured(reference: Reference) -> dict[str, tuple[Mapping[str, Any], int, str, str]]:

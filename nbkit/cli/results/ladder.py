@@ -8,12 +8,13 @@ chat.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from nbkit.cli.results.reference import Reference
-from nbkit.cli.results.text import points, table
+from nbkit.cli.results.text import per_seed, percent, points, table
 from nbkit.cli.study.seed_stats import BASELINE
 
 SOURCE, SPLIT = "small/07_eval.json", "operands"
@@ -23,6 +24,12 @@ STUDY = STUDIES[-1]
 # Claims that say that a step lifts the one before it, and the words for the step.
 GAINS = {"cold-start": "the cold start", "overall-sft": "overall SFT", "dpd": "DPD", "rl": "RL"}
 STEPS = ("FG-WSD base", "cold start", "overall SFT", "DPD", "RL: STEM", "RL: + code", "RL: + preference")
+TEN_TIMES = "benchmarks/ten_times.json"
+_BASELINES = {  # as benchmarks/ten_times calls them
+    "plain": "unfiltered text, vanilla WSD, SFT on first samples",
+    "pools": "pools of the filter, vanilla WSD, SFT on first samples",
+    "compute": "as the plain one, cut to the student's training compute, teacher's work included",
+}
 TOLD = (*STEPS[:4], STEPS[-1])  # those that a sentence has room for: of RL its end
 
 
@@ -99,6 +106,36 @@ def example(reference: Reference) -> str:
         rows.append([name, f"`{said}`", "right" if answer["right"] else "wrong"])
     heads = [f"“{found['question']}” (wanted: {found['wanted']})", "answer", ""]
     return table(heads, rows)
+
+
+def ten_times(reference: Reference) -> str:
+    """The student against models of ten times its size (benchmarks/ten_times), as a table of Markdown."""
+    found = reference.read(TEN_TIMES)
+    rows = []
+    for name, by_run in found["effects"].items():
+        kind, _, asked = name.partition(", ")
+        runs = [run[kind] for run in found["runs"]]
+        tokens, flops = (fmean(run[key] for run in runs) for key in ("share of its tokens", "flops"))
+        ours = fmean(run["student"]["flops"] for run in found["runs"])
+        over = by_run["over runs"]
+        right = [_right(found["rows"], asked, baseline) for baseline in (None, kind)]
+        cells = [_BASELINES[kind], asked, f"{100 * tokens:.0f}%", f"{ours:.2g} / {flops:.2g}"]
+        cells.append(" / ".join(percent(one) for one in right))
+        rows.append([*cells, points(over), per_seed(over)])
+    student, baseline = found["runs"][0]["student"]["parameters"], runs[0]["parameters"]
+    heads = ["baseline", "questions", "of the student's tokens", "FLOPs, student / baseline", "right"]
+    return (
+        f"The student ({student:,} parameters, `{found['student']}` of the same seeds) against a model of "
+        f"{baseline:,} that is made plainly, {found['questions']} questions of each set, avg@3. The "
+        "baseline's rates and passes were chosen on training-split questions of the first seed:\n\n"
+        + table([*heads, "student minus baseline, points", "by seed"], rows)
+    )
+
+
+def _right(rows: Sequence[Mapping[str, Any]], asked: str, baseline: str | None) -> float:
+    """Share of right answers over the runs, of a baseline or of the student (None)."""
+    own = [row for row in rows if row["key"].get("set") == asked and row["key"].get("baseline") == baseline]
+    return fmean(row["value"]["mean"] for row in own)
 
 
 def figures(reference: Reference) -> dict[str, Any]:

@@ -76,6 +76,7 @@ def the_ladder(reference: Reference) -> str:
             _caution(study),
             *_claims_over_seeds(reference),
             _MANY_WAYS,
+            ladder.ten_times(reference),
             "The whole pipeline in one seed (profile `small`):",
             "![Accuracy stage by stage, one seed](figures/ladder_one_seed.png)",
             table(["checkpoint", *_SPLITS.values(), "all"], rows),

@@ -81,7 +81,7 @@ def test_the_reports_claims_come_first_and_of_them_those_that_held():
     rows = claims_table.rows(REFERENCE)
     order = [([*claims.OWNERS].index(row.of), claims.VERDICTS.index(row.verdict)) for row in rows]
     assert order == sorted(order)
-    assert len(rows) == len(claims.claims()) + 1, "the planted pools are not in the ledger"
+    assert len(rows) == len(claims.claims()) + 2, "planted pools and equal compute are not in it"
     found = {row.id: row for row in rows}
     assert set(claims_table.CHIEF) <= set(found)
     assert found["dpd"].ours == "+1.3 [+0.3, +2.3]"
@@ -227,3 +227,23 @@ def test_the_lead_of_fg_wsd_follows_from_the_rows_beside_it():
     effects = runpy.run_path(str(ROOT / "benchmarks" / "fg_wsd.py"))["effects"]
     kept = REFERENCE.read("claims/fg_wsd.json")
     assert effects(kept["rows"], kept["questions"]) == kept["effects"]
+
+
+def test_the_ten_times_larger_baseline_stands_with_its_compute(copy):
+    path = copy / "outputs/reference" / ladder.TEN_TIMES
+    found = json.loads(path.read_text())
+    for run in found["runs"]:
+        run["student"] |= {"parameters": 1000, "flops": 4e12}
+        run["compute"] |= {"parameters": 20000, "flops": 4e12, "share of its tokens": 0.25}
+    over = {"mean": 0.1, "low": 0.05, "high": 0.15, "n": 600, "seeds": 5, "per_seed": {"0": 0.1, "1": 0.1}}
+    found["rows"] = [
+        {"key": {"set": "operands"} | more, "value": {"mean": mean}}
+        for more, mean in (({}, 0.6), ({}, 0.8), ({"baseline": "compute"}, 0.1))
+    ]
+    found["effects"] = {"compute, operands": {"over runs": over}}
+    path.write_text(json.dumps(found))
+    said = ladder.ten_times(Reference(copy / "outputs/reference"))
+    assert "(1,000 parameters" in said and "a model of 20,000" in said
+    assert "| operands | 25% | 4e+12 / 4e+12 | 70% / 10% | +10.0 [+5.0, +15.0] | +10.0, +10.0 |" in said
+    row = next(r for r in claims_table.rows(Reference(copy / "outputs/reference")) if r.id == "equal-compute")
+    assert (row.verdict, row.of, row.ours) == ("reproduced", "kit", "+10.0 [+5.0, +15.0]")
