@@ -28,6 +28,7 @@ def rl(reference: Reference) -> str:
             f"{mutants['killed']} of {mutants['total']}.",
             _seeds(reference.read("benchmarks/rl_seeds.json")),
             _ablations(reference.read("benchmarks/rl_ablations.json")),
+            _direct(reference.read("benchmarks/rl_direct.json")),
         ]
     )
 
@@ -83,6 +84,25 @@ def _ablations(found: Mapping[str, Any]) -> str:
         f"t-intervals over RL seeds.\n\n{table(heads, rows)}\n\nTest of the loop, one seed: the same 64 "
         f"training questions, solved 20 to 80% of the time at the start, rise from {ends} in "
         f"{path[-1]['rollouts']:,} rollouts."
+    )
+
+
+def _direct(found: Mapping[str, Any]) -> str:
+    """RL on STEM from an SFT of which a share has no chain of thought: has it a habit to change?"""
+    rows, told, rollouts = [], found["summary"], next(iter(found["trainings"].values()))["rollouts"]
+    sampled = next(name for name in told if name.startswith("avg@"))
+    for name in (sampled, f"thinks, {sampled}", "greedy"):
+        for learned, own in told[name].items():
+            beside = own.get("change minus share 0")
+            cells = [name, f"{100 * float(learned):.0f}%", share(own["before"]), share(own["after"])]
+            rows.append([*cells, points(own["change"]), points(beside) if beside else ""])
+    seeds = told[sampled]["0.0"]["change"]["n"]
+    heads = ["measure", "SFT without a chain", "before RL", "after", "change", "change minus that at 0%"]
+    return (
+        "A habit to change (`benchmarks/rl/direct.py`): overall SFT from *one* cold start, of whose math, "
+        "science and code responses a share has no chain of thought (`direct_share` of 04), then "
+        f"{rollouts:,} rollouts of STEM; {found['about']['questions']} math and science questions with "
+        f"held-out operands, {seeds} seeds, t-intervals over them:\n\n{table(heads, rows)}"
     )
 
 
