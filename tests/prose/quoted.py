@@ -58,7 +58,7 @@ FILES = {
     "docs/dpd.md": r"^(benchmarks/dpd|claims/dpd|claims-ladder|small/05)",
     "docs/filter.md": r"/01_",
     "docs/pretraining.md": r"^(small/02|claims/f|claims-fresh|benchmarks/(speed|kill))",
-    "docs/refinement.md": r"^(small/0[34]|claims/sft|claims-fresh|claims-ladder|benchmarks/(teacher|rl_direct))",
+    "docs/refinement.md": r"^(small/0[34]|claims/sft|claims-(fresh|ladder)|benchmarks/(teacher|rl_direct))",
     "docs/rl.md": r"^(small/06|claims-ladder|benchmarks/rl_)",
     "docs/running.md": r"^timings",
     "docs/usage.md": r"^(small|smollm2|timings)",
