@@ -79,14 +79,16 @@ def parameters(model) -> int:
 
 
 @progress.doing("saving a model")
-def save(folder: Path, model, tokenizer, history: Sequence[dict] = (), state: dict | None = None) -> None:
+def save(
+    folder: str | Path, model, tokenizer, history: Sequence[dict] = (), state: dict | None = None
+) -> None:
     """Model, tokenizer and training history of one arm in one folder: the form in which stages publish.
     `state`: weights gathered from shards, in place of the model's own. config.json then names the tokenizer
     by its digest, which `load` compares."""
     record_tokenizer(model, tokenizer)
     model.save_pretrained(folder, state_dict=state)
     tokenizer.save_pretrained(folder)
-    (folder / "history.json").write_text(json.dumps(list(history)))
+    Path(folder, "history.json").write_text(json.dumps(list(history)))
 
 
 def record_tokenizer(model, tokenizer) -> None:
@@ -126,6 +128,12 @@ def load(source: str | Path):
     # "owner/name@revision": a commit pins what a branch name would let drift.
     name, _, revision = str(source).partition("@")
     options = {"revision": revision} if revision else {}
+    # A hub id has one slash at most: the rest are paths, which the hub would call malformed ids.
+    if (name.count("/") > 1 or name[:1] in "/.~") and not Path(name).expanduser().is_dir():
+        raise ValueError(
+            f"model: there is no folder {name!r}; a stage publishes its models when it has finished "
+            "(`nbkit status --profile NAME`)"
+        )
     try:
         model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **options)
         tokenizer = AutoTokenizer.from_pretrained(name, **options)

@@ -91,3 +91,11 @@ def test_models_without_a_record_are_loaded(saved, tmp_path):
     rebuilt(swapped).save_pretrained(tmp_path / "theirs")
     assert TOKENIZER_KEY not in files.read_json(tmp_path / "theirs/config.json")
     assert load(tmp_path / "theirs")[1].get_vocab() == rebuilt(swapped).get_vocab()
+
+
+def test_a_folder_that_is_not_there_is_no_hub_id(tmp_path):
+    for name in ("outputs/smoke/05_dpd/dpd", str(tmp_path / "none"), "./none"):
+        with pytest.raises(
+            ValueError, match="model: there is no folder .*; a stage publishes its models when"
+        ):
+            load(name)
