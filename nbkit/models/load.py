@@ -131,8 +131,8 @@ def load(source: str | Path):
     # A hub id has one slash at most: the rest are paths, which the hub would call malformed ids.
     if (name.count("/") > 1 or name[:1] in "/.~") and not Path(name).expanduser().is_dir():
         raise ValueError(
-            f"model: there is no folder {name!r}; a stage publishes its models when it has finished "
-            "(`nbkit status --profile NAME`)"
+            f"model: could not load {name!r}, there is no such folder; a stage publishes its models when it "
+            "has finished (`nbkit status --profile NAME`)"
         )
     try:
         model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **options)

@@ -96,6 +96,6 @@ def test_models_without_a_record_are_loaded(saved, tmp_path):
 def test_a_folder_that_is_not_there_is_no_hub_id(tmp_path):
     for name in ("outputs/smoke/05_dpd/dpd", str(tmp_path / "none"), "./none"):
         with pytest.raises(
-            ValueError, match="model: there is no folder .*; a stage publishes its models when"
+            ValueError, match="could not load .*there is no such folder; a stage publishes its models"
         ):
             load(name)
