@@ -29,7 +29,7 @@ from pathlib import Path
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 import numpy as np
-from study import ends, exam, survey, taught
+from study import ends, exam, opened, sized, survey, taught
 
 from nbkit.evals.score import estimate
 from nbkit.models.engine import Generator
@@ -216,31 +216,12 @@ def minus(one: dict, other: dict) -> dict:
     return {part: {what: v - other[part][what] for what, v in whats.items()} for part, whats in one.items()}
 
 
-def opened(options: argparse.Namespace) -> dict:
-    """What --out holds so far. Raises ValueError where it is of another checkpoint or other sizes."""
-    names = ("checkpoint", "rollouts", "questions", "k", "pool")
-    about = {name: str(getattr(options, name)) for name in names}
-    empty = {"about": about, "starts": {}, "rows": {}}
-    found = files.read_json(options.out) if options.out.is_file() else empty
-    if found["about"] != about:
-        raise ValueError(f"--out {options.out}: holds {found['about']}, wanted {about}; name another file")
-    return found
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = sized(argparse.ArgumentParser(description=__doc__.split("\n")[0]))
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--arms", nargs="+", default=[*ARMS], choices=[*ARMS, PERFECTIBLE])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
-    parser.add_argument("--rollouts", type=int, default=7680)
-    parser.add_argument("--questions", type=int, default=150)
-    parser.add_argument("--k", type=int, default=16)
-    parser.add_argument(
-        "--pool", type=int, default=48, help="questions that the filter samples before a stage"
-    )
     options = parser.parse_args()
-    found = opened(options)
+    found = opened(options, ("checkpoint", "rollouts", "questions", "k", "pool"), {"starts": {}, "rows": {}})
     with JailPool(workers=1) as jails:
         study = Ablations(options, jails)
         # Seed by seed, so that a study that is cut short has some seeds of all arms.

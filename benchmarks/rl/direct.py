@@ -24,7 +24,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 import numpy as np
 from ablations import GROUP, LR, NEW_TOKENS, PER_STEP, STEM
-from study import ends, exam, survey, taught
+from study import ends, exam, opened, sized, survey, taught
 
 from nbkit.evals.evaluate import Evaluation, verdicts
 from nbkit.evals.reasoning import by_chain, has_chain
@@ -201,17 +201,6 @@ def summary(rows: list[dict]) -> dict:
     return told
 
 
-def opened(options: argparse.Namespace) -> dict:
-    """What --out holds so far. Raises ValueError where it is of another run or other sizes."""
-    names = ("run", "sft_steps", "rollouts", "questions", "k", "pool")
-    about = {name: str(getattr(options, name)) for name in names}
-    empty = {"about": about, "trainings": {}, "rows": []}
-    found = files.read_json(options.out) if options.out.is_file() else empty
-    if found["about"] != about:
-        raise ValueError(f"--out {options.out}: holds {found['about']}, wanted {about}; name another file")
-    return found
-
-
 def sentence(rows: list[dict]) -> str:
     """One line: each measure before and after, in percent."""
     parts = []
@@ -222,20 +211,14 @@ def sentence(rows: list[dict]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = sized(argparse.ArgumentParser(description=__doc__.split("\n")[0]))
     parser.add_argument("run", type=Path, help="folder of a finished run: its stages 03 to 05 are read")
-    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shares", nargs="+", type=float, default=[0.0, 0.3])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
     parser.add_argument("--sft-steps", type=int, default=0, help="0: as many as the run's own sft")
-    parser.add_argument("--rollouts", type=int, default=7680)
-    parser.add_argument("--questions", type=int, default=150)
-    parser.add_argument("--k", type=int, default=16)
-    parser.add_argument(
-        "--pool", type=int, default=48, help="questions that the filter samples; 0: no filter"
-    )
     options = parser.parse_args()
-    found = opened(options)
+    found = opened(
+        options, ("run", "sft_steps", "rollouts", "questions", "k", "pool"), {"trainings": {}, "rows": []}
+    )
     with JailPool(workers=1) as jails:
         study = Direct(options, jails)
         # Seed by seed, so that a study that is cut short has some seeds of all shares.

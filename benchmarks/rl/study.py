@@ -151,6 +151,29 @@ def ends(history: list[dict], watched: tuple[str, ...]) -> dict[str, float]:
     }
 
 
+def sized(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The options that ablations.py and direct.py share: seeds and sizes."""
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
+    parser.add_argument("--rollouts", type=int, default=7680)
+    parser.add_argument("--questions", type=int, default=150)
+    parser.add_argument("--k", type=int, default=16)
+    parser.add_argument(
+        "--pool", type=int, default=48, help="questions that the filter samples before a stage"
+    )
+    return parser
+
+
+def opened(options: argparse.Namespace, names: tuple[str, ...], empty: dict) -> dict:
+    """What --out holds so far, `empty` where nothing does. Raises ValueError where it is of other values of
+    the options `names`."""
+    about = {name: str(getattr(options, name)) for name in names}
+    found = files.read_json(options.out) if options.out.is_file() else {"about": about, **empty}
+    if found["about"] != about:
+        raise ValueError(f"--out {options.out}: holds {found['about']}, wanted {about}; name another file")
+    return found
+
+
 def split_of(options: argparse.Namespace) -> str:
     return "operands" if options.held_out else "train"
 

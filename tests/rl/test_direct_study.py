@@ -87,8 +87,10 @@ def test_the_summary_is_over_seeds_and_against_the_first_share(study):
 def test_a_file_of_another_study_is_refused(study, tmp_path):
     sizes = {"run": "a", "sft_steps": 0, "rollouts": 64, "questions": 2, "k": 2, "pool": 0}
     options = Namespace(out=tmp_path / "rl_direct.json", **sizes)
-    files.write_json(options.out, study.opened(options))
-    assert study.opened(options)["rows"] == []
+    nothing = study.opened(options, tuple(sizes), {"rows": []})
+    assert nothing["rows"] == [] and nothing["about"]["k"] == "2"
+    files.write_json(options.out, nothing | {"rows": [1]})
+    assert study.opened(options, tuple(sizes), {"rows": []})["rows"] == [1]
     options.k = 4
     with pytest.raises(ValueError, match="name another file"):
-        study.opened(options)
+        study.opened(options, tuple(sizes), {"rows": []})
