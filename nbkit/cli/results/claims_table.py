@@ -129,7 +129,7 @@ def _planted(reference: Reference) -> Row:
 
 def _equal_compute(reference: Reference) -> Row:
     estimate = reference.read(ladder.TEN_TIMES)["effects"]["compute, operands"]["over runs"]
-    words = "at equal training compute, care beats ten times the size"
+    words = "at equal compute the student beats ten times the size (15% of the tokens)"
     verdict, commit = claims.verdict({}, estimate, estimate["seeds"]), reference.commit(ladder.TEN_TIMES)
     return Row("equal-compute", words, "kit", "-", estimate, estimate["seeds"], verdict, commit, "the-ladder")
 
